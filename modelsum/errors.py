@@ -1,0 +1,96 @@
+"""What can go wrong, each kind with the exit code that the command line ends with.
+
+ModelsumError                    anything that modelsum says no to
+├── UsageError        exit 2     the user's words, configuration or baseline are wrong
+│   ├── UnknownModelError        no model of that name; knows the nearest names
+│   ├── ArgumentError            a constructor argument that the model does not take
+│   ├── InputError               an input specification that cannot be read or used
+│   └── OutputError              a result that cannot be written where it was asked for
+└── ModelError        exit 3     the model could not be built or run
+    ├── BuildError               its constructor failed
+    └── ForwardError             its forward failed; carries the summary of what did run
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from modelsum.summary import Summary
+
+
+class ModelsumError(Exception):
+    """Anything that modelsum says no to.
+
+    Attributes:
+        message: what failed, with the offending text.
+        hint: what would be valid, or None.
+        exit_code: the exit code of the command line (DESIGN: 2 the user's words, 3 the model).
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class UsageError(ModelsumError):
+    """The user's words, configuration or baseline are wrong."""
+
+
+class UnknownModelError(UsageError):
+    """No model of that name."""
+
+
+class ArgumentError(UsageError):
+    """A constructor argument that the model does not take, or a value that it refuses."""
+
+
+class InputError(UsageError):
+    """An input specification that cannot be read, or that the model cannot take."""
+
+
+class OutputError(UsageError):
+    """A result that cannot be written where it was asked for."""
+
+
+class ModelError(ModelsumError):
+    """The model could not be built or run."""
+
+    exit_code = 3
+
+
+class BuildError(ModelError):
+    """The model's constructor failed."""
+
+
+class ForwardError(ModelError):
+    """The model's forward failed.
+
+    Attributes:
+        summary: what is known: every layer that ran, the failing one marked, all parameters.
+    """
+
+    def __init__(self, message: str, hint: str | None = None, *, summary: Summary) -> None:
+        super().__init__(message, hint)
+        self.summary = summary
+
+
+def nearest(word: str, valid: Iterable[str], limit: int = 3) -> list[str]:
+    """The valid words closest in spelling to `word`, best first, at most `limit`."""
+    by_lower = {v.lower(): v for v in valid}
+    matches = difflib.get_close_matches(word.lower(), by_lower, n=limit, cutoff=0.6)
+    return [by_lower[m] for m in matches]
+
+
+def did_you_mean(word: str, valid: Iterable[str]) -> str | None:
+    """A hint naming the nearest valid words, or None where nothing is near."""
+    names = nearest(word, valid)
+    return f"Did you mean {' or '.join(names)}?" if names else None

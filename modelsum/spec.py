@@ -1,0 +1,184 @@
+"""What the user writes, read into frozen values: MODEL, `--input` and `--arg`.
+
+    resnet50                            ModelSpec("resnet50", "name", None, "resnet50", None)
+    timm/vit_base_patch16_224           ModelSpec(..., "name", "timm", "vit_base_patch16_224", None)
+    package.nets:Detector               ModelSpec(..., "import", None, "package.nets", "Detector")
+    path/nets.py:Detector               ModelSpec(..., "file", None, "path/nets.py", "Detector")
+    weights/model.safetensors           ModelSpec(..., "weights", None, "weights/model.safetensors", None)
+
+    3x224x224                           InputSpec(None, (3, 224, 224), None)
+    tokens=16:int64                     InputSpec("tokens", (16,), "int64")
+    step=scalar:int64                   InputSpec("step", (), "int64")
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from modelsum.errors import ArgumentError, InputError, UsageError, did_you_mean
+
+#: dtype names of --dtype and --input, as torch spells them.
+FLOAT_DTYPES = ("float32", "float16", "bfloat16", "float64")
+INPUT_DTYPES = (*FLOAT_DTYPES, "complex64", "complex128", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A MODEL string, taken apart.
+
+    Attributes:
+        text: as the user wrote it.
+        kind: "name" (of an architecture), "import" (module:attribute), "file" (file.py:attribute) or
+            "weights" (a weights file).
+        provider: what stands before the slash of a name, or None.
+        name: the architecture's name, the module's dotted name or the file's path.
+        attribute: what stands after the colon, or None.
+    """
+
+    text: str
+    kind: str
+    provider: str | None
+    name: str
+    attribute: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One `--input`: keyword (None: positional), sizes without or with the batch, dtype (None: the model's)."""
+
+    name: str | None
+    shape: tuple[int, ...]
+    dtype: str | None
+
+    def __str__(self) -> str:
+        sizes = "x".join(map(str, self.shape)) if self.shape else "scalar"
+        name = f"{self.name}=" if self.name else ""
+        return f"{name}{sizes}" + (f":{self.dtype}" if self.dtype else "")
+
+
+def parse_model(text: str) -> ModelSpec:
+    """Take a MODEL string apart. Raises UsageError where it cannot be one."""
+    stripped = text.strip()
+    if not stripped:
+        raise UsageError("the model's name is empty", "Try `modelsum list` for the documented names.")
+    head, colon, tail = stripped.rpartition(":")
+    if colon and head.endswith(".py"):
+        return ModelSpec(text, "file", None, head, _attribute(stripped, tail))
+    if stripped.endswith(".py"):
+        raise UsageError(
+            f"{stripped!r} names a file but no attribute in it",
+            f"Write {stripped}:NAME, where NAME is a Module, a class or a function that returns one.",
+        )
+    if stripped.endswith(WEIGHT_SUFFIXES):
+        return ModelSpec(text, "weights", None, stripped, None)
+    provider, slash, name = stripped.partition("/")
+    if slash:
+        if not name:
+            raise UsageError(f"{stripped!r} names a provider but no model", f"Write {provider}/NAME.")
+        name, colon, head_class = name.rpartition(":") if ":" in name else (name, "", "")
+        return ModelSpec(text, "name", provider, name, head_class or None)
+    if colon:
+        if not all(_IDENTIFIER.fullmatch(part) for part in head.split(".")):
+            raise UsageError(f"{head!r} in {stripped!r} is not a module's dotted name", _MODEL_FORMS)
+        return ModelSpec(text, "import", None, head, _attribute(stripped, tail))
+    return ModelSpec(text, "name", None, stripped, None)
+
+
+_MODEL_FORMS = "A model is NAME, PROVIDER/NAME, package.module:attribute or path/file.py:attribute."
+
+
+def _attribute(text: str, attribute: str) -> str:
+    if not all(_IDENTIFIER.fullmatch(part) for part in attribute.split(".")):
+        raise UsageError(f"{attribute!r} in {text!r} is not the name of an attribute", _MODEL_FORMS)
+    return attribute
+
+
+def parse_input(text: str) -> InputSpec:
+    """Read one `--input`: [NAME=]SIZExSIZE...[:DTYPE], or `scalar` for a 0-d tensor.
+
+    Raises InputError for anything else, zero and negative sizes included.
+    """
+    name, equals, rest = text.strip().rpartition("=")
+    if equals and not _IDENTIFIER.fullmatch(name):
+        raise InputError(f"input {text!r}: {name!r} is not a keyword", "Write NAME=3x224x224.")
+    sizes, colon, dtype = rest.partition(":")
+    if colon and dtype not in INPUT_DTYPES:
+        raise InputError(f"input {text!r}: unknown dtype {dtype!r}", _valid_dtypes(dtype, INPUT_DTYPES))
+    if sizes == "scalar":
+        return InputSpec(name or None, (), dtype or None)
+    if not re.fullmatch(r"-?\d+(x-?\d+)*", sizes):
+        numbers = re.findall(r"\d+", sizes)
+        example = "x".join(numbers) if numbers and re.fullmatch(r"[\s\d,xX*()\[\]]+", sizes) else "3x224x224"
+        raise InputError(
+            f"input {text!r}: {sizes!r} is not a shape",
+            f"Write the sizes of one sample with x between them, like {example}; the batch is added.",
+        )
+    shape = tuple(map(int, sizes.split("x")))
+    for size in shape:
+        if size < 1:
+            raise InputError(f"input {text!r}: size {size} is not positive", "Every size is 1 or more.")
+    return InputSpec(name or None, shape, dtype or None)
+
+
+def check_dtype(dtype: str) -> str:
+    """The dtype if modelsum can build a model in it. Raises UsageError with the valid ones."""
+    if dtype not in FLOAT_DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}", _valid_dtypes(dtype, FLOAT_DTYPES))
+    return dtype
+
+
+def check_device(device: str) -> str:
+    """The device if it is written as one. Raises UsageError; whether it is there, torch has to say."""
+    if not re.fullmatch(r"auto|meta|cpu|cuda(:\d+)?", device):
+        raise UsageError(f"unknown device {device!r}", "Valid are auto, meta, cpu, cuda and cuda:N.")
+    return device
+
+
+def check_mode(mode: str) -> str:
+    """The mode if it is one. Raises UsageError."""
+    if mode not in ("eval", "train"):
+        raise UsageError(f"unknown mode {mode!r}", "Valid are eval and train.")
+    return mode
+
+
+def check_batch(batch: int | None) -> int | None:
+    """The batch size, 1 or more, or None for shapes that are taken literally. Raises InputError."""
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise InputError(f"batch size {batch!r} is not a positive whole number", "Write 1 or more.")
+    return batch
+
+
+def _valid_dtypes(word: str, valid: tuple[str, ...]) -> str:
+    hint = did_you_mean(word, valid)
+    return (f"{hint} " if hint else "") + f"Valid are {', '.join(valid)}."
+
+
+def parse_argument(text: str) -> tuple[str, Any]:
+    """Read one `--arg` KEY=VALUE; VALUE is a Python literal, or a bare word for a string.
+
+    Raises ArgumentError for a missing `=`, a key that is no identifier, a value that is neither.
+    """
+    key, equals, value = text.partition("=")
+    key, value = key.strip(), value.strip()
+    if not equals or not _IDENTIFIER.fullmatch(key):
+        raise ArgumentError(f"--arg {text!r} is not KEY=VALUE", "Write --arg num_classes=10.")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        pass
+    constant = {"true": "True", "false": "False", "none": "None"}.get(value.lower())
+    if constant:
+        raise ArgumentError(f"--arg {text!r}: {value!r} is not a Python literal", f"Write {key}={constant}.")
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*", value):
+        raise ArgumentError(
+            f"--arg {text!r}: {value!r} is not a Python literal",
+            f"Write a number, True, False, None, a quoted string or a list, like {key}=10.",
+        )
+    return key, value

@@ -1,0 +1,1 @@
+"""A module and its inputs -> a Summary. Imports torch; nothing here prints or parses."""

@@ -1,0 +1,214 @@
+"""A model and its inputs -> a Summary: one hooked forward, read out into plain values."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from modelsum.errors import ForwardError
+from modelsum.summary import Input, Layer, Model, Summary, Totals, TorchsummaryTotals
+from modelsum.trace import census
+from modelsum.trace.expectations import explain
+from modelsum.trace.isolation import isolated, plain_attention
+from modelsum.trace.recorder import Call, Recorder
+from modelsum.trace.shapes import named_tensors_in, tensor_shape, tensors_in
+from modelsum.version import __version__
+
+_FLOAT_BYTES = 4  # the torchsummary convention takes every element for a float32
+
+
+def trace(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    identity: Model,
+    mode: str,
+    device: torch.device,
+    batch: int | None,
+    notices: tuple[str, ...] = (),
+) -> Summary:
+    """Run `model(*args, **kwargs)` once without gradients and say what it cost.
+
+    The model has to be the caller's own: it is switched to `mode` and keeps what the forward does to it.
+    Global state (random numbers, grad mode, default dtype) is put back.
+
+    Args:
+        model: on `device`, as the tensors in args and kwargs are.
+        identity: what the summary says of which model this is.
+        mode: "eval" or "train".
+        batch: the batch size that the summary reports.
+        notices: what the summary passes on to the reader.
+
+    Raises:
+        ForwardError: the forward raised; carries the summary of what did run.
+    """
+    model.train(mode == "train")
+    recorder = Recorder(model)
+    error: Exception | None = None
+    with isolated(), plain_attention(), torch.no_grad():
+        try:
+            recorder.run(args, kwargs)
+        except Exception as caught:
+            error = caught
+    summary = Summary(
+        model=identity,
+        inputs=_describe_inputs(args, kwargs),
+        mode=mode,
+        device=str(device),
+        dtype=_dtype(model, args, kwargs),
+        batch=batch,
+        executed=error is None,
+        totals=_totals(model, recorder, args, kwargs),
+        torchsummary=_torchsummary_totals(recorder, args, kwargs),
+        layers=tuple(_layers(model, recorder)),
+        uncounted_ops=dict(sorted(recorder.uncounted.items())),
+        notices=notices + _notices(model),
+        made_with={"modelsum": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    )
+    if error is not None:
+        raise ForwardError(*_explain(error, recorder.failure, recorder.root), summary=summary) from error
+    return summary
+
+
+def _describe_inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Input, ...]:
+    positional: Any = args[0] if len(args) == 1 else args
+    named = (*named_tensors_in(positional), *named_tensors_in(kwargs))
+    return tuple(
+        Input(name or None, tensor_shape(t), str(t.dtype).removeprefix("torch.")) for name, t in named
+    )
+
+
+def _dtype(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    return census.common_dtype(model.parameters()) or census.common_dtype(tensors_in((args, kwargs))) or "float32"
+
+
+def _totals(
+    model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Totals:
+    parameters = list(census.unique(model.parameters()))
+    share = census.Share.of(parameters)
+    buffers = census.all_buffers(model)
+    return Totals(
+        params=share.params,
+        trainable_params=share.trainable,
+        param_bytes=sum(map(census.nbytes, parameters)),
+        buffers=sum(b.numel() for b in buffers),
+        buffer_bytes=sum(map(census.nbytes, buffers)),
+        packed_params=census.packed_params(model),
+        macs=recorder.macs,
+        input_bytes=sum(map(census.nbytes, tensors_in((args, kwargs)))),
+        module_calls=recorder.calls,
+    )
+
+
+def _torchsummary_totals(
+    recorder: Recorder, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> TorchsummaryTotals:
+    rows = [
+        call
+        for call in recorder.root.walk()
+        if call is not recorder.root and call.exit_order is not None and not _is_container(call.module)
+    ]
+    outputs = sum(call.output_elements for call in rows)
+    return TorchsummaryTotals(
+        rows=len(rows),
+        input_bytes=_FLOAT_BYTES * sum(t.numel() for t in tensors_in((args, kwargs))),
+        forward_backward_bytes=2 * _FLOAT_BYTES * outputs,
+        params_bytes=_FLOAT_BYTES * census.Share.of(recorder.root.module.parameters()).params,
+    )
+
+
+def _is_container(module: nn.Module) -> bool:
+    return isinstance(module, (nn.Sequential, nn.ModuleList))
+
+
+def _notices(model: nn.Module) -> tuple[str, ...]:
+    if census.uninitialized(model):
+        return ("some parameters are uninitialized: their size is known only after a forward pass",)
+    return ()
+
+
+# ---- rows
+
+
+def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
+    """A row for every call in the order in which calls began; uncalled modules stand under their parent."""
+    shares = {id(m): census.Share.of(m.parameters()) for m in model.modules()}
+    counted: set[Hashable] = set()
+    _add_uncalled(recorder)
+    for parent, call in _numbered(recorder.root):
+        own = list(census.unique(census.own_parameters(call.module)))
+        share, own_share = shares[id(call.module)], census.Share.of(own)
+        fresh = [p for p in own if census.identity(p) not in counted]
+        counted.update(map(census.identity, fresh))
+        yield Layer(
+            path=call.path,
+            class_name=type(call.module).__name__,
+            call=call.number,
+            depth=call.path.count(".") + 1 if call.path else 0,
+            parent=parent,
+            exit_order=call.exit_order,
+            container=_is_container(call.module),
+            failed=call.failed,
+            input_shapes=call.input_shapes,
+            output_shapes=call.output_shapes,
+            params=share.params,
+            own_params=own_share.params,
+            counted_params=sum(p.numel() for p in fresh),
+            trainable_params=share.trainable,
+            own_trainable_params=own_share.trainable,
+            macs=sum(c.own_macs for c in call.walk()),
+            own_macs=call.own_macs,
+            output_elements=call.output_elements,
+            output_bytes=call.output_bytes,
+            reused=call.number > 1,
+        )
+
+
+def _numbered(root: Call) -> Iterator[tuple[int | None, Call]]:
+    """Every call with the index of the call that it happened in, in the order of `Call.walk`."""
+    pending: list[tuple[int | None, Call]] = [(None, root)]
+    index = 0
+    while pending:
+        parent, call = pending.pop()
+        yield parent, call
+        pending.extend((index, child) for child in reversed(call.children))
+        index += 1
+
+
+def _add_uncalled(recorder: Recorder) -> None:
+    """Give every module that was never called a place under the first call of its nearest called parent.
+
+    A module whose children were called and that holds no parameters itself (an nn.ModuleList, say) gets none.
+    """
+    first_call: dict[str, Call] = {}
+    for call in recorder.root.walk():
+        first_call.setdefault(call.path, call)
+    called_below = {path[:end] for path in first_call for end, char in enumerate(path) if char == "."}
+    for path, module in recorder.root.module.named_modules():
+        if path in first_call:
+            continue
+        if path in called_below and not any(p is not None for p in census.own_parameters(module)):
+            continue
+        parent = path
+        while parent not in first_call:
+            parent = parent.rpartition(".")[0]
+        first_call[path] = call = Call(path, module, 0)
+        first_call[parent].children.append(call)
+
+
+# ---- failures
+
+
+def _explain(error: Exception, failure: Call | None, root: Call) -> tuple[str, str]:
+    text = str(error).strip() or type(error).__name__
+    first_line = text.split("\n")[0]
+    call = failure or root
+    place = f"{call.path} ({type(call.module).__name__})" if call.path else f"{type(call.module).__name__} itself"
+    message = f"the forward failed in {place}: {type(error).__name__}: {first_line}"
+    return message, explain(call.module, call.path, call.input_shapes, text)

@@ -1,0 +1,38 @@
+"""Counts and bytes as people read them. MB is 2**20 bytes only in the torchsummary convention."""
+
+from __future__ import annotations
+
+MIB = 2**20
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_DECIMAL = ("", "K", "M", "G", "T", "P")
+
+
+def count(n: int) -> str:
+    """An exact count with thousands separators: 25557032 -> '25,557,032'."""
+    return f"{n:,}"
+
+
+def short_count(n: int) -> str:
+    """A count in three to four digits with a decimal suffix: 4089184256 -> '4.089 G'."""
+    value, suffix = float(n), 0
+    while abs(value) >= 1000 and suffix < len(_DECIMAL) - 1:
+        value /= 1000
+        suffix += 1
+    if suffix == 0:
+        return str(n)
+    return f"{value:.4g} {_DECIMAL[suffix]}"
+
+
+def binary_bytes(n: int) -> str:
+    """Bytes in binary units: 102228128 -> '97.49 MiB'."""
+    value, suffix = float(n), 0
+    while abs(value) >= 1024 and suffix < len(_BINARY) - 1:
+        value /= 1024
+        suffix += 1
+    return f"{n} B" if suffix == 0 else f"{value:,.2f} {_BINARY[suffix]}"
+
+
+def torchsummary_mb(n: int) -> str:
+    """Bytes as torchsummary prints them, MB of 2**20, two decimals and no separator: '97.49'."""
+    return f"{n / MIB:.2f}"
