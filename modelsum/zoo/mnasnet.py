@@ -15,7 +15,7 @@ from modelsum.zoo import checks
 from modelsum.zoo.mnasnet_blocks import MnasBlock, read_blocks
 from modelsum.zoo.parts import init_convolutions, make_divisible
 
-# The paper's decay of 0.9997 (section 5) is one minus what torch calls momentum.
+# The running averages decay by 0.9997, as in published weights; torch's momentum is one minus that.
 _BN_MOMENTUM = 1 - 0.9997
 
 
@@ -73,7 +73,7 @@ class _Conv(_Layer):
 
 
 class _SeparableConv(_Layer):
-    """A depthwise separable convolution, the pointwise half linear (Figure 7(c))."""
+    """A depthwise separable convolution, the pointwise half linear (Figure 7)."""
 
     @staticmethod
     def parts(block: MnasBlock, in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:
@@ -87,7 +87,7 @@ class _SeparableConv(_Layer):
 
 
 class _InvertedResidual(_Layer):
-    """The mobile inverted bottleneck (Figure 7(b) and (d))."""
+    """The mobile inverted bottleneck (Figure 7)."""
 
     @staticmethod
     def parts(block: MnasBlock, in_channels: int, out_channels: int, stride: int) -> list[nn.Module]:

@@ -15,7 +15,6 @@ from modelsum.zoo import checks
 from modelsum.zoo.parts import conv1x1, conv3x3, init_convolutions
 from modelsum.zoo.resnet import ZeroPadShortcut
 
-
 # Output channels of a unit over the channels that its 3x3 convolution works on.
 EXPANSION = {"basic": 1, "bottleneck": 4}
 

@@ -43,7 +43,7 @@ class Architecture:
     input_shape: tuple[int, int, int]
     source: str
 
-    def build(self, **options: Any) -> nn.Module:
+    def build(self, /, **options: Any) -> nn.Module:
         """The network, freshly initialised, on the current default device.
 
         Raises:
@@ -82,7 +82,7 @@ def find(name: str) -> Architecture:
     return architecture
 
 
-def build(name: str, **options: Any) -> nn.Module:
+def build(name: str, /, **options: Any) -> nn.Module:
     """The network called `name`: `find(name).build(**options)`, with the errors of both."""
     return find(name).build(**options)
 
