@@ -76,11 +76,16 @@ class ForwardError(ModelError):
 
     Attributes:
         summary: what is known: every layer that ran, the failing one marked, all parameters.
+        device_limit: the forward may run on another device: what stopped it is the meta device, as far
+            as can be told, rather than the model or its input.
     """
 
-    def __init__(self, message: str, hint: str | None = None, *, summary: Summary) -> None:
+    def __init__(
+        self, message: str, hint: str | None = None, *, summary: Summary, device_limit: bool = False
+    ) -> None:
         super().__init__(message, hint)
         self.summary = summary
+        self.device_limit = device_limit
 
 
 def nearest(word: str, valid: Iterable[str], limit: int = 3) -> list[str]:

@@ -111,7 +111,7 @@ class Layer:
         parent: index of the row whose call this one happened in; None for the root.
         exit_order: place in the order in which calls returned, from 0; None if never called or failed.
         container: an nn.Sequential or nn.ModuleList (or a subclass), which torchsummary gives no row.
-        failed: its forward raised.
+        failed: its forward raised; calls around it have no output either, but only this one is marked.
         input_shapes: shapes of what went in: a list for positional arguments, a dict for keywords,
             {"args": [...], "kwargs": {...}} for both.
         output_shapes: shapes of what came out.

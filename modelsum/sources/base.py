@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,8 @@ class Loaded:
         model: on the device that was asked for; the caller may change it.
         source: the name of the source.
         default_inputs: what the model takes when the user names no input, without the batch; None: not known.
+        example: makes the arguments (args, kwargs) of a call for a batch size, a sequence length (None: the
+            model's usual one) and a device, where shapes alone do not say what the model takes.
         changed: constructor arguments make it another model than its name stands for.
         notices: what the reader should know about how it was built.
     """
@@ -28,6 +30,7 @@ class Loaded:
     model: nn.Module
     source: str
     default_inputs: tuple[InputSpec, ...] | None = None
+    example: Callable[[int, int | None, torch.device], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
     changed: bool = False
     notices: tuple[str, ...] = ()
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
 
-from modelsum.errors import UnknownModelError, did_you_mean
+from modelsum.errors import UnknownModelError, UsageError, did_you_mean
 from modelsum.sources.base import Source
 from modelsum.sources.documented import source as documented
 from modelsum.spec import ModelSpec
 
 ENTRY_POINTS = "modelsum.sources"
+_FIRST = ("documented", "imported", "weights", "torchvision", "timm", "transformers")
 
 
 def resolve(spec: ModelSpec) -> Source:
@@ -19,30 +20,35 @@ def resolve(spec: ModelSpec) -> Source:
     """
     if spec.provider is None and documented.knows(spec):
         return documented  # without asking what else is installed, which takes longer than the answer
-    sources = list(_installed())
+    entries = _entries()
     if spec.provider is not None:
-        sources = _provider(spec, sources)
-    for source in sources:
+        if spec.provider not in entries:
+            hint = did_you_mean(spec.provider, entries) or f"Providers are {', '.join(entries)}."
+            raise UnknownModelError(f"unknown provider {spec.provider!r} in {spec.text!r}", hint)
+        entries = {spec.provider: entries[spec.provider]}
+    known: list[str] = []
+    for entry in entries.values():
+        source = _loaded(entry)
         if source.knows(spec):
             return source
-    known = [name for source in sources for name in source.names()]
+        known += source.names()
     hint = did_you_mean(spec.name, known) or "`modelsum list` shows the documented names."
     raise UnknownModelError(f"unknown model {spec.text!r}", hint)
 
 
-def _installed() -> Iterator[Source]:
-    from importlib.metadata import entry_points
+def _entries() -> dict[str, EntryPoint]:
+    """The installed sources by name: the built-in ones first, then those of other packages."""
+    order = {name: place for place, name in enumerate(_FIRST)}
+    found = sorted(entry_points(group=ENTRY_POINTS), key=lambda e: (order.get(e.name, len(order)), e.name))
+    return {entry.name: entry for entry in found}
 
-    found = entry_points(group=ENTRY_POINTS)
-    # The documented names come first, then the other built-in sources, then those of other packages.
-    for entry in sorted(found, key=lambda e: (e.name != "documented", not e.value.startswith("modelsum."), e.name)):
+
+def _loaded(entry: EntryPoint) -> Source:
+    try:
         source: Source = entry.load()
-        yield source
-
-
-def _provider(spec: ModelSpec, sources: list[Source]) -> list[Source]:
-    names = [source.name for source in sources]
-    if spec.provider not in names:
-        hint = did_you_mean(str(spec.provider), names) or f"Providers are {', '.join(names)}."
-        raise UnknownModelError(f"unknown provider {spec.provider!r} in {spec.text!r}", hint)
-    return [source for source in sources if source.name == spec.provider]
+    except Exception as error:
+        raise UsageError(
+            f"the model source {entry.name!r} ({entry.value}) cannot be loaded: {error}",
+            "Upgrade or uninstall the package that brings it.",
+        ) from error
+    return source

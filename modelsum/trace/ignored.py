@@ -39,7 +39,7 @@ _LOOKUP_AND_SELECTION = """
     scatter_add scatter_reduce masked_select masked_scatter masked_fill take put nonzero nonzero_static
     unique_consecutive unique_dim _unique _unique2 sort topk kthvalue searchsorted bucketize isin
     one_hot multinomial repeat_interleave tril_indices triu_indices torchvision::nms where roll
-    _local_scalar_dense item masked_select_backward rot90
+    zero fill _local_scalar_dense item masked_select_backward rot90
 """
 
 _LAYOUT_AND_COPY = """

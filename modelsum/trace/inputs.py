@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from modelsum.spec import InputSpec
+from modelsum.trace.known_values import on_meta
 
 
 def make_inputs(
@@ -44,7 +45,7 @@ def make_inputs(
 def move(value: Any, device: torch.device) -> Any:
     """A nested example with all its tensors on `device`; containers are rebuilt, the original is not touched."""
     if isinstance(value, Tensor):
-        return value.detach().to(device)
+        return on_meta(value) if device.type == "meta" else value.detach().to(device)
     if isinstance(value, torch.nn.utils.rnn.PackedSequence):
         return value.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):

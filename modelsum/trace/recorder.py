@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.summary import ShapeTree
-from modelsum.trace import metakernels
+from modelsum.trace.known_values import MetaFactories, run
 from modelsum.trace.ops import Verdict, rule_for
 from modelsum.trace.shapes import call_tree, shape_tree, tensors_in
 
@@ -30,7 +30,6 @@ class Call:
         "children",
         "exception_at_entry",
         "exit_order",
-        "failed",
         "input_shapes",
         "module",
         "number",
@@ -47,7 +46,6 @@ class Call:
         self.number = number  # 1 for the first call of this module object, 0: never called
         self.children: list[Call] = []
         self.exit_order: int | None = None
-        self.failed = False
         self.input_shapes: ShapeTree = None
         self.output_shapes: ShapeTree = None
         self.output_elements = 0
@@ -76,8 +74,9 @@ class Recorder(TorchDispatchMode):
         # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
         return False
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
         super().__init__()
+        self.on_meta = device.type == "meta"
         self.root = Call("", model, 0)
         self.failure: Call | None = None
         self.uncounted: Counter[str] = Counter()
@@ -101,7 +100,7 @@ class Recorder(TorchDispatchMode):
         with self._hooks(model):
             self._enter(self.root, args, kwargs)
             try:
-                with self:
+                with MetaFactories() if self.on_meta else nullcontext(), self:
                     output = model(*args, **kwargs)
             except BaseException:
                 self._leave(None, failed=True)
@@ -149,7 +148,6 @@ class Recorder(TorchDispatchMode):
     def _leave(self, output: Any, *, failed: bool) -> None:
         call = self._stack.pop()
         if failed:
-            call.failed = True
             self.failure = self.failure or call
             return
         self.failure = None  # whoever caught an earlier exception went on
@@ -175,7 +173,7 @@ class Recorder(TorchDispatchMode):
                     with self:
                         return func.decompose(*args, **kwargs)
                 self.uncounted[func._schema.name.replace("::", ".")] += 1
-            return metakernels.run(func, args, kwargs)
-        out = metakernels.run(func, args, kwargs)
+            return run(func, args, kwargs)
+        out = run(func, args, kwargs)
         self._stack[-1].own_macs += rule(*args, out=out, **kwargs)
         return out

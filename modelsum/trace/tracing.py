@@ -48,7 +48,7 @@ def trace(
         ForwardError: the forward raised; carries the summary of what did run.
     """
     model.train(mode == "train")
-    recorder = Recorder(model)
+    recorder = Recorder(model, device)
     error: Exception | None = None
     with isolated(), plain_attention(), torch.no_grad():
         try:
@@ -71,7 +71,7 @@ def trace(
         made_with={"modelsum": __version__, "torch": torch.__version__, "python": platform.python_version()},
     )
     if error is not None:
-        raise ForwardError(*_explain(error, recorder.failure, recorder.root), summary=summary) from error
+        raise _forward_error(error, recorder.failure or recorder.root, summary, device) from error
     return summary
 
 
@@ -154,7 +154,7 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
             parent=parent,
             exit_order=call.exit_order,
             container=_is_container(call.module),
-            failed=call.failed,
+            failed=call is recorder.failure,
             input_shapes=call.input_shapes,
             output_shapes=call.output_shapes,
             params=share.params,
@@ -205,10 +205,22 @@ def _add_uncalled(recorder: Recorder) -> None:
 # ---- failures
 
 
-def _explain(error: Exception, failure: Call | None, root: Call) -> tuple[str, str]:
+def _forward_error(error: Exception, call: Call, summary: Summary, device: torch.device) -> ForwardError:
     text = str(error).strip() or type(error).__name__
     first_line = text.split("\n")[0]
-    call = failure or root
-    place = f"{call.path} ({type(call.module).__name__})" if call.path else f"{type(call.module).__name__} itself"
-    message = f"the forward failed in {place}: {type(error).__name__}: {first_line}"
-    return message, explain(call.module, call.path, call.input_shapes, text)
+    layer = type(call.module)
+    place = f"{call.path} ({layer.__name__})" if call.path else f"{layer.__name__} itself"
+    return ForwardError(
+        f"the forward failed in {place}: {type(error).__name__}: {first_line}",
+        explain(call.module, call.path, call.input_shapes, text),
+        summary=summary,
+        device_limit=device.type == "meta" and _may_be_meta(error, text, layer),
+    )
+
+
+def _may_be_meta(error: Exception, text: str, layer: type[nn.Module]) -> bool:
+    """Whether the meta device may be at fault: always, but where a layer of torch itself refuses its input."""
+    lowered = text.lower()
+    if isinstance(error, NotImplementedError) or "meta" in lowered or "device" in lowered:
+        return True
+    return not layer.__module__.startswith("torch.nn.modules")

@@ -1,0 +1,45 @@
+"""What a PyTorch model costs before anyone runs it: parameters, multiply-accumulates, memory.
+
+    >>> import modelsum
+    >>> modelsum.summarize("resnet50", input_size=(3, 224, 224)).totals.params
+    25557032
+
+Importing this package does not import torch; summarising does.
+"""
+
+from modelsum.api import summarize
+from modelsum.errors import (
+    ArgumentError,
+    BuildError,
+    ForwardError,
+    InputError,
+    ModelError,
+    ModelsumError,
+    OutputError,
+    UnknownModelError,
+    UsageError,
+)
+from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, Totals, TorchsummaryTotals
+from modelsum.version import __version__
+
+__all__ = [
+    "ArgumentError",
+    "Baseline",
+    "BuildError",
+    "Difference",
+    "ForwardError",
+    "Input",
+    "InputError",
+    "Layer",
+    "Model",
+    "ModelError",
+    "ModelsumError",
+    "OutputError",
+    "Summary",
+    "TorchsummaryTotals",
+    "Totals",
+    "UnknownModelError",
+    "UsageError",
+    "__version__",
+    "summarize",
+]

@@ -1,0 +1,275 @@
+"""`summarize`: any model and any input -> a Summary. The command line and Python users come in here."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from modelsum import spec
+from modelsum.baselines.diff import against_documented
+from modelsum.errors import BuildError, ForwardError, InputError, ModelsumError, UsageError
+from modelsum.sources import Loaded, resolve
+from modelsum.spec import InputSpec, ModelSpec
+from modelsum.summary import Model, Summary
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that a summary is made from. The fields are those of `summarize`, already read.
+
+    Attributes:
+        example: the arguments (args, kwargs) of the call, where the caller has them.
+        inputs: their specifications otherwise; none for the model's default input.
+    """
+
+    model: ModelSpec | nn.Module
+    example: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
+    inputs: tuple[InputSpec, ...] = ()
+    batch: int | None = 1
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = "eval"
+    device: str = "auto"
+    dtype: str | None = None
+    sequence_length: int | None = None
+
+    def __post_init__(self) -> None:
+        spec.check_batch(self.batch)
+        spec.check_mode(self.mode)
+        spec.check_device(self.device)
+        if self.dtype is not None:
+            spec.check_dtype(self.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A model of modelsum's own and the arguments of its call, on one device."""
+
+    loaded: Loaded
+    identity: Model
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    device: torch.device
+    batch: int | None
+
+
+def summarize(
+    model: nn.Module | str,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
+    batch: int | None = 1,
+    model_args: Mapping[str, Any] | None = None,
+    mode: str = "eval",
+    device: str = "auto",
+    dtype: str | None = None,
+    sequence_length: int | None = None,
+) -> Summary:
+    """Say what a model costs, from one forward pass; the model is left as it was found.
+
+        >>> summarize("resnet50").totals.macs
+        4089184256
+        >>> summarize(torch.nn.Linear(8, 2), torch.zeros(5, 8)).totals.macs
+        80
+
+    Args:
+        model: a module, or any MODEL string of the command line.
+        *inputs: the positional arguments of the model's forward, tensors or nested values of any kind.
+        kwargs: its keyword arguments.
+        input_size: in place of inputs: the shape of one sample, or one such shape for each input.
+        batch: the batch size put in front of `input_size` and of the model's default input; None takes the
+            shapes literally.
+        model_args: constructor arguments, for a MODEL string.
+        mode: "eval" or "train".
+        device: where the forward runs: "meta" computes shapes and costs nothing, "cpu" and "cuda:N" run
+            for real, "auto" is meta and, where the model cannot run there, the CPU.
+        dtype: "float32", "float16", "bfloat16" or "float64", of the model and its default inputs; None
+            leaves them as they are.
+        sequence_length: tokens of the default input of a language model; None for its usual number.
+
+    Raises:
+        UsageError: the words are wrong: an unknown name, option, device or input.
+        ModelError: the model could not be built, or its forward failed (ForwardError, with the summary
+            of what did run).
+    """
+    example = (inputs, dict(kwargs or {})) if inputs or kwargs else None
+    if example and input_size is not None:
+        raise InputError("both inputs and input_size are given", "Give one of them.")
+    return run(
+        Request(
+            model=spec.parse_model(model) if isinstance(model, str) else model,
+            example=example,
+            inputs=_input_specs(input_size),
+            batch=batch,
+            arguments=dict(model_args or {}),
+            mode=mode,
+            device=device,
+            dtype=dtype,
+            sequence_length=sequence_length,
+        )
+    )
+
+
+def _input_specs(sizes: Any) -> tuple[InputSpec, ...]:
+    if sizes is None:
+        return ()
+    shapes = [sizes] if all(isinstance(s, int) for s in sizes) else sizes
+    return tuple(spec.parse_input("x".join(map(str, shape)) or "scalar") for shape in shapes)
+
+
+def run(request: Request) -> Summary:
+    """Build, run and count what the request asks for. Raises as `summarize` does."""
+
+    def traced(ready: Prepared) -> Summary:
+        from modelsum.trace.tracing import trace
+
+        summary = trace(
+            ready.loaded.model,
+            ready.args,
+            ready.kwargs,
+            identity=ready.identity,
+            mode=request.mode,
+            device=ready.device,
+            batch=ready.batch,
+            notices=ready.loaded.notices,
+        )
+        baseline = against_documented(summary, options_changed=ready.loaded.changed)
+        return dataclasses.replace(summary, baseline=baseline)
+
+    return _where_it_runs(request, traced)
+
+
+def torchinfo_table(request: Request, depth: int | None = None) -> str:
+    """The table that torchinfo prints for the request. Raises as `summarize` does."""
+
+    def tabled(ready: Prepared) -> str:
+        from modelsum.trace.torchinfo_table import table
+
+        return table(ready.loaded.model, ready.args, ready.kwargs, request.mode, ready.device, depth)
+
+    run(request)  # says in modelsum's words what is wrong with a model or input
+    return _where_it_runs(request, tabled)
+
+
+def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
+    """The action on the device of the request; "auto" is meta, and the CPU for what cannot run there."""
+    load = _loader(request)  # a mistyped name is answered before torch is imported
+
+    import torch
+
+    if request.device != "auto":
+        return action(_prepare(request, load, _available(request.device)))
+    ready = _prepare(request, load, torch.device("meta"))
+    try:
+        return action(ready)
+    except ForwardError as stopped:
+        if not stopped.device_limit:
+            raise
+        notice = f"the meta device could not run it ({stopped.message}); it was run on the CPU"
+    ready = _prepare(request, load, torch.device("cpu"))
+    loaded = dataclasses.replace(ready.loaded, notices=(notice, *ready.loaded.notices))
+    return action(dataclasses.replace(ready, loaded=loaded))
+
+
+def _available(device: str) -> torch.device:
+    import torch
+
+    wanted = torch.device(device)
+    if wanted.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UsageError(f"device {device!r}: there is no CUDA device here", "Use --device meta or --device cpu.")
+        count, index = torch.cuda.device_count(), wanted.index or 0
+        if index >= count:
+            valid = ", ".join(f"cuda:{i}" for i in range(count))
+            raise UsageError(f"device {device!r}: there is no such CUDA device", f"There is {valid}.")
+        return torch.device("cuda", index)
+    return wanted
+
+
+def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: torch.device) -> Prepared:
+    import torch
+
+    from modelsum.trace.inputs import move
+    from modelsum.trace.isolation import isolated
+    from modelsum.trace.known_values import carried
+
+    text = request.model.text if isinstance(request.model, ModelSpec) else None
+    with isolated():
+        try:
+            loaded = load(device)
+        except ModelsumError:
+            raise
+        except Exception as error:
+            raise BuildError(
+                f"{text or type(request.model).__name__} could not be built: {type(error).__name__}: {error}"
+            ) from error
+        if request.dtype is not None:
+            loaded.model.to(getattr(torch, request.dtype))
+    identity = Model(text, loaded.source, type(loaded.model).__name__)
+    if request.example is not None:
+        args, kwargs = move(request.example, device)
+        return Prepared(loaded, identity, args, kwargs, device, None)
+    with carried() if device.type == "meta" else nullcontext():
+        args, kwargs = _default_call(request, loaded, device)
+    return Prepared(loaded, identity, args, kwargs, device, request.batch)
+
+
+def _default_call(
+    request: Request, loaded: Loaded, device: torch.device
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of the call, where the user gave shapes or nothing at all."""
+    import torch
+
+    from modelsum.trace.census import common_dtype
+    from modelsum.trace.inputs import make_inputs
+
+    if not request.inputs and loaded.example is not None:
+        return loaded.example(request.batch or 1, request.sequence_length, device)
+    if request.sequence_length is not None:
+        raise InputError("a sequence length is given, but the input is not a default sequence of tokens")
+    specs = request.inputs or loaded.default_inputs
+    if specs is None:
+        raise InputError(f"{type(loaded.model).__name__} needs an input", _input_hint(loaded.model))
+    dtype = getattr(torch, common_dtype(loaded.model.parameters()) or request.dtype or "float32")
+    return make_inputs(specs, batch=request.batch, device=device, dtype=dtype)
+
+
+def _loader(request: Request) -> Callable[[torch.device], Loaded]:
+    """What brings the request's model to a device: its source, or a copy of the module that was handed in."""
+    model = request.model
+    if isinstance(model, ModelSpec):
+        source, name = resolve(model), model
+        return lambda device: source.load(name, request.arguments, device)
+    if request.arguments:
+        raise UsageError(
+            "constructor arguments are for a model that is named", "Pass them to the module's class."
+        )
+    module = model
+
+    def copied(device: torch.device) -> Loaded:
+        from modelsum.trace.copying import copy_to
+
+        if device.type != "meta" and any(p.is_meta for p in module.parameters()):
+            raise UsageError(
+                f"the model is on the meta device and cannot run on {device}", "Use device meta."
+            )
+        return Loaded(copy_to(module, device), "object")
+
+    return copied
+
+
+def _input_hint(model: nn.Module) -> str:
+    try:
+        signature = str(inspect.signature(model.forward))
+    except (TypeError, ValueError):
+        signature = "(...)"
+    return f"Its forward is {signature}. Give the shape of one sample, like --input 3x224x224."

@@ -1,0 +1,78 @@
+"""The `modelsum` group: finds the command, and turns every error into a message and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import ClassVar
+
+import click
+
+from modelsum.errors import ModelsumError, did_you_mean
+from modelsum.version import __version__
+
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Commands by name; a command's file is imported when it is called."""
+
+    modules: ClassVar[dict[str, str]] = {"show": "modelsum.cli.show", "list": "modelsum.cli.list"}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.modules:
+            return None
+        command: click.Command = importlib.import_module(self.modules[name]).command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.modules and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], self.modules) or f"Commands are {', '.join(self.modules)}."
+            raise click.UsageError(f"no command {args[0]!r}. {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="modelsum")
+def group() -> None:
+    """What a PyTorch model costs before anyone runs it.
+
+    \b
+    modelsum show resnet50 --input 3x224x224
+    modelsum list 'mobilenet*'
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; results on stdout, everything else on stderr. Returns the exit code."""
+    debug = "--debug" in arguments
+    try:
+        code = group.main(list(arguments), prog_name="modelsum", standalone_mode=False)
+    except ModelsumError as error:
+        _complain(error.message, error.hint, debug)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _complain("interrupted", None, debug)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 0
+    return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, hint: str | None, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    sys.stdout.flush()
+    print(f"modelsum: error: {message}", file=sys.stderr)
+    if hint:
+        print(hint, file=sys.stderr)

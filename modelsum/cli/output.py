@@ -1,0 +1,81 @@
+"""Where results go: stdout, or a file that is replaced only by a whole result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from modelsum.errors import OutputError
+from modelsum.render import RenderOptions
+
+
+def options(depth: int | None, torchsummary_batch: int, output: Path | None) -> RenderOptions:
+    """How to render for the place where the result goes: fitted and coloured on a terminal alone."""
+    terminal = output is None and sys.stdout.isatty()
+    return RenderOptions(
+        depth=depth,
+        width=shutil.get_terminal_size().columns if terminal else None,
+        color=terminal and not os.environ.get("NO_COLOR"),
+        torchsummary_batch=torchsummary_batch,
+    )
+
+
+def check(output: Path | None) -> None:
+    """Say before the work, not after it, that a result could not be written. Raises OutputError."""
+    if output is None:
+        return
+    if output.is_dir():
+        raise OutputError(f"--output {str(output)!r} is a directory", "Name a file.")
+    if not output.parent.is_dir():
+        raise OutputError(f"--output {str(output)!r}: there is no directory {str(output.parent)!r}", "Make it first.")
+    target = output if output.exists() else output.parent
+    if not os.access(target, os.W_OK):
+        raise OutputError(f"--output {str(output)!r} is not writable", "Check its permissions.")
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write a whole result. A file appears or is replaced at once, or stays as it was. Raises OutputError."""
+    if output is None:
+        sys.stdout.write(text)
+        return
+    try:
+        if output.exists() and not output.is_file():  # a device or a pipe
+            output.write_text(text, encoding="utf-8")
+        else:
+            _replace(output.resolve(), text)
+    except OSError as error:
+        raise OutputError(f"cannot write {str(output)!r}: {error.strerror}", "Check the path and its permissions.") from error
+
+
+def _replace(output: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        if output.exists():
+            shutil.copymode(output, name)
+        else:
+            os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, output)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+@contextlib.contextmanager
+def model_prints_to_stderr() -> Iterator[None]:
+    """Whatever a model prints while it is built or run is not part of the result."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

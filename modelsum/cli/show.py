@@ -1,0 +1,82 @@
+"""`modelsum show MODEL`: what one model costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modelsum import api, spec
+from modelsum.cli import output as out
+from modelsum.errors import ForwardError, UsageError
+from modelsum.render import FORMATS, render
+
+TORCHINFO = "torchinfo"
+
+
+@click.command("show", short_help="What one model costs.")
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SHAPE",
+    help="One sample, 3x224x224; repeat for several inputs. NAME=16:int64 names a keyword and its dtype.",
+)
+@click.option("--batch", type=int, metavar="N", help="Batch size put in front of every shape.  [default: 1]")
+@click.option("--no-batch", is_flag=True, help="Take the shapes literally.")
+@click.option("--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="Constructor argument, a Python literal.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|meta|cpu|cuda[:N]", help="Where the forward runs.")
+@click.option("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]")
+@click.option("--dtype", metavar="DTYPE", help="Of the model and its inputs.  [default: as built]")
+@click.option("--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]")
+@click.option("--format", "format_", type=click.Choice([*FORMATS, TORCHINFO]), default="text", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def command(
+    model: str,
+    inputs: tuple[str, ...],
+    batch: int | None,
+    no_batch: bool,
+    arguments: tuple[str, ...],
+    device: str,
+    train: bool,
+    dtype: str | None,
+    depth: int | None,
+    format_: str,
+    output: Path | None,
+    debug: bool,
+) -> None:
+    """Show the layers, parameters and multiply-accumulates of MODEL.
+
+    \b
+    modelsum show resnet50
+    modelsum show mobilenet_v2 --input 3x600x600 --arg width_mult=0.5
+    modelsum show vgg16 --batch 8 --format json --output vgg16.json
+    """
+    if no_batch and batch is not None:
+        raise UsageError("--batch and --no-batch are both given", "Give one of them.")
+    request = api.Request(
+        model=spec.parse_model(model),
+        inputs=tuple(map(spec.parse_input, inputs)),
+        batch=None if no_batch else 1 if batch is None else batch,
+        arguments=dict(map(spec.parse_argument, arguments)),
+        mode="train" if train else "eval",
+        device=device,
+        dtype=dtype,
+    )
+    out.check(output)
+    options = out.options(depth, batch or -1, output)
+    if format_ == TORCHINFO:
+        with out.model_prints_to_stderr():
+            text = api.torchinfo_table(request, depth)
+        out.write(text, output)
+        return
+    try:
+        with out.model_prints_to_stderr():
+            summary = api.run(request)
+    except ForwardError as error:
+        # What did run is worth showing, but it is no result: a file that is there stays as it is.
+        click.echo(render(error.summary, format_, out.options(depth, batch or -1, None)), nl=False)
+        raise
+    out.write(render(summary, format_, options), output)

@@ -1,0 +1,58 @@
+"""Summary -> text, a format a file. Takes a finished value and measures nothing; never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from modelsum.errors import UsageError, did_you_mean
+from modelsum.summary import Summary
+
+__all__ = ["FORMATS", "RenderOptions", "render"]
+
+# Imported when asked for: what `--format json` does not need, it should not wait for.
+_MODULES = {
+    "text": "modelsum.render.text",
+    "torchsummary": "modelsum.render.torchsummary",
+    "json": "modelsum.render.json_",
+    "csv": "modelsum.render.csv_",
+    "markdown": "modelsum.render.markdown",
+}
+
+#: The formats that a summary alone can be rendered in. (torchinfo's own table needs the model as well.)
+FORMATS: tuple[str, ...] = tuple(_MODULES)
+
+
+@dataclass(frozen=True, slots=True)
+class RenderOptions:
+    """How a summary is displayed. No option changes a figure.
+
+    Attributes:
+        depth: layers deeper than this are not displayed; what they cost is added to the row above them.
+        width: columns of the terminal; None where there is none, and everything is printed complete.
+        color: with ANSI colours.
+        torchsummary_batch: the batch size that `torchsummary` displays and sizes for (-1: one sample).
+    """
+
+    depth: int | None = None
+    width: int | None = None
+    color: bool = False
+    torchsummary_batch: int = -1
+
+
+def render(summary: Summary, format: str, options: RenderOptions) -> str:
+    """The summary in one of `FORMATS`, ending with one newline.
+
+    Raises:
+        UsageError: there is no such format, or the depth is negative.
+    """
+    if format not in _MODULES:
+        hint = did_you_mean(format, FORMATS)
+        raise UsageError(
+            f"unknown format {format!r}", (f"{hint} " if hint else "") + f"Valid are {', '.join(FORMATS)}."
+        )
+    if options.depth is not None and options.depth < 0:
+        raise UsageError(f"depth {options.depth} is negative", "0 is the model as a whole, 1 its own parts.")
+    renderer: Callable[[Summary, RenderOptions], str] = import_module(_MODULES[format]).render
+    return renderer(summary, options).rstrip("\n") + "\n"

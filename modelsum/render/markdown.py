@@ -1,0 +1,51 @@
+"""The summary as GitHub-flavoured Markdown, for a README, an issue or a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from modelsum.render import cells, facts
+from modelsum.render.rows import Row, displayed
+from modelsum.summary import Summary
+
+if TYPE_CHECKING:
+    from modelsum.render import RenderOptions
+
+
+def render(summary: Summary, options: RenderOptions) -> str:
+    """The table of layers, the totals, and what is said about them, complete at any width."""
+    rows = displayed(summary.layers, options.depth)
+    blocks = [f"## {_escaped(facts.model_name(summary))}"]
+    if not summary.executed:
+        blocks.append(f"**{facts.UNFINISHED}**")
+    blocks.append(_table(("Layer", "Output shape", "Params", "MACs"), "llrr", [_cells(row) for row in rows]))
+    blocks.append(_table(("Totals", "", ""), "lrl", facts.totals(summary)))
+    blocks.append(_table((facts.CONVENTION, ""), "lr", [fact[:2] for fact in facts.convention(summary)]))
+    blocks.append("\n".join(f"- {f.label}: {_escaped(f.value)}" for f in facts.provenance(summary)))
+    if summary.uncounted_ops:
+        blocks.append(f"**{facts.UNCOUNTED}:**")
+        blocks.append("\n".join(f"- `{fact.label}`: {fact.value}" for fact in facts.uncounted(summary)))
+    blocks += [f"> **Notice:** {_escaped(notice)}" for notice in summary.notices]
+    if line := facts.baseline_line(summary):
+        blocks.append(f"**Baseline:** {_escaped(line)}")
+    if comparisons := facts.comparisons(summary):
+        blocks.append(_table(("Figure", "Documented", "Now", "Difference"), "lrrr", comparisons))
+    return "\n\n".join(blocks)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    layer = row.layer
+    name = f"`{layer.path}` ({layer.class_name})" if layer.path else layer.class_name
+    return name, cells.output(row), cells.params(row), cells.macs(row)
+
+
+def _table(header: Sequence[str], alignment: str, rows: Sequence[Sequence[str]]) -> str:
+    rules = ["---:" if side == "r" else ":---" for side in alignment]
+    head, *body = ([_escaped(cell) for cell in row] for row in (header, *rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rules, *body))
+
+
+def _escaped(text: str) -> str:
+    """The text with what Markdown would take for a tag, a column or emphasis marked as plain."""
+    return text.replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")

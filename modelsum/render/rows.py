@@ -1,0 +1,68 @@
+"""Which layers are displayed at a depth, and what each of their rows stands for.
+
+A row that is not displayed is added to the nearest displayed row that it happened in. So whatever the
+depth, the params of the rows add up to the model's params and their MACs to the model's MACs: a row
+with other rows beneath it shows only what those do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from modelsum.summary import Layer
+
+
+@dataclass(slots=True)
+class Row:
+    """One displayed layer.
+
+    Attributes:
+        layer: the call, or the module that was never called.
+        index: its place among all layers of the summary.
+        parent: the index of the nearest displayed layer that it happened in; None where there is none.
+        params: elements of its own parameters and of those of the rows folded into it, each counted once.
+        macs: its own multiply-accumulates and those of the rows folded into it.
+        has_rows_below: other displayed rows happened in this one.
+        failure: the layer whose forward failed: this one, or one folded into it; None elsewhere.
+    """
+
+    layer: Layer
+    index: int
+    parent: int | None
+    params: int
+    macs: int
+    has_rows_below: bool = False
+    failure: Layer | None = None
+
+
+def folded(layers: Sequence[Layer], depth: int | None) -> list[Row]:
+    """A row for every layer down to `depth` (None: all), the root and containers included."""
+    rows: dict[int, Row] = {}
+    home: list[int] = []  # for every layer the index of the row that stands for it
+    for index, layer in enumerate(layers):
+        above = None if layer.parent is None else home[layer.parent]
+        if above is not None and depth is not None and layer.depth > depth:
+            home.append(above)
+            rows[above].params += layer.counted_params
+            rows[above].macs += layer.own_macs
+            if layer.failed:
+                rows[above].failure = layer
+            continue
+        home.append(index)
+        failure = layer if layer.failed else None
+        rows[index] = Row(layer, index, above, layer.counted_params, layer.own_macs, failure=failure)
+        if above is not None:
+            rows[above].has_rows_below = True
+    return list(rows.values())
+
+
+def displayed(layers: Sequence[Layer], depth: int | None) -> list[Row]:
+    """The rows that people read: `folded`, less the root and the containers that have nothing to show."""
+    return [row for row in folded(layers, depth) if not _is_empty_heading(row)]
+
+
+def _is_empty_heading(row: Row) -> bool:
+    if row.layer.parent is not None and not row.layer.container:
+        return False
+    return row.has_rows_below and not (row.params or row.macs or row.failure)

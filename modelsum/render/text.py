@@ -1,0 +1,266 @@
+"""The summary for people: a torchsummary-style table, the totals, and where the figures come from.
+
+In a pipe everything is printed complete. On a terminal the table is fitted: paths lose their beginning,
+shapes are wrapped, and figures are never cut. The layout is worked out here and rich gives only the
+colours: its own table takes 1.5 s for the 4000 rows of a deep network, longer than making the summary.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelsum.render import cells, facts
+from modelsum.render.facts import Fact
+from modelsum.render.rows import Row, displayed
+from modelsum.summary import Summary
+
+if TYPE_CHECKING:
+    from modelsum.render import RenderOptions
+
+_HEADER = ("Layer", "Output shape", "Params", "MACs")
+_GAP = "  "
+_ELLIPSIS = "\u2026"
+_SHAPE_LINES = 3  # of one row on a terminal; a cache of 24 layers would fill the screen
+_MIN_LAYER, _MIN_SHAPE, _MIN_PATH = 12, 12, 8
+_MIN_TABLE = len(facts.CONVENTION) + 1  # what stands below a small table should not jut out
+_MAX_RULE = 100  # below a table that a long output shape makes wide in a pipe
+
+
+class Span(NamedTuple):
+    """A piece of a line and its rich style."""
+
+    text: str
+    style: str = ""
+
+
+Line = Sequence[Span]
+
+
+def render(summary: Summary, options: RenderOptions) -> str:
+    """The table of layers, the totals and their provenance; fitted to `width`, coloured if `color`."""
+    table = _Table(displayed(summary.layers, options.depth), options.width)
+    lines = [*table.lines(), *_below_table(summary, table.width, options.width)]
+    return "\n".join(_colored(lines) if options.color else map(_plain, lines))
+
+
+def _plain(line: Line) -> str:
+    return "".join(span.text for span in line).rstrip()
+
+
+def _colored(lines: Sequence[Line]) -> Iterator[str]:
+    from rich.color import ColorSystem
+    from rich.style import Style
+
+    for line in lines:
+        yield "".join(
+            Style.parse(span.style).render(span.text, color_system=ColorSystem.STANDARD)
+            if span.style and span.text
+            else span.text
+            for span in line
+        ).rstrip()
+
+
+# ---- the table
+
+
+class _Table:
+    """The rows laid out in columns.
+
+    Attributes:
+        width: columns that the table takes, at most those of the terminal unless figures need more.
+    """
+
+    def __init__(self, rows: Sequence[Row], terminal: int | None) -> None:
+        self._rows = rows
+        self._outputs = [cells.output(row) for row in rows]
+        self._params = [cells.params(row) for row in rows]
+        self._macs = [cells.macs(row) for row in rows]
+        self._params_width = _widest(self._params, _HEADER[2])
+        self._macs_width = _widest(self._macs, _HEADER[3])
+        layers = _widest(("".join(_layer_cell(row, None)) for row in rows), _HEADER[0])
+        shapes = _widest(self._outputs, _HEADER[1])
+        figures = self._params_width + self._macs_width + 3 * len(_GAP)
+        layers += max(min(_MIN_TABLE, terminal or _MIN_TABLE) - layers - shapes - figures, 0)
+        self._fitted = terminal is not None and layers + shapes + figures > terminal
+        if terminal is not None and self._fitted:
+            layers, shapes = self._share(terminal - figures, layers, shapes)
+        self._layer_width, self._shape_width = layers, shapes
+        self.width = layers + shapes + figures
+
+    def _share(self, room: int, layers: int, shapes: int) -> tuple[int, int]:
+        """Share what the figures leave free: shapes of single tensors whole if possible, names the rest."""
+        single = _widest(
+            (text for row, text in zip(self._rows, self._outputs, strict=True) if _is_short(row)), _HEADER[1]
+        )
+        shapes = min(shapes, max(single, room - layers, room * 2 // 5))
+        shapes = max(min(shapes, room - _MIN_LAYER), _MIN_SHAPE)
+        return max(min(layers, room - shapes), _MIN_LAYER), shapes
+
+    def lines(self) -> Iterator[Line]:
+        """The header and the rows between rules."""
+        yield [Span("-" * self.width, "dim")]
+        yield self._line([Span(_HEADER[0], "bold")], len(_HEADER[0]), *(Span(h, "bold") for h in _HEADER[1:]))
+        yield [Span("=" * self.width, "dim")]
+        for texts in zip(self._rows, self._outputs, self._params, self._macs, strict=True):
+            yield from self._row_lines(*texts)
+        yield [Span("=" * self.width, "dim")]
+
+    def _row_lines(self, row: Row, output: str, params: str, macs: str) -> Iterator[Line]:
+        path, class_name = _layer_cell(row, self._layer_width if self._fitted else None)
+        style = _row_style(row)
+        first, *rest = self._shape_lines(row, output)
+        name = [Span(path, style or "cyan"), Span(class_name, style or "dim")]
+        quiet = "dim" if not params.replace(",", "").isdigit() else ""
+        yield self._line(
+            name,
+            len(path) + len(class_name),
+            Span(first, style),
+            Span(params, style or quiet),
+            Span(macs, style or ("dim" if macs == "-" else "")),
+        )
+        for text in rest:
+            yield [Span(" " * (self._layer_width + len(_GAP)) + text, style)]
+
+    def _line(self, name: Line, name_length: int, shape: Span, params: Span, macs: Span) -> Line:
+        return [
+            *name,
+            Span(" " * (self._layer_width - name_length) + _GAP),
+            Span(shape.text.ljust(self._shape_width) + _GAP, shape.style),
+            Span(params.text.rjust(self._params_width) + _GAP, params.style),
+            Span(macs.text.rjust(self._macs_width), macs.style),
+        ]
+
+    def _shape_lines(self, row: Row, output: str) -> list[str]:
+        if len(output) <= self._shape_width:
+            return [output]
+        lines = _wrapped_shape(output, self._shape_width)
+        if len(lines) > _SHAPE_LINES and not row.failure:
+            tensors = cells.tensor_count(row.layer.output_shapes)
+            more = f"{_ELLIPSIS} {tensors} tensors" if tensors > 1 else _ELLIPSIS
+            lines = [*lines[: _SHAPE_LINES - 1], more[: self._shape_width]]
+        return lines
+
+
+def _widest(texts: Iterator[str] | Sequence[str], header: str) -> int:
+    return max(len(header), max(map(len, texts), default=0))
+
+
+def _is_short(row: Row) -> bool:
+    return row.failure is None and not isinstance(row.layer.output_shapes, (list, dict))
+
+
+def _row_style(row: Row) -> str:
+    if row.failure:
+        return "bold red"
+    return "dim" if row.layer.call == 0 else ""
+
+
+def _layer_cell(row: Row, width: int | None) -> tuple[str, str]:
+    """The row's path and class: "layer1.0.conv1", " (Conv2d)". The root has no path, only a class."""
+    path, class_name = row.layer.path, row.layer.class_name
+    if not path:
+        return "", _cut_right(class_name, width)
+    if width is None:
+        return path, f" ({class_name})"
+    kept = min(len(path), _MIN_PATH)
+    class_name = _cut_right(class_name, width - kept - len(" ()"))
+    return _cut_left(path, width - len(class_name) - len(" ()")), f" ({class_name})"
+
+
+def _cut_left(text: str, width: int) -> str:
+    return text if len(text) <= width else _ELLIPSIS + text[len(text) - width + 1 :]
+
+
+def _cut_right(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else text[: max(width - 1, 0)] + _ELLIPSIS
+
+
+def _wrapped_shape(text: str, width: int) -> list[str]:
+    """An output in lines that break between tensors, and inside one only where it is wider than a line."""
+    lines: list[str] = []
+    for piece in re.split(r"(?<=[\])}],) |(?<=input) ", text):
+        if lines and len(lines[-1]) + 1 + len(piece) <= width:
+            lines[-1] += f" {piece}"
+        else:
+            lines += textwrap.wrap(piece, width, break_on_hyphens=False)
+    return lines
+
+
+# ---- below the table
+
+
+def _below_table(summary: Summary, table_width: int, terminal: int | None) -> Iterator[Line]:
+    rule = [Span("-" * (table_width if terminal else min(table_width, _MAX_RULE)), "dim")]
+    if not summary.executed:
+        yield from _wrapped(facts.UNFINISHED, terminal, "bold red")
+        yield rule
+    totals, convention = facts.totals(summary), facts.convention(summary)
+    labels = max(len(fact.label) for fact in (*totals, *convention)) + 1
+    figures = max(len(fact.value) for fact in (*totals, *convention)) + 2
+    yield from (_figure(fact, labels, figures) for fact in totals)
+    yield rule
+    yield from _wrapped(f"{facts.CONVENTION}:", terminal, "dim")
+    yield from (_figure(fact, labels, figures) for fact in convention)
+    yield rule
+    provenance = facts.provenance(summary)
+    if line := facts.baseline_line(summary):
+        provenance.append(Fact("Baseline", line))
+    for fact in provenance:
+        yield from _statement(fact, summary.baseline.status, terminal)
+    yield from _uncounted(summary, rule, terminal)
+    yield from _comparison(summary)
+    if summary.notices:
+        yield rule
+    for notice in summary.notices:
+        yield from _wrapped(f"Notice: {notice}", terminal, "yellow", indent=8)
+
+
+def _figure(fact: Fact, labels: int, figures: int) -> Line:
+    note = f"{_GAP}({fact.note})" if fact.note else ""
+    return [
+        Span(f"{fact.label}:".ljust(labels)),
+        Span(fact.value.rjust(figures), "bold"),
+        Span(note, "dim"),
+    ]
+
+
+def _statement(fact: Fact, baseline: str, terminal: int | None) -> Iterator[Line]:
+    style = {"match": "green", "changed": "bold red"}.get(baseline, "") if fact.label == "Baseline" else ""
+    yield from _wrapped(f"{fact.label + ':':10}{fact.value}", terminal, style, indent=10)
+
+
+def _uncounted(summary: Summary, rule: Line, terminal: int | None) -> Iterator[Line]:
+    ops = facts.uncounted(summary)
+    if not ops:
+        return
+    yield rule
+    yield from _wrapped(f"{facts.UNCOUNTED}:", terminal, "bold yellow")
+    names = max(len(op.label) for op in ops)
+    times = max(len(op.value) for op in ops)
+    for op in ops:
+        yield [Span(f"  {op.label:<{names}}{_GAP}{op.value:>{times}}", "yellow")]
+
+
+def _comparison(summary: Summary) -> Iterator[Line]:
+    comparisons = facts.comparisons(summary)
+    if not comparisons:
+        return
+    header = facts.Comparison("Figure", "Documented", "Now", "Difference")
+    widths = [max(map(len, column)) for column in zip(header, *comparisons, strict=True)]
+    yield []
+    for line in (header, *comparisons):
+        style = "bold" if line is header else "red" if line.difference != "0" else ""
+        figures = (text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))
+        yield [Span(_GAP.join((line.figure.ljust(widths[0]), *figures)), style)]
+
+
+def _wrapped(text: str, terminal: int | None, style: str, indent: int = 0) -> Iterator[Line]:
+    lines = [text]
+    if terminal is not None and len(text) > terminal:
+        lines = textwrap.wrap(
+            text, max(terminal, indent + 10), subsequent_indent=" " * indent, break_on_hyphens=False
+        )
+    yield from ([Span(line, style)] for line in lines)

@@ -1,0 +1,170 @@
+"""Construction of a model: on the meta device where that is wanted, without initialising its weights.
+
+On the meta device a tensor is its shape, dtype and strides, so a model costs neither memory nor the time that
+filling its weights takes. torch's own `with torch.device("meta")` does still run the initialisation:
+for ResNet-50 that is most of the work, and its kernels import sympy and torch._dynamo, 1.6 s.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from modelsum.errors import ModelsumError
+from modelsum.trace import metakernels
+from modelsum.trace.copying import copy_to
+
+META = torch.device("meta")
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Build modules on the meta device, with their initialisation skipped.
+
+    As `with torch.device("meta")`, of which it is a kind: a device that a constructor names itself is respected.
+    Nothing is patched; torch's modes belong to the thread that entered them.
+    """
+    with _MetaConstruction(META):
+        yield
+
+
+def build(factory: Callable[[], nn.Module], device: torch.device) -> tuple[nn.Module, str | None]:
+    """The model that `factory` makes, on `device`, and what the reader should know of how it came to be.
+
+    A model whose constructor reads the values of its tensors cannot be built on the meta device. It is
+    built on the CPU and then moved; the second element of the result says so, and is None otherwise.
+
+    Args:
+        factory: called without arguments; a second time where it fails on meta.
+        device: where the parameters and buffers of the model shall be.
+
+    Raises:
+        Exception: what the constructor itself raises: on the CPU, where it failed on both.
+    """
+    if device.type != "meta":
+        with device:
+            return factory(), None
+    try:
+        with on_meta():
+            model = factory()
+    except Exception as error:
+        if _is_the_callers(error):
+            raise
+        reason = _first_line(error)
+    else:
+        return (model if _is_on_meta(model) else copy_to(model, META)), None
+    # Outside of the handler: an error on the CPU is then not reported as a consequence of the one on meta.
+    with torch.device("cpu"):
+        model = factory()
+    return copy_to(model, META), f"could not be built on the meta device ({reason}); built on the CPU"
+
+
+# ---- errors
+
+_BINDING = re.compile(
+    r"\w\(\) (got an unexpected keyword argument|got multiple values for|missing \d+ required|takes )"
+)
+
+
+def _is_the_callers(error: Exception) -> bool:
+    """Whether an error cannot come from the missing values of meta tensors, so that a second try is in vain.
+
+    These are wrong arguments, as modelsum's own constructors or Python's calls report them, and missing packages.
+    """
+    if isinstance(error, TypeError):
+        return _BINDING.search(str(error)) is not None
+    return isinstance(error, (ModelsumError, ImportError))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def _is_on_meta(model: nn.Module) -> bool:
+    return all(t.is_meta for t in (*model.parameters(), *model.buffers()))
+
+
+# ---- the modes
+
+# In-place methods that decide the values of a tensor and nothing else.
+_FILLS = frozenset(
+    getattr(Tensor, name)
+    for name in ("normal_", "uniform_", "zero_", "fill_", "bernoulli_", "random_", "exponential_", "log_normal_")
+)
+
+def _always(tensor: Tensor, kwargs: dict[str, Any]) -> bool:
+    return True
+
+
+def _as_layers_do(tensor: Tensor, kwargs: dict[str, Any]) -> bool:
+    """kaiming_uniform_ as nn.Linear and nn.Conv2d call it; other arguments torch has to check."""
+    usual = kwargs.get("mode") == "fan_in" and kwargs.get("nonlinearity") == "leaky_relu"
+    return usual and tensor.dim() >= 2 and 0 not in tensor.shape
+
+
+# The functions of torch.nn.init that a mode gets to see whole, and when there is nothing to check in a call.
+_INITIALISERS: dict[Any, Callable[[Tensor, dict[str, Any]], bool]] = {
+    nn.init.normal_: _always,
+    nn.init.uniform_: _always,
+    nn.init.constant_: _always,
+    nn.init.kaiming_uniform_: _as_layers_do,
+}
+
+# What constructors call most; it runs no op, or one whose meta kernel is compiled.
+_PLAIN = frozenset(
+    (
+        torch.empty,
+        torch.zeros,
+        torch.ones,
+        torch.tensor,
+        torch._C._set_grad_enabled,
+        Tensor.dim,
+        Tensor.size,
+        Tensor.is_contiguous,
+        *(getattr(Tensor, name).__get__ for name in ("shape", "grad_fn", "is_meta", "device", "dtype")),
+    )
+)
+
+
+class _MetaConstruction(DeviceContext):
+    """The mode behind `with torch.device("meta")`, which returns a tensor untouched where it would be filled."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _FILLS:
+            if _is_plain_meta(args[0]) and not (args[0].requires_grad and torch.is_grad_enabled()):
+                return args[0]  # under autograd, filling a leaf is an error: torch shall raise it
+        elif func in _INITIALISERS:
+            tensor = args[0] if args else (kwargs or {})["tensor"]
+            if _is_plain_meta(tensor) and _INITIALISERS[func](tensor, kwargs or {}):
+                return tensor
+        elif func in _PLAIN:
+            return super().__torch_function__(func, types, args, kwargs)
+        with _MetaKernels():
+            return super().__torch_function__(func, types, args, kwargs)
+
+
+def _is_plain_meta(tensor: Any) -> bool:
+    return (type(tensor) is nn.Parameter or type(tensor) is Tensor) and tensor.is_meta
+
+
+class _MetaKernels(TorchDispatchMode):
+    """Runs every op below a call by its shape rule where there is one."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return metakernels.run(func, args, kwargs or {})

@@ -1,0 +1,44 @@
+"""What an installed package offers, found by reading its files: importing it takes seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from modelsum.errors import UsageError
+
+
+@lru_cache(maxsize=None)
+def folder(package: str) -> Path | None:
+    """The folder of an installed top-level package, or None; the package is not imported."""
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        return None
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def require(package: str) -> None:
+    """Raise UsageError with the install command where the package is missing."""
+    if folder(package) is None:
+        raise UsageError(f"{package} is not installed", f"Install it with: pip install 'modelsum[{package}]'")
+
+
+def registered_functions(package: str, subfolder: str, decorator: str) -> frozenset[str]:
+    """Names of the functions under @DECORATOR (or @DECORATOR(...)) at the top level of a package's files."""
+    return frozenset(_registered_functions(package, subfolder, decorator))
+
+
+def _registered_functions(package: str, subfolder: str, decorator: str) -> Iterator[str]:
+    base = folder(package)
+    if base is None:
+        return
+    # Below the decorator there may be others, which may span lines, ahead of the function.
+    function = re.compile(rf"^@{decorator}(?:\(\))?\n(?:@.*\n|[ \t].*\n|\)\n)*def (\w+)", re.MULTILINE)
+    explicit = re.compile(rf"^@{decorator}\((?:name=)?[\"'](\w+)[\"']\)", re.MULTILINE)
+    for file in (base / subfolder).rglob("*.py"):
+        text = file.read_text(encoding="utf-8")
+        yield from function.findall(text)
+        yield from explicit.findall(text)

@@ -1,0 +1,116 @@
+"""`transformers/MODEL_TYPE` and `transformers/DIR`: Hugging Face models from their configuration alone.
+
+    transformers/bert                       the default configuration of a model type
+    transformers/llama:LlamaForCausalLM     with a head class
+    transformers/./my_model                 a folder with a config.json; relative, or absolute with //
+
+Weights are never read and nothing is downloaded; code that lies beside a config.json is never run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelsum.errors import UnknownModelError, UsageError, did_you_mean
+from modelsum.sources import installed
+from modelsum.sources.base import Loaded
+from modelsum.spec import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+
+
+class Transformers:
+    """Models of the transformers package."""
+
+    name = "transformers"
+
+    def knows(self, spec: ModelSpec) -> bool:
+        """Whether the name is a model type; everything after `transformers/` is this source's to judge."""
+        return spec.kind == "name" and (spec.provider == self.name or spec.name in _names())
+
+    def names(self) -> Collection[str]:
+        """All model types."""
+        return _names()
+
+    def load(self, spec: ModelSpec, arguments: Mapping[str, Any], device: torch.device) -> Loaded:
+        """Build the model of a model type's default configuration or of a folder's config.json.
+
+        Args:
+            spec: its attribute is the head class; None takes the one that a config.json names, and the
+                base model of a model type.
+            arguments: entries of the configuration that replace its own; dictionaries are merged.
+
+        Raises:
+            UsageError: transformers is missing, or the folder has no usable config.json.
+            UnknownModelError: no such model type or head class.
+            ArgumentError: no such entry of the configuration, or a value that it refuses.
+        """
+        installed.require("transformers")
+        folder = _folder(spec)
+        if folder is None and spec.name not in _names():
+            raise UnknownModelError(f"transformers has no model type {spec.name!r}", _hint(spec.name))
+
+        from modelsum.sources.building import build
+        from modelsum.sources.transformers_classes import choose, offline
+        from modelsum.sources.transformers_inputs import example
+
+        with offline():
+            choice = choose(spec, folder, arguments, device)
+            model, notice = build(choice.build, device)
+        return Loaded(
+            model,
+            self.name,
+            example=lambda batch, length, where: ((), example(model, batch, length, where)),
+            changed=bool(arguments),
+            notices=(*((notice,) if notice else ()), *choice.notices),
+        )
+
+
+def _folder(spec: ModelSpec) -> Path | None:
+    """The folder that the name stands for, or None where it stands for a model type.
+
+    A model type comes first: a folder of that name is written with ./ in front.
+    """
+    if spec.provider != Transformers.name or spec.name in _names():
+        return None
+    folder = Path(spec.name).expanduser()
+    if folder.name == "config.json":
+        folder = folder.parent
+    if (folder / "config.json").is_file():
+        return folder
+    if folder.is_dir():
+        raise UsageError(f"{spec.text}: the folder {folder} has no config.json", None)
+    if spec.name.startswith((".", "/", "~")) or "/" in spec.name:
+        raise UsageError(
+            f"{spec.text}: there is no folder {folder}",
+            "Nothing is downloaded: give the folder of a config.json, or a model type like transformers/bert.",
+        )
+    return None
+
+
+def _hint(name: str) -> str:
+    near = did_you_mean(name, _names())
+    return near or "`modelsum list transformers/` shows the model types."
+
+
+# An entry of CONFIG_MAPPING_NAMES: ("bert", "BertConfig"), or "bert": "BertConfig" in a dictionary.
+_ENTRY = re.compile(r'"([\w.-]+)"[,:]\s*"\w+Config"')
+
+
+@lru_cache(maxsize=1)
+def _names() -> frozenset[str]:
+    """The model types with a configuration class, read from the package's files without importing it."""
+    base = installed.folder("transformers")
+    if base is None:
+        return frozenset()
+    files = (base / "models" / "auto" / name for name in ("auto_mappings.py", "configuration_auto.py"))
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.is_file())
+    return frozenset(_ENTRY.findall(text))
+
+
+source = Transformers()

@@ -1,0 +1,276 @@
+"""Which configuration and which class of transformers a MODEL stands for."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+from transformers.models.auto import modeling_auto
+
+from modelsum.errors import ArgumentError, BuildError, UnknownModelError, UsageError, did_you_mean
+from modelsum.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is going to be built.
+
+    Attributes:
+        build: makes the model, each time from a configuration of its own.
+        notices: what the reader should know about it.
+    """
+
+    build: Callable[[], nn.Module]
+    notices: tuple[str, ...]
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Keep huggingface_hub from reaching for the network: some constructors look for weights of a backbone."""
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def choose(
+    spec: ModelSpec, folder: Path | None, arguments: Mapping[str, Any], device: torch.device
+) -> Choice:
+    """The configuration and the class for a MODEL. Raises as `Transformers.load` does."""
+    stored = _stored(spec, folder) if folder is not None else {}
+    model_type = stored.get("model_type", spec.name)
+    config_class = _config_class(spec, model_type)
+    _check_keys(spec, config_class, arguments)
+
+    def configuration() -> Any:
+        return _configuration(spec, config_class, stored, arguments)
+
+    config = configuration()
+    head = _class(spec, model_type, config, stored)
+    notices = []
+    if stored.get("auto_map"):
+        notices.append("config.json names code of its own (auto_map); it was not run, transformers' own was")
+    experts = _experts(head, config, device)
+    if experts:
+        notices.append(
+            f"mixture of experts computed with experts_implementation={experts!r}: "
+            "the tokens that a router selects, and no other, are counted, once an expert"
+        )
+
+    def build() -> nn.Module:
+        own = _part_for(head, configuration())
+        if experts:
+            own._experts_implementation = experts
+        model: nn.Module = head._from_config(own)
+        return model
+
+    return Choice(build, tuple(notices))
+
+
+# ---- configurations
+
+
+def _stored(spec: ModelSpec, folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{spec.text}: {file} cannot be read: {error}", None) from error
+    if not isinstance(stored, dict) or not isinstance(stored.get("model_type"), str):
+        raise UsageError(
+            f"{spec.text}: {file} does not say a model_type", "It is not a configuration of transformers."
+        )
+    if stored.get("auto_map") and stored["model_type"] not in transformers.CONFIG_MAPPING:
+        raise UsageError(
+            f"{spec.text}: model type {stored['model_type']!r} needs code of its own (auto_map), which modelsum does not run",
+            "Import that code yourself and give modelsum the model: package.module:attribute.",
+        )
+    return stored
+
+
+def _config_class(spec: ModelSpec, model_type: str) -> Any:
+    try:
+        return transformers.CONFIG_MAPPING[model_type]
+    except KeyError:
+        known = list(transformers.CONFIG_MAPPING.keys())
+        raise UnknownModelError(
+            f"{spec.text}: transformers {transformers.__version__} has no model type {model_type!r}",
+            did_you_mean(model_type, known),
+        ) from None
+
+
+def _configuration(
+    spec: ModelSpec, config_class: Any, stored: Mapping[str, Any], arguments: Mapping[str, Any]
+) -> Any:
+    try:
+        if stored:
+            return config_class.from_dict(_merged(stored, arguments))
+        return config_class(**arguments)
+    except Exception as error:  # whatever a configuration's own checks raise is about the words it was given
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if arguments:
+            given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+            raise ArgumentError(f"{spec.text} cannot take {given}: {reason}") from error
+        raise BuildError(
+            f"{spec.text}: {config_class.__name__} cannot be made from its own values: {reason}",
+            f"Give what it needs with --arg; it takes {', '.join(sorted(_keys(config_class)))}.",
+        ) from error
+
+
+def _merged(stored: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(stored)
+    for key, value in arguments.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _check_keys(spec: ModelSpec, config_class: Any, arguments: Mapping[str, Any]) -> None:
+    """Refuse unknown entries: a configuration stores whatever it is given, a misspelt size among it."""
+    valid = _keys(config_class)
+    for key, value in arguments.items():
+        if key not in valid:
+            raise ArgumentError(
+                f"{spec.text}: {config_class.__name__} has no entry {key!r}",
+                did_you_mean(key, valid) or f"It takes {', '.join(sorted(valid))}.",
+            )
+        part = getattr(config_class, "sub_configs", {}).get(key)
+        if isinstance(value, dict) and hasattr(part, "model_type"):
+            _check_keys(spec, part, value)
+
+
+def _keys(config_class: Any) -> set[str]:
+    """The entries that a configuration class knows: its own, its bases' and their other names."""
+    keys = {"attn_implementation", "experts_implementation"}
+    for base in config_class.__mro__:
+        if dataclasses.is_dataclass(base):
+            keys.update(field.name for field in dataclasses.fields(base))
+        elif "__init__" in vars(base):
+            keys.update(inspect.signature(base.__init__).parameters)
+        keys.update(getattr(base, "attribute_map", {}))
+        keys.update(getattr(base, "sub_configs", {}))
+    return {key for key in keys if not key.startswith("_")} - {"self", "args", "kwargs"}
+
+
+# ---- classes
+
+
+def _class(spec: ModelSpec, model_type: str, config: Any, stored: Mapping[str, Any]) -> Any:
+    if spec.attribute is not None:
+        return _head(spec, config)
+    for name in stored.get("architectures") or ():
+        found = _find(name, type(config))
+        if found is not None:
+            return found
+    found = _mapped(model_type) or next(iter(_classes_of(type(config))), None)
+    if found is None:
+        raise BuildError(
+            f"{spec.text}: transformers has no model class for {type(config).__name__}",
+            "It is the configuration of a part, or of a processor alone.",
+        )
+    return found
+
+
+def _head(spec: ModelSpec, config: Any) -> Any:
+    name = str(spec.attribute)
+    found = _find(name, type(config))
+    taken = {c.__name__: c for c in _modeling_classes(type(config)) if _part_for(c, config) is not None}
+    if found is None:
+        hint = did_you_mean(name, taken) or f"Classes for it are {', '.join(sorted(taken))}."
+        raise UnknownModelError(f"{spec.text}: transformers has no model class {name!r}", hint)
+    if _part_for(found, config) is None:
+        raise UsageError(
+            f"{spec.text}: {name} does not take a {type(config).__name__}",
+            f"Classes for it are {', '.join(sorted(taken))}.",
+        )
+    return found
+
+
+def _find(name: str, config_class: Any) -> Any:
+    """The model class of that name, which the package exports or a module beside the configuration defines."""
+    found = getattr(transformers, name, None)
+    if inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel):
+        return found
+    return next((c for c in _modeling_classes(config_class) if c.__name__ == name), None)
+
+
+def _part_for(model_class: Any, config: Any) -> Any:
+    """The configuration, or the part of it, that the class is for; None where there is none.
+
+    CLIPVisionModel is for the vision_config of a CLIPConfig.
+    """
+    wanted = model_class.config_class
+    if wanted is None or isinstance(config, wanted):
+        return config
+    for key in getattr(config, "sub_configs", {}):
+        part = getattr(config, key, None)
+        found = _part_for(model_class, part) if part is not None else None
+        if found is not None:
+            return found
+    return None
+
+
+# The base model first, then what can stand for it where a model type has none of its own.
+_MAPPINGS = (
+    "MODEL_MAPPING_NAMES",
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES",
+    "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+    "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES",
+)
+
+
+def _mapped(model_type: str) -> Any:
+    others = sorted(name for name in vars(modeling_auto) if name.startswith("MODEL_FOR_") and name.endswith("_NAMES"))
+    for mapping in (*_MAPPINGS, *others):
+        names = getattr(modeling_auto, mapping, {}).get(model_type)
+        if names:
+            name = names if isinstance(names, str) else names[0]
+            return getattr(transformers, name, None)
+    return None
+
+
+def _classes_of(config_class: Any) -> list[Any]:
+    """The model classes for exactly this configuration, the one that is named after it first."""
+    stem = config_class.__name__.removesuffix("Config")
+    own = [c for c in _modeling_classes(config_class) if c.config_class is config_class]
+    return sorted(
+        own, key=lambda c: (c.__name__ != f"{stem}Model", c.__name__ != stem, not c.__name__.endswith("Model"))
+    )
+
+
+def _modeling_classes(config_class: Any) -> Iterator[Any]:
+    """The model classes that can be called, in the modules beside the configuration's."""
+    module = inspect.getmodule(config_class)
+    if module is None or module.__file__ is None:
+        return
+    package = module.__name__.rpartition(".")[0]
+    for file in sorted(Path(module.__file__).parent.glob("modeling_*.py")):
+        modeling = importlib.import_module(f"{package}.{file.stem}")
+        for value in vars(modeling).values():
+            if (
+                inspect.isclass(value)
+                and issubclass(value, transformers.PreTrainedModel)
+                and value.__module__ == modeling.__name__
+                and value.forward is not nn.Module.forward
+            ):
+                yield value
+
+
+def _experts(head: Any, config: Any, device: torch.device) -> str | None:
+    return None
