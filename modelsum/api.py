@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelsum import spec
 from modelsum.baselines.diff import against_documented
-from modelsum.errors import BuildError, ForwardError, InputError, ModelsumError, UsageError
+from modelsum.errors import BuildError, ForwardError, InputError, ModelError, ModelsumError, UsageError
 from modelsum.sources import Loaded, resolve
 from modelsum.spec import InputSpec, ModelSpec
 from modelsum.summary import Model, Summary
@@ -30,6 +30,7 @@ class Request:
     Attributes:
         example: the arguments (args, kwargs) of the call, where the caller has them.
         inputs: their specifications otherwise; none for the model's default input.
+        notices: what the summary passes on to the reader.
     """
 
     model: ModelSpec | nn.Module
@@ -41,6 +42,7 @@ class Request:
     device: str = "auto"
     dtype: str | None = None
     sequence_length: int | None = None
+    notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         spec.check_batch(self.batch)
@@ -140,12 +142,63 @@ def run(request: Request) -> Summary:
             mode=request.mode,
             device=ready.device,
             batch=ready.batch,
-            notices=ready.loaded.notices,
+            notices=request.notices + ready.loaded.notices,
         )
         baseline = against_documented(summary, options_changed=ready.loaded.changed)
         return dataclasses.replace(summary, baseline=baseline)
 
-    return _where_it_runs(request, traced)
+    try:
+        return _where_it_runs(request, traced)
+    except ForwardError as error:
+        with_ids = _with_token_ids(request, error)
+        if with_ids is None:
+            raise
+    return run(with_ids)
+
+
+def _with_token_ids(request: Request, error: ForwardError) -> Request | None:
+    """The request with token ids in place of a float input that an embedding refused, or None."""
+    failed = next((layer for layer in error.summary.layers if layer.failed), None)
+    if failed is None or failed.class_name not in ("Embedding", "EmbeddingBag") or not failed.input_shapes:
+        return None
+    refused = failed.input_shapes[0]
+    batch = () if request.batch is None else (request.batch,)
+    for place, given in enumerate(request.inputs):
+        if given.dtype is None and (*batch, *given.shape) == refused:
+            inputs = list(request.inputs)
+            inputs[place] = dataclasses.replace(given, dtype="int64")
+            notice = f"input {given} is taken as int64: {failed.path} ({failed.class_name}) takes ids"
+            return dataclasses.replace(request, inputs=tuple(inputs), notices=(*request.notices, notice))
+    return None
+
+
+def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The call that a user's function makes: `file.py:function` or `package.module:function`.
+
+    It returns a tensor or another single argument, a tuple of arguments, a dict of keyword arguments, or
+    a pair (args, kwargs). Raises UsageError where there is no such function, BuildError where it fails.
+    """
+    from modelsum.sources.imported import load_attribute
+    from modelsum.trace.isolation import isolated
+
+    name = spec.parse_model(function)
+    if name.kind not in ("file", "import"):
+        raise InputError(f"{function!r} names no function", "Write path/file.py:function.")
+    with isolated():
+        made = load_attribute(name)
+        if not callable(made):
+            raise InputError(f"{function} is a {type(made).__name__}, not a function", "It has to return the example.")
+        try:
+            example = made()
+        except Exception as error:
+            raise BuildError(f"{function} failed: {type(error).__name__}: {error}") from error
+    if isinstance(example, dict):
+        return (), example
+    if not isinstance(example, tuple) or hasattr(example, "_fields"):
+        return (example,), {}
+    if len(example) == 2 and isinstance(example[0], (tuple, list)) and isinstance(example[1], dict):
+        return tuple(example[0]), example[1]
+    return example, {}
 
 
 def torchinfo_table(request: Request, depth: int | None = None) -> str:
@@ -168,16 +221,20 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
 
     if request.device != "auto":
         return action(_prepare(request, load, _available(request.device)))
-    ready = _prepare(request, load, torch.device("meta"))
     try:
-        return action(ready)
-    except ForwardError as stopped:
+        return action(_prepare(request, load, torch.device("meta")))
+    except ModelError as stopped:
         if not stopped.device_limit:
             raise
-        notice = f"the meta device could not run it ({stopped.message}); it was run on the CPU"
+        notice = f"the meta device could not run it ({_reason(stopped)}); it was run on the CPU"
     ready = _prepare(request, load, torch.device("cpu"))
     loaded = dataclasses.replace(ready.loaded, notices=(notice, *ready.loaded.notices))
     return action(dataclasses.replace(ready, loaded=loaded))
+
+
+def _reason(error: ModelError) -> str:
+    """The first sentence of an error, for a notice of one line."""
+    return error.message.split("\n")[0].split(". ")[0]
 
 
 def _available(device: str) -> torch.device:
@@ -198,6 +255,7 @@ def _available(device: str) -> torch.device:
 def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: torch.device) -> Prepared:
     import torch
 
+    from modelsum.trace.copying import unwrapped
     from modelsum.trace.inputs import move
     from modelsum.trace.isolation import isolated
     from modelsum.trace.known_values import carried
@@ -212,6 +270,7 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
             raise BuildError(
                 f"{text or type(request.model).__name__} could not be built: {type(error).__name__}: {error}"
             ) from error
+        loaded = dataclasses.replace(loaded, model=unwrapped(loaded.model))
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
     identity = Model(text, loaded.source, type(loaded.model).__name__)

@@ -62,13 +62,22 @@ class OutputError(UsageError):
 
 
 class ModelError(ModelsumError):
-    """The model could not be built or run."""
+    """The model could not be built or run.
+
+    Attributes:
+        device_limit: what stopped it is, as far as can be told, the meta device rather than the model or
+            its input: it may run on another device.
+    """
 
     exit_code = 3
 
+    def __init__(self, message: str, hint: str | None = None, *, device_limit: bool = False) -> None:
+        super().__init__(message, hint)
+        self.device_limit = device_limit
+
 
 class BuildError(ModelError):
-    """The model's constructor failed."""
+    """The model's constructor failed, or it cannot be brought to the device."""
 
 
 class ForwardError(ModelError):
@@ -76,16 +85,13 @@ class ForwardError(ModelError):
 
     Attributes:
         summary: what is known: every layer that ran, the failing one marked, all parameters.
-        device_limit: the forward may run on another device: what stopped it is the meta device, as far
-            as can be told, rather than the model or its input.
     """
 
     def __init__(
         self, message: str, hint: str | None = None, *, summary: Summary, device_limit: bool = False
     ) -> None:
-        super().__init__(message, hint)
+        super().__init__(message, hint, device_limit=device_limit)
         self.summary = summary
-        self.device_limit = device_limit
 
 
 def nearest(word: str, valid: Iterable[str], limit: int = 3) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,6 +24,12 @@ TORCHINFO = "torchinfo"
     metavar="SHAPE",
     help="One sample, 3x224x224; repeat for several inputs. NAME=16:int64 names a keyword and its dtype.",
 )
+@click.option(
+    "--inputs-from",
+    metavar="FILE.py:FUNCTION",
+    help="A function that returns the example: a tensor, a tuple, a dict or (args, kwargs).",
+)
+@click.option("--seq-len", type=click.IntRange(min=1), metavar="N", help="Tokens of a language model's default input.")
 @click.option("--batch", type=int, metavar="N", help="Batch size put in front of every shape.  [default: 1]")
 @click.option("--no-batch", is_flag=True, help="Take the shapes literally.")
 @click.option("--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="Constructor argument, a Python literal.")
@@ -36,6 +43,8 @@ TORCHINFO = "torchinfo"
 def command(
     model: str,
     inputs: tuple[str, ...],
+    inputs_from: str | None,
+    seq_len: int | None,
     batch: int | None,
     no_batch: bool,
     arguments: tuple[str, ...],
@@ -56,16 +65,23 @@ def command(
     """
     if no_batch and batch is not None:
         raise UsageError("--batch and --no-batch are both given", "Give one of them.")
+    if inputs_from is not None and (inputs or batch or no_batch or seq_len):
+        raise UsageError(
+            "--inputs-from gives the whole call; --input, --batch, --no-batch and --seq-len do not go with it",
+            "Give one or the other.",
+        )
+    out.check(output)
     request = api.Request(
         model=spec.parse_model(model),
+        example=None if inputs_from is None else _example(inputs_from),
         inputs=tuple(map(spec.parse_input, inputs)),
         batch=None if no_batch else 1 if batch is None else batch,
         arguments=dict(map(spec.parse_argument, arguments)),
         mode="train" if train else "eval",
         device=device,
         dtype=dtype,
+        sequence_length=seq_len,
     )
-    out.check(output)
     options = out.options(depth, batch or -1, output)
     if format_ == TORCHINFO:
         with out.model_prints_to_stderr():
@@ -80,3 +96,8 @@ def command(
         click.echo(render(error.summary, format_, out.options(depth, batch or -1, None)), nl=False)
         raise
     out.write(render(summary, format_, options), output)
+
+
+def _example(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    with out.model_prints_to_stderr():
+        return api.example_from(function)

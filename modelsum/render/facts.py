@@ -17,6 +17,8 @@ UNFINISHED = (
     "The forward did not finish: MACs and sizes are those of the layers that ran. Params are complete."
 )
 
+_SOURCES = {"documented": "documented architecture", "imported": "imported", "object": "module object"}
+
 _FIGURES = {
     "params": "Total params",
     "trainable_params": "Trainable params",
@@ -89,13 +91,10 @@ def convention(summary: Summary) -> list[Fact]:
 def provenance(summary: Summary) -> list[Fact]:
     """Of which model, for what input, and how the figures were reached."""
     model = summary.model
-    if model.source == "documented":
-        source = "documented architecture, "
-    elif model.source == "object":
-        source = "module object, "
-    else:
-        source = f"from {model.source}, "
-    facts = [Fact("Model", f"{model_name(summary)} ({source}class {model.class_name})")]
+    said = [_SOURCES.get(model.source, f"from {model.source}")]
+    if model.spec is not None:
+        said.append(f"class {model.class_name}")
+    facts = [Fact("Model", f"{model_name(summary)} ({', '.join(said)})")]
     for given in summary.inputs:
         name = f"{given.name}: " if given.name is not None else ""
         facts.append(Fact("Input", f"{name}{shape(given.shape)} {given.dtype}"))

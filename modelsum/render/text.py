@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelsum.render import cells, facts
@@ -75,28 +76,31 @@ class _Table:
 
     def __init__(self, rows: Sequence[Row], terminal: int | None) -> None:
         self._rows = rows
-        self._outputs = [cells.output(row) for row in rows]
+        self._outputs = [[cells.output(row)] for row in rows]  # of each row the lines in that column
         self._params = [cells.params(row) for row in rows]
         self._macs = [cells.macs(row) for row in rows]
         self._params_width = _widest(self._params, _HEADER[2])
         self._macs_width = _widest(self._macs, _HEADER[3])
         layers = _widest(("".join(_layer_cell(row, None)) for row in rows), _HEADER[0])
-        shapes = _widest(self._outputs, _HEADER[1])
+        shapes = _widest(chain(*self._outputs), _HEADER[1])
         figures = self._params_width + self._macs_width + 3 * len(_GAP)
         layers += max(min(_MIN_TABLE, terminal or _MIN_TABLE) - layers - shapes - figures, 0)
         self._fitted = terminal is not None and layers + shapes + figures > terminal
         if terminal is not None and self._fitted:
-            layers, shapes = self._share(terminal - figures, layers, shapes)
+            layers, shapes = self._fit(terminal - figures, layers, shapes)
         self._layer_width, self._shape_width = layers, shapes
         self.width = layers + shapes + figures
 
-    def _share(self, room: int, layers: int, shapes: int) -> tuple[int, int]:
+    def _fit(self, room: int, layers: int, shapes: int) -> tuple[int, int]:
         """Share what the figures leave free: shapes of single tensors whole if possible, names the rest."""
-        single = _widest(
-            (text for row, text in zip(self._rows, self._outputs, strict=True) if _is_short(row)), _HEADER[1]
-        )
-        shapes = min(shapes, max(single, room - layers, room * 2 // 5))
+        whole = (lines[0] for row, lines in zip(self._rows, self._outputs, strict=True) if _is_single(row))
+        shapes = min(shapes, max(_widest(whole, _HEADER[1]), room - layers, room * 2 // 5))
         shapes = max(min(shapes, room - _MIN_LAYER), _MIN_SHAPE)
+        self._outputs = [
+            _wrapped_output(row, lines[0], shapes)
+            for row, lines in zip(self._rows, self._outputs, strict=True)
+        ]
+        shapes = _widest(chain(*self._outputs), _HEADER[1])
         return max(min(layers, room - shapes), _MIN_LAYER), shapes
 
     def lines(self) -> Iterator[Line]:
@@ -108,10 +112,10 @@ class _Table:
             yield from self._row_lines(*texts)
         yield [Span("=" * self.width, "dim")]
 
-    def _row_lines(self, row: Row, output: str, params: str, macs: str) -> Iterator[Line]:
+    def _row_lines(self, row: Row, output: list[str], params: str, macs: str) -> Iterator[Line]:
         path, class_name = _layer_cell(row, self._layer_width if self._fitted else None)
         style = _row_style(row)
-        first, *rest = self._shape_lines(row, output)
+        first, *rest = output
         name = [Span(path, style or "cyan"), Span(class_name, style or "dim")]
         quiet = "dim" if not params.replace(",", "").isdigit() else ""
         yield self._line(
@@ -133,22 +137,12 @@ class _Table:
             Span(macs.text.rjust(self._macs_width), macs.style),
         ]
 
-    def _shape_lines(self, row: Row, output: str) -> list[str]:
-        if len(output) <= self._shape_width:
-            return [output]
-        lines = _wrapped_shape(output, self._shape_width)
-        if len(lines) > _SHAPE_LINES and not row.failure:
-            tensors = cells.tensor_count(row.layer.output_shapes)
-            more = f"{_ELLIPSIS} {tensors} tensors" if tensors > 1 else _ELLIPSIS
-            lines = [*lines[: _SHAPE_LINES - 1], more[: self._shape_width]]
-        return lines
 
-
-def _widest(texts: Iterator[str] | Sequence[str], header: str) -> int:
+def _widest(texts: Iterable[str], header: str) -> int:
     return max(len(header), max(map(len, texts), default=0))
 
 
-def _is_short(row: Row) -> bool:
+def _is_single(row: Row) -> bool:
     return row.failure is None and not isinstance(row.layer.output_shapes, (list, dict))
 
 
@@ -178,14 +172,20 @@ def _cut_right(text: str, width: int | None) -> str:
     return text if width is None or len(text) <= width else text[: max(width - 1, 0)] + _ELLIPSIS
 
 
-def _wrapped_shape(text: str, width: int) -> list[str]:
+def _wrapped_output(row: Row, text: str, width: int) -> list[str]:
     """An output in lines that break between tensors, and inside one only where it is wider than a line."""
+    if len(text) <= width:
+        return [text]
     lines: list[str] = []
     for piece in re.split(r"(?<=[\])}],) |(?<=input) ", text):
         if lines and len(lines[-1]) + 1 + len(piece) <= width:
             lines[-1] += f" {piece}"
         else:
             lines += textwrap.wrap(piece, width, break_on_hyphens=False)
+    if len(lines) > _SHAPE_LINES and not row.failure:
+        tensors = cells.tensor_count(row.layer.output_shapes)
+        more = f"{_ELLIPSIS} {tensors} tensors" if tensors > 1 else _ELLIPSIS
+        lines = [*lines[: _SHAPE_LINES - 1], more[:width]]
     return lines
 
 
@@ -200,10 +200,12 @@ def _below_table(summary: Summary, table_width: int, terminal: int | None) -> It
     totals, convention = facts.totals(summary), facts.convention(summary)
     labels = max(len(fact.label) for fact in (*totals, *convention)) + 1
     figures = max(len(fact.value) for fact in (*totals, *convention)) + 2
-    yield from (_figure(fact, labels, figures) for fact in totals)
+    for fact in totals:
+        yield from _figure(fact, labels, figures, terminal)
     yield rule
     yield from _wrapped(f"{facts.CONVENTION}:", terminal, "dim")
-    yield from (_figure(fact, labels, figures) for fact in convention)
+    for fact in convention:
+        yield from _figure(fact, labels, figures, terminal)
     yield rule
     provenance = facts.provenance(summary)
     if line := facts.baseline_line(summary):
@@ -218,13 +220,14 @@ def _below_table(summary: Summary, table_width: int, terminal: int | None) -> It
         yield from _wrapped(f"Notice: {notice}", terminal, "yellow", indent=8)
 
 
-def _figure(fact: Fact, labels: int, figures: int) -> Line:
-    note = f"{_GAP}({fact.note})" if fact.note else ""
-    return [
-        Span(f"{fact.label}:".ljust(labels)),
-        Span(fact.value.rjust(figures), "bold"),
-        Span(note, "dim"),
-    ]
+def _figure(fact: Fact, labels: int, figures: int, terminal: int | None) -> Iterator[Line]:
+    line = [Span(f"{fact.label}:".ljust(labels)), Span(fact.value.rjust(figures), "bold")]
+    note = [Span(f"{_GAP}({fact.note})", "dim")] if fact.note else []
+    if terminal is not None and sum(len(span.text) for span in (*line, *note)) > terminal:
+        yield line
+        yield note
+    else:
+        yield [*line, *note]
 
 
 def _statement(fact: Fact, baseline: str, terminal: int | None) -> Iterator[Line]:

@@ -10,7 +10,7 @@ from modelsum.sources.documented import source as documented
 from modelsum.spec import ModelSpec
 
 ENTRY_POINTS = "modelsum.sources"
-_FIRST = ("documented", "imported", "weights", "torchvision", "timm", "transformers")
+_FIRST = ("documented", "imported", "torchvision", "timm", "transformers")
 
 
 def resolve(spec: ModelSpec) -> Source:

@@ -64,17 +64,11 @@ def choose(
     notices = []
     if stored.get("auto_map"):
         notices.append("config.json names code of its own (auto_map); it was not run, transformers' own was")
-    experts = _experts(head, config, device)
-    if experts:
-        notices.append(
-            f"mixture of experts computed with experts_implementation={experts!r}: "
-            "the tokens that a router selects, and no other, are counted, once an expert"
-        )
 
     def build() -> nn.Module:
         own = _part_for(head, configuration())
-        if experts:
-            own._experts_implementation = experts
+        if device.type == "meta" and own.dtype is not torch.bfloat16:
+            _compute_experts_on_meta(own)
         model: nn.Module = head._from_config(own)
         return model
 
@@ -272,5 +266,15 @@ def _modeling_classes(config_class: Any) -> Iterator[Any]:
                 yield value
 
 
-def _experts(head: Any, config: Any, device: torch.device) -> str | None:
-    return None
+
+# ---- mixtures of experts
+
+
+def _compute_experts_on_meta(config: Any) -> None:
+    """Have experts computed by batched matmuls: torch's grouped one takes nothing but bfloat16 on meta.
+
+    Both compute the tokens that the router selects, each with its top-k experts, so their MACs are the same.
+    """
+    for part in (config, *(getattr(config, key, None) for key in getattr(config, "sub_configs", {}))):
+        if getattr(part, "_experts_implementation", "") is None:
+            part._experts_implementation = "batched_mm"

@@ -15,17 +15,38 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin
 
+from modelsum.errors import BuildError
+from modelsum.trace.known_values import on_meta
+
 
 def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
-    """A copy of `model` whose tensors are on `device`: parameters shared where they are there already."""
+    """A copy of `model` whose tensors are on `device`: parameters shared where they are there already.
+
+    Raises BuildError for TorchScript on the meta device, where its tensors cannot be put.
+    """
+    model = unwrapped(model)
+    scripted = any(isinstance(m, torch.jit.ScriptModule) for m in model.modules())
+    if scripted and device.type == "meta":
+        raise BuildError(
+            f"{type(model).__name__} holds TorchScript, which cannot be put on the meta device", device_limit=True
+        )
     memo: dict[int, Any] = {}
     for tensor, is_buffer in _tensors_of(model):
         if id(tensor) not in memo and not isinstance(tensor, UninitializedTensorMixin):
             memo[id(tensor)] = _moved(tensor, device, clone=is_buffer)
     duplicate = _deepcopy(model, memo)
-    if any(isinstance(m, torch.jit.ScriptModule) for m in duplicate.modules()):
-        duplicate = duplicate.to(device)  # C++ modules copy themselves and do not look into the memo
+    for module in duplicate.modules():
+        for name, child in module._modules.items():
+            if child is not None:
+                module._modules[name] = unwrapped(child)
     return duplicate
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself in place of what torch.compile wrapped around it."""
+    while type(model).__name__ == "OptimizedModule" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
+        model = model._orig_mod  # type: ignore[assignment]
+    return model
 
 
 def _tensors_of(model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
@@ -56,7 +77,7 @@ def _plain_tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _moved(tensor: Tensor, device: torch.device, *, clone: bool) -> Tensor:
-    moved = tensor.detach().to(device)
+    moved = on_meta(tensor) if device.type == "meta" else tensor.detach().to(device)
     if clone and moved.device.type != "meta":
         moved = moved.clone()
     if isinstance(tensor, nn.Parameter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -34,11 +34,23 @@ def isolated() -> Iterator[None]:
 
 
 @contextmanager
-def plain_attention() -> Iterator[None]:
-    """Turn off the fused path of nn.MultiheadAttention and TransformerEncoder, one op that hides its matmuls."""
+def plain_ops() -> Iterator[None]:
+    """Turn off what hides the ops of a forward.
+
+    That is the fused path of nn.MultiheadAttention and TransformerEncoder, one op with all the matmuls in
+    it, and torch.compile, where the process uses it: compiled code runs as it was written.
+    """
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with _uncompiled():
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+def _uncompiled() -> AbstractContextManager[object]:
+    # Nothing is compiled where torch._dynamo was never imported; importing it takes a second.
+    if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()

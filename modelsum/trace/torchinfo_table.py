@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from modelsum.trace.isolation import isolated, plain_attention
+from modelsum.trace.isolation import isolated, plain_ops
 
 
 def table(
@@ -22,7 +22,7 @@ def table(
     """What `torchinfo.summary` prints for the call; its default depth of 3 where none is given."""
     import torchinfo
 
-    with isolated(), plain_attention():
+    with isolated(), plain_ops():
         statistics = torchinfo.summary(
             model,
             input_data=list(args),

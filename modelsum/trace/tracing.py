@@ -13,7 +13,7 @@ from modelsum.errors import ForwardError
 from modelsum.summary import Input, Layer, Model, Summary, Totals, TorchsummaryTotals
 from modelsum.trace import census
 from modelsum.trace.expectations import explain
-from modelsum.trace.isolation import isolated, plain_attention
+from modelsum.trace.isolation import isolated, plain_ops
 from modelsum.trace.recorder import Call, Recorder
 from modelsum.trace.shapes import named_tensors_in, tensor_shape, tensors_in
 from modelsum.version import __version__
@@ -50,7 +50,7 @@ def trace(
     model.train(mode == "train")
     recorder = Recorder(model, device)
     error: Exception | None = None
-    with isolated(), plain_attention(), torch.no_grad():
+    with isolated(), plain_ops(), torch.no_grad():
         try:
             recorder.run(args, kwargs)
         except Exception as caught:

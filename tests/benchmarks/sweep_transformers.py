@@ -53,7 +53,7 @@ def examine(name: str) -> dict[str, Any]:
         except ForwardError as error:
             params = error.summary.totals.params
             row.update({"class": error.summary.model.class_name, "params": params, "device": "meta"})
-            if not error.device_limit or params > CPU_PARAMS:
+            if not error.device_limit or params > CPU_PARAMS or "META_ONLY" in os.environ:
                 raise
             row["reason"] = f"meta: {error.message}"
             summary = api.run(api.Request(model=model, device="cpu"))
@@ -67,6 +67,8 @@ def examine(name: str) -> dict[str, Any]:
         row.update(status="not built", reason=error.message)
     except ModelsumError as error:
         row.update(status="refused", reason=error.message)
+    except Exception as error:
+        row.update(status="failed", reason=f"{type(error).__name__}: {error}" + located(error))
     row["seconds"] = round(time.monotonic() - started, 1)
     return row
 
@@ -88,6 +90,7 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
 
     from modelsum.sources import resolve
     from modelsum.trace.isolation import isolated, plain_attention
+    from modelsum.trace.known_values import carried
 
     meta = torch.device("meta")
     with isolated():
@@ -100,7 +103,7 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
     counter = FlopCounterMode(display=False)
     loaded.model.eval()
     try:
-        with isolated(), plain_attention(), torch.no_grad(), counter:
+        with isolated(), plain_attention(), torch.no_grad(), carried(), counter:
             loaded.model(*args, **kwargs)
     except Exception as error:
         found["flop_counter_macs"] = f"failed: {type(error).__name__}"

@@ -2,7 +2,7 @@
 
 The network, for a batch of 2 images of 3x4x4:
 
-    features.0  Conv2d(3, 8, 3, padding=1)   8*3*3*3 + 8 = 224 params, 2*16*8*27 = 6912 MACs, out 2*8*4*4 = 256
+    features.0  Conv2d(3, 8, 3, padding=1)   8*3*3*3 + 8 = 224 params, 2*16*8*27 = 6912 MACs; out 2*8*4*4
     features.1  BatchNorm2d(8), frozen       16 params; buffers 8 + 8 + 1 = 17, 8*4 + 8*4 + 8 = 72 bytes
     features.2  ReLU
     block.conv  Conv2d(8, 8, 1, bias=False)  8*8 = 64 params, 2*16*64 = 2048 MACs a call; called twice
@@ -63,7 +63,14 @@ LAYERS = (
         output_elements=40,
     ),
     _layer(
-        "features", "Sequential", 0, 3, input_shapes=[(2, 3, 4, 4)], params=240, trainable_params=224, macs=6912
+        "features",
+        "Sequential",
+        0,
+        3,
+        input_shapes=[(2, 3, 4, 4)],
+        params=240,
+        trainable_params=224,
+        macs=6912,
     ),
     _layer("features.0", "Conv2d", 1, 0, input_shapes=[(2, 3, 4, 4)], own_params=224, own_macs=6912),
     _layer("features.1", "BatchNorm2d", 1, 1, own_params=16, own_trainable_params=0),
@@ -100,7 +107,7 @@ LAYERS = (
 
 #: The whole network; it also did something that has no rule.
 TINY = Summary(
-    model=Model("nets.py:TinyNet", "file", "TinyNet"),
+    model=Model("nets.py:TinyNet", "imported", "TinyNet"),
     inputs=(Input(None, (2, 3, 4, 4), "float32"),),
     mode="eval",
     device="meta",

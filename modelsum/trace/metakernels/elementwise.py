@@ -1,0 +1,220 @@
+"""Elementwise ops: activations and their derivatives, arithmetic, comparison; out of place and in place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelsum.trace.metakernels.layout import (
+    FLOATS,
+    broadcast_shape,
+    elementwise,
+    empty,
+    is_expanded,
+)
+from modelsum.trace.metakernels.table import rule
+
+# ---- of one tensor
+
+
+@rule(
+    *("gelu", "silu", "mish", "relu", "leaky_relu", "elu", "hardtanh", "hardswish", "hardsigmoid"),
+    *("sigmoid", "tanh", "softplus", "softshrink", "hardshrink", "threshold"),
+    *("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "erf", "sin", "cos", "neg", "abs"),
+    *("floor", "ceil", "round"),
+)
+def unary(x: Tensor, *numbers: Any, **options: Any) -> Any:
+    """f(x) for floating point x; numbers and options, as in gelu(approximate="tanh"), shape nothing."""
+    return elementwise(x.dtype, x) if x.dtype in FLOATS else NotImplemented
+
+
+@rule("bitwise_not", "logical_not")
+def inverted(x: Tensor) -> Any:
+    """Not x, for truth values."""
+    return elementwise(x.dtype, x) if x.dtype is torch.bool else NotImplemented
+
+
+@rule("pow.Tensor_Scalar", "clamp_min", "clamp_max", "mul.Scalar", "div.Scalar")
+def with_number(x: Tensor, number: Any) -> Any:
+    """f(x, number) for floating point x and a real number."""
+    return elementwise(x.dtype, x) if x.dtype in FLOATS and _is_real(number) else NotImplemented
+
+
+@rule("clamp")
+def clamp(x: Tensor, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+    """min <= x <= max, one of them given."""
+    bounds = [bound for bound in (min, max) if bound is not None]
+    if x.dtype in FLOATS and bounds and all(map(_is_real, bounds)):
+        return elementwise(x.dtype, x)
+    return NotImplemented
+
+
+@rule("pow.Scalar")
+def power_of_number(number: Any, x: Tensor) -> Any:
+    """number ** x."""
+    return with_number(x, number)
+
+
+@rule(
+    *("gelu_", "silu_", "mish_", "relu_", "leaky_relu_", "elu_", "hardtanh_", "hardswish_", "hardsigmoid_"),
+    *("sigmoid_", "tanh_", "exp_", "log_", "sqrt_", "rsqrt_", "neg_", "abs_", "erfinv_"),
+    *("normal_", "uniform_", "exponential_", "log_normal_", "cauchy_", "bernoulli_.float"),
+)
+def unary_in_place(x: Tensor, *numbers: Any, **options: Any) -> Any:
+    """x = f(x) for floating point x; also what overwrites x with random numbers."""
+    return x if x.dtype in FLOATS and not is_expanded(x) else NotImplemented
+
+
+@rule("zero_", "random_", "random_.to", "random_.from", "fill_.Scalar")
+def fill_in_place(x: Tensor, *numbers: Any, **options: Any) -> Any:
+    """x = values, for any dtype that is not complex."""
+    plain = not x.dtype.is_complex and all(map(_is_real, (n for n in numbers if n is not None)))
+    return x if plain and not is_expanded(x) else NotImplemented
+
+
+@rule("mul_.Scalar", "div_.Scalar", "pow_.Scalar", "clamp_min_", "clamp_max_")
+def with_number_in_place(x: Tensor, number: Any) -> Any:
+    """x = f(x, number)."""
+    return unary_in_place(x) if _is_real(number) else NotImplemented
+
+
+@rule("clamp_")
+def clamp_in_place(x: Tensor, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+    """X = min <= x <= max."""
+    return NotImplemented if clamp(x, min, max) is NotImplemented or is_expanded(x) else x
+
+
+# ---- of two tensors, or of a tensor and a number
+
+
+@rule("add.Tensor", "sub.Tensor")
+def sum_of(x: Any, y: Any, *, alpha: Any = 1) -> Any:
+    """X + alpha * y."""
+    return arithmetic(x, y) if _is_plain_alpha(x, alpha) else NotImplemented
+
+
+@rule("mul.Tensor")
+def arithmetic(x: Any, y: Any) -> Any:
+    """F(x, y) of the operands' common dtype."""
+    if not isinstance(x, Tensor):
+        return NotImplemented
+    if not isinstance(y, Tensor):
+        if x.dtype in FLOATS and _is_real(y):
+            return elementwise(x.dtype, x)
+        return NotImplemented
+    if x.dtype is y.dtype:
+        return elementwise(x.dtype, x, y) if _has_arithmetic(x.dtype) else NotImplemented
+    dtype = torch.result_type(x, y)
+    return elementwise(dtype, x, y) if dtype in FLOATS else NotImplemented
+
+
+@rule("div.Tensor")
+def quotient(x: Any, y: Any) -> Any:
+    """X / y, where one of them is of floating point."""
+    if not isinstance(x, Tensor) or x.dtype not in FLOATS:
+        return NotImplemented
+    return arithmetic(x, y)
+
+
+@rule("add_.Tensor", "sub_.Tensor")
+def add_in_place(x: Tensor, y: Any, *, alpha: Any = 1) -> Any:
+    """X = x + alpha * y."""
+    return arithmetic_in_place(x, y) if _is_plain_alpha(x, alpha) else NotImplemented
+
+
+@rule("mul_.Tensor", "div_.Tensor")
+def arithmetic_in_place(x: Tensor, y: Any) -> Any:
+    """X = f(x, y); x decides shape and dtype."""
+    if x.dtype not in FLOATS or is_expanded(x):
+        return NotImplemented
+    if not isinstance(y, Tensor):
+        return x if _is_real(y) else NotImplemented
+    if y.dtype.is_complex or (x.shape != y.shape and broadcast_shape((x.shape, y.shape)) != tuple(x.shape)):
+        return NotImplemented
+    return x
+
+
+@rule(*(f"{name}.{kind}" for name in ("eq", "ne", "lt", "le", "gt", "ge") for kind in ("Tensor", "Scalar")))
+def comparison(x: Tensor, y: Any) -> Any:
+    """X < y and the like."""
+    if x.dtype.is_complex:
+        return NotImplemented
+    if not isinstance(y, Tensor):
+        return elementwise(torch.bool, x) if _is_real(y) else NotImplemented
+    return elementwise(torch.bool, x, y) if not y.dtype.is_complex else NotImplemented
+
+
+@rule("minimum", "maximum", "pow.Tensor_Tensor")
+def of_one_dtype(x: Tensor, y: Tensor) -> Any:
+    """F(x, y) for floating point of one dtype."""
+    return elementwise(x.dtype, x, y) if x.dtype is y.dtype and x.dtype in FLOATS else NotImplemented
+
+
+@rule("where.self")
+def where(condition: Tensor, x: Any, y: Any) -> Any:
+    """X where the condition holds, else y."""
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor) or condition.dtype is not torch.bool:
+        return NotImplemented
+    dtype = x.dtype if x.dtype is y.dtype else torch.result_type(x, y)
+    return elementwise(dtype, condition, x, y)
+
+
+@rule("masked_fill.Scalar")
+def masked_fill(x: Tensor, mask: Tensor, value: Any) -> Any:
+    """A contiguous copy of x, expanded to the mask's shape, with values in it overwritten."""
+    shape = broadcast_shape((x.shape, mask.shape))
+    if shape is None or x.dtype not in FLOATS or mask.dtype is not torch.bool or not _is_real(value):
+        return NotImplemented
+    return empty(shape, x.dtype)
+
+
+@rule("masked_fill_.Scalar")
+def masked_fill_in_place(x: Tensor, mask: Tensor, value: Any) -> Any:
+    """x with values in it overwritten."""
+    if mask.dtype is not torch.bool or not _is_real(value):
+        return NotImplemented
+    return arithmetic_in_place(x, mask)
+
+
+# ---- derivatives
+
+
+@rule(
+    *("sigmoid_backward", "tanh_backward", "silu_backward", "mish_backward", "hardswish_backward"),
+    *("hardsigmoid_backward", "gelu_backward", "hardtanh_backward"),
+    *("softplus_backward", "softshrink_backward", "hardshrink_backward"),
+)
+def derivative(grad: Tensor, x: Tensor, *numbers: Any, **options: Any) -> Any:
+    """grad * f'(x)."""
+    return of_one_dtype(grad, x)
+
+
+@rule("threshold_backward", "leaky_relu_backward")
+def derivative_of_kinked(grad: Tensor, x: Tensor, *numbers: Any) -> Any:
+    """Grad * f'(x), where the kernel looks at x first."""
+    return of_one_dtype(x, grad)
+
+
+@rule("elu_backward")
+def elu_derivative(
+    grad: Tensor, alpha: Any, scale: Any, input_scale: Any, is_result: bool, x: Tensor
+) -> Any:
+    """grad * elu'(x)."""
+    return of_one_dtype(grad, x)
+
+
+# ---- what is plain
+
+
+def _is_real(number: Any) -> bool:
+    return isinstance(number, (int, float))
+
+
+def _has_arithmetic(dtype: torch.dtype) -> bool:
+    return dtype in FLOATS or dtype is torch.int64 or dtype is torch.int32
+
+
+def _is_plain_alpha(x: Any, alpha: Any) -> bool:
+    return type(alpha) is int or (isinstance(x, Tensor) and x.dtype in FLOATS and _is_real(alpha))

@@ -1,0 +1,194 @@
+"""Batch, layer and group normalisation, and their derivatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from modelsum.trace.metakernels.layout import FLOATS, empty, suggested_format
+from modelsum.trace.metakernels.table import rule
+
+# ---- batch normalisation
+
+
+@rule("native_batch_norm")
+def native_batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    """Normalised x, and the mean and 1 / deviation that training saves; in evaluation these are of size 0."""
+    of_channels = (weight, bias, running_mean, running_var)
+    if not _is_batch(x) or not _are_of(x, (x.shape[1],), of_channels):
+        return NotImplemented
+    if not training and (running_mean is None or running_var is None):
+        return NotImplemented
+    saved = (x.shape[1] if training else 0,)
+    return _normalised(x), empty(saved, x.dtype), empty(saved, x.dtype)
+
+
+@rule("_native_batch_norm_legit")
+def native_batch_norm_legit(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Any:
+    """native_batch_norm that declares what it does to the running statistics."""
+    return native_batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
+
+
+@rule("_native_batch_norm_legit.no_stats")
+def native_batch_norm_without_statistics(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
+) -> Any:
+    """native_batch_norm of a layer that keeps no running statistics."""
+    return native_batch_norm(x, weight, bias, None, None, training, momentum, eps)
+
+
+@rule("_native_batch_norm_legit_no_training")
+def native_batch_norm_in_evaluation(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    eps: float,
+) -> Any:
+    """native_batch_norm with training=False."""
+    return native_batch_norm(x, weight, bias, running_mean, running_var, False, momentum, eps)
+
+
+@rule("native_batch_norm_backward")
+def native_batch_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    save_mean: Tensor | None,
+    save_invstd: Tensor | None,
+    training: bool,
+    eps: float,
+    output_mask: Sequence[bool],
+) -> Any:
+    """The gradients of input, weight and bias, those that the mask asks for."""
+    if grad.shape != x.shape or not _is_batch(x) or not _are_of(x, (x.shape[1],), (weight,)):
+        return NotImplemented
+    channels = (x.shape[1],)
+    return (
+        _normalised(x) if output_mask[0] else None,
+        empty(channels, x.dtype) if output_mask[1] else None,
+        empty(channels, x.dtype) if output_mask[2] else None,
+    )
+
+
+def _is_batch(x: Tensor) -> bool:
+    return x.dtype in FLOATS and x.dim() >= 2 and x.numel() > 0
+
+
+def _normalised(x: Tensor) -> Tensor:
+    return empty(x.shape, x.dtype, suggested_format(x))
+
+
+# ---- layer normalisation
+
+
+@rule("native_layer_norm")
+def native_layer_norm(
+    x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Any:
+    """Contiguous normalised x, and mean and 1 / deviation of each group, whose normalised dimensions are 1."""
+    shape = tuple(normalized_shape)
+    outer = x.dim() - len(shape)
+    if not shape or outer < 0 or x.shape[outer:] != shape or not _are_of(x, shape, (weight, bias)):
+        return NotImplemented
+    if x.dtype not in FLOATS or not x.numel():
+        return NotImplemented
+    groups = (*x.shape[:outer], *(1 for _ in shape))
+    return empty(x.shape, x.dtype), empty(groups, x.dtype), empty(groups, x.dtype)
+
+
+@rule("native_layer_norm_backward")
+def native_layer_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    output_mask: Sequence[bool],
+) -> Any:
+    """The gradients of input, weight and bias, contiguous, those that the mask asks for."""
+    shape = tuple(normalized_shape)
+    if x.dtype not in FLOATS or not x.numel() or not _are_of(x, shape, (weight, bias)):
+        return NotImplemented
+    return (
+        empty(x.shape, x.dtype) if output_mask[0] else None,
+        empty(shape, x.dtype) if output_mask[1] and weight is not None else None,
+        empty(shape, x.dtype) if output_mask[2] and bias is not None else None,
+    )
+
+
+# ---- group normalisation
+
+
+@rule("native_group_norm")
+def native_group_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    batch: int,
+    channels: int,
+    positions: int,
+    groups: int,
+    eps: float,
+) -> Any:
+    """Normalised x, and mean and 1 / deviation of each group of each sample."""
+    if not _is_batch(x) or not _are_of(x, (channels,), (weight, bias)) or groups < 1 or channels % groups:
+        return NotImplemented
+    if x.numel() != batch * channels * positions:
+        return NotImplemented
+    saved = (batch, groups)
+    return _normalised(x), empty(saved, x.dtype), empty(saved, x.dtype)
+
+
+@rule("native_group_norm_backward")
+def native_group_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    weight: Tensor | None,
+    batch: int,
+    channels: int,
+    positions: int,
+    groups: int,
+    output_mask: Sequence[bool],
+) -> Any:
+    """The gradients of input, weight and bias, those that the mask asks for."""
+    if grad.shape != x.shape or not _is_batch(x) or not _are_of(x, (channels,), (weight,)):
+        return NotImplemented
+    return (
+        _normalised(x) if output_mask[0] else None,
+        empty((channels,), x.dtype) if output_mask[1] else None,
+        empty((channels,), x.dtype) if output_mask[2] else None,
+    )
+
+
+def _are_of(x: Tensor, shape: Sequence[int], tensors: Sequence[Tensor | None]) -> bool:
+    """Whether the tensors that are given have this shape and the dtype of x."""
+    return all(t is None or (t.dtype is x.dtype and t.shape == shape) for t in tensors)

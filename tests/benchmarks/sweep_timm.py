@@ -1,0 +1,92 @@
+"""Count every row of tests/oracles/timm-counts.csv and compare: params exact, MACs to the four printed decimals.
+
+    python tests/benchmarks/sweep_timm.py            # all rows -> reports/timm.csv, reports/timm.md
+
+Source of the figures: see tests/oracles/README.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import gc
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import modelsum
+
+ROOT = Path(__file__).parents[2]
+ORACLE = ROOT / "tests" / "oracles" / "timm-counts.csv"
+FIELDS = ("model", "img_size", "params", "gmacs", "our_params", "our_gmacs", "device", "agrees", "note")
+
+
+def rows() -> list[dict[str, str]]:
+    with ORACLE.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def count(row: dict[str, str]) -> dict[str, str]:
+    """One row beside what modelsum says."""
+    result = {key: row[key] for key in ("model", "img_size", "params", "gmacs")}
+    try:
+        summary = summarize(row["model"], int(row["img_size"]))
+    except modelsum.ModelsumError as error:
+        return result | {"our_params": "", "our_gmacs": "", "device": "", "agrees": "no", "note": error.message}
+    gmacs = f"{summary.totals.macs / 1e9:.4f}"
+    agrees = summary.totals.params == int(row["params"]) and float(gmacs) == float(row["gmacs"])
+    note = "; ".join((*summary.notices, *(f"{op} x{n}" for op, n in summary.uncounted_ops.items())))
+    return result | {
+        "our_params": str(summary.totals.params),
+        "our_gmacs": gmacs,
+        "device": summary.device,
+        "agrees": "yes" if agrees else "no",
+        "note": note,
+    }
+
+
+def summarize(model: str, size: int) -> modelsum.Summary:
+    """The model at the row's image size, which is its own unless it can be built for another."""
+    summary = modelsum.summarize(f"timm/{model}")
+    if summary.inputs[0].shape[-1] == size:
+        return summary
+    return modelsum.summarize(f"timm/{model}", input_size=(summary.inputs[0].shape[1], size, size))
+
+
+def counted(chosen: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
+    for number, row in enumerate(chosen):
+        yield count(row)
+        if number % 20 == 0:
+            gc.collect()
+
+
+def main() -> None:
+    start = time.perf_counter()
+    results = []
+    with (ROOT / "reports" / "timm.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        for result in counted(rows()):
+            results.append(result)
+            writer.writerow(result)
+            file.flush()
+            if result["agrees"] == "no":
+                print(result, flush=True)
+    seconds = time.perf_counter() - start
+    agreeing = sum(r["agrees"] == "yes" for r in results)
+    import timm
+    import torch
+
+    text = f"""# modelsum against {len(results)} published timm counts
+
+Made by `python tests/benchmarks/sweep_timm.py`, torch {torch.__version__}, timm {timm.__version__}, {seconds:.0f} s.
+
+| rows | params exact and GMACs equal to four decimals | differing | on meta | on the CPU |
+|---:|---:|---:|---:|---:|
+| {len(results)} | {agreeing} | {len(results) - agreeing} | {sum(r["device"] == "meta" for r in results)} | {sum(r["device"] == "cpu" for r in results)} |
+"""
+    (ROOT / "reports" / "timm.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The Markdown, whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hand_made_summary import TINY, failing
+
+from modelsum.render import RenderOptions, render
+from modelsum.summary import Baseline, Difference
+
+WHOLE = """\
+## nets.py:TinyNet
+
+| Layer | Output shape | Params | MACs |
+| :--- | :--- | ---: | ---: |
+| `features.0` (Conv2d) | [2, 8, 4, 4] | 224 | 6,912 |
+| `features.1` (BatchNorm2d) | [2, 8, 4, 4] | 16 | 0 |
+| `features.2` (ReLU) | [2, 8, 4, 4] | 0 | 0 |
+| `block` (Residual) | [2, 8, 4, 4] | - | - |
+| `block.conv` (Conv2d) | [2, 8, 4, 4] | 64 | 2,048 |
+| `block.conv` (Conv2d) | [2, 8, 4, 4] | (reused) | 2,048 |
+| `pool` (AdaptiveAvgPool2d) | [2, 8, 1, 1] | 0 | 0 |
+| `fc` (Linear) | [2, 10] | 90 | 160 |
+| `tied` (Linear) | [2, 10] | 10 (shared) | 160 |
+| `aux` (Linear) | not executed | 36 | 0 |
+
+| Totals |  |  |
+| :--- | ---: | :--- |
+| Total params | 440 | 1.72 KiB |
+| Trainable params | 424 |  |
+| Non-trainable params | 16 |  |
+| Buffers | 17 | 72 B, not in params |
+| MACs | 11,328 | 11.33 K, for the batch of 2 |
+| FLOPs | 22,656 | 22.66 K, 2 x MACs |
+
+| torchsummary convention, in MB of 2\\*\\*20 bytes (not a prediction of memory) |  |
+| :--- | ---: |
+| Input size (MB) | 0.00 |
+| Forward/backward (MB) | 0.01 |
+| Params size (MB) | 0.00 |
+| Estimated total (MB) | 0.01 |
+
+- Model: nets.py:TinyNet (imported, class TinyNet)
+- Input: [2, 3, 4, 4] float32
+- Batch: 2
+- Mode: eval
+- Dtype: float32
+- Device: meta (computed from shapes, nothing was run)
+
+**Uncounted ops: they do arithmetic that is not in MACs:**
+
+- `aten.cumsum`: 12 x
+- `aten._fft_r2c`: 1 x
+
+> **Notice:** the weights are random
+"""
+
+
+def test_the_whole_markdown():
+    assert render(TINY, "markdown", RenderOptions()) == WHOLE
+
+
+def test_a_terminal_does_not_change_it():
+    assert render(TINY, "markdown", RenderOptions(width=40, color=True)) == WHOLE
+
+
+def test_a_changed_baseline_is_a_table():
+    baseline = Baseline("changed", "table of Tiny", (Difference("params", 441, 440),))
+    assert render(replace(TINY, baseline=baseline), "markdown", RenderOptions()).endswith(
+        """\
+**Baseline:** differs from the table of Tiny
+
+| Figure | Documented | Now | Difference |
+| :--- | ---: | ---: | ---: |
+| Total params | 441 | 440 | -1 |
+"""
+    )
+
+
+def test_a_forward_that_did_not_finish_is_said_ahead_of_the_table():
+    assert render(failing(), "markdown", RenderOptions()).startswith(
+        "## nets.py:TinyNet\n\n"
+        "**The forward did not finish: MACs and sizes are those of the layers that ran. Params are complete.**"
+        "\n\n| Layer |"
+    )
+
+
+def test_what_markdown_would_take_for_markup_is_escaped():
+    layers = (replace(TINY.layers[4], parent=None, output_shapes=["<A|B>", "*"]),)
+    text = render(replace(TINY, layers=layers), "markdown", RenderOptions())
+    assert "| `features.2` (ReLU) | (&lt;A\\|B>, \\*) | 0 | 0 |" in text

@@ -1,0 +1,42 @@
+"""The door of the renderers: which formats there are, and what they load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hand_made_summary import TINY
+
+from modelsum.errors import UsageError
+from modelsum.render import FORMATS, RenderOptions, render
+
+
+def test_the_formats():
+    assert FORMATS == ("text", "torchsummary", "json", "csv", "markdown")
+
+
+def test_an_unknown_format_names_the_nearest_and_the_valid_ones():
+    with pytest.raises(UsageError) as caught:
+        render(TINY, "markdwon", RenderOptions())
+    assert str(caught.value) == (
+        "unknown format 'markdwon'\nDid you mean markdown? Valid are text, torchsummary, json, csv, markdown."
+    )
+
+
+def test_a_negative_depth_is_refused():
+    with pytest.raises(UsageError, match="depth -1 is negative"):
+        render(TINY, "text", RenderOptions(depth=-1))
+
+
+def test_rendering_without_colour_loads_neither_torch_nor_rich():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from hand_made_summary import TINY;"
+        "from modelsum.render import FORMATS, RenderOptions, render;"
+        "[render(TINY, f, RenderOptions()) for f in FORMATS];"
+        "print(sorted({'torch', 'rich', 'numpy'} & set(sys.modules)))"
+    )
+    tests = __file__.rpartition("/")[0]
+    done = subprocess.run([sys.executable, "-c", code, tests], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,278 @@
+"""The text for people: complete in a pipe, fitted on a terminal, and never a figure lost."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from hand_made_summary import LAYERS, TINY, failing
+
+from modelsum.render import RenderOptions, render
+from modelsum.render.rows import displayed
+from modelsum.summary import Baseline, Difference, Input, Model, Summary
+
+WHOLE = """\
+---------------------------------------------------------------------------
+Layer                                      Output shape       Params   MACs
+===========================================================================
+features.0 (Conv2d)                        [2, 8, 4, 4]          224  6,912
+features.1 (BatchNorm2d)                   [2, 8, 4, 4]           16      0
+features.2 (ReLU)                          [2, 8, 4, 4]            0      0
+block (Residual)                           [2, 8, 4, 4]            -      -
+block.conv (Conv2d)                        [2, 8, 4, 4]           64  2,048
+block.conv (Conv2d)                        [2, 8, 4, 4]     (reused)  2,048
+pool (AdaptiveAvgPool2d)                   [2, 8, 1, 1]            0      0
+fc (Linear)                                [2, 10]                90    160
+tied (Linear)                              [2, 10]       10 (shared)    160
+aux (Linear)                               not executed           36      0
+===========================================================================
+Total params:              440  (1.72 KiB)
+Trainable params:          424
+Non-trainable params:       16
+Buffers:                    17  (72 B, not in params)
+MACs:                   11,328  (11.33 K, for the batch of 2)
+FLOPs:                  22,656  (22.66 K, 2 x MACs)
+---------------------------------------------------------------------------
+torchsummary convention, in MB of 2**20 bytes (not a prediction of memory):
+Input size (MB):          0.00
+Forward/backward (MB):    0.01
+Params size (MB):         0.00
+Estimated total (MB):     0.01
+---------------------------------------------------------------------------
+Model:    nets.py:TinyNet (imported, class TinyNet)
+Input:    [2, 3, 4, 4] float32
+Batch:    2
+Mode:     eval
+Dtype:    float32
+Device:   meta (computed from shapes, nothing was run)
+---------------------------------------------------------------------------
+Uncounted ops: they do arithmetic that is not in MACs:
+  aten.cumsum    12 x
+  aten._fft_r2c   1 x
+---------------------------------------------------------------------------
+Notice: the weights are random
+"""
+
+FAILED = """\
+---------------------------------------------------------------------------
+Layer                        Output shape                     Params   MACs
+===========================================================================
+features.0 (Conv2d)          [2, 8, 4, 4]                        224  6,912
+features.1 (BatchNorm2d)     [2, 8, 4, 4]                         16      0
+features.2 (ReLU)            [2, 8, 4, 4]                          0      0
+block (Residual)             [2, 8, 4, 4]                          -      -
+block.conv (Conv2d)          [2, 8, 4, 4]                         64  2,048
+block.conv (Conv2d)          [2, 8, 4, 4]                   (reused)  2,048
+fc (Linear)                  failed; input [2, 8, 4, 4]           90      0
+tied (Linear)                not executed                10 (shared)      0
+aux (Linear)                 not executed                         36      0
+===========================================================================
+The forward did not finish: MACs and sizes are those of the layers that ran.
+Params are complete.
+---------------------------------------------------------------------------
+Total params:              440  (1.72 KiB)
+Trainable params:          424
+Non-trainable params:       16
+Buffers:                    17  (72 B, not in params)
+MACs:                   11,008  (11.01 K, of the layers that ran)
+FLOPs:                  22,016  (22.02 K, 2 x MACs)
+"""
+
+FITTED_TO_60 = """\
+------------------------------------------------------------
+Layer                     Output shape         Params   MACs
+============================================================
+features.0 (Conv2d)       [2, 8, 4, 4]            224  6,912
+features.1 (BatchNorm2d)  [2, 8, 4, 4]             16      0
+features.2 (ReLU)         [2, 8, 4, 4]              0      0
+block (Residual)          [2, 8, 4, 4]              -      -
+block.conv (Conv2d)       [2, 8, 4, 4]             64  2,048
+block.conv (Conv2d)       [2, 8, 4, 4]       (reused)  2,048
+\u2026amid.pool (AveragePool)  ([2, 8, 1, 1],            0      0
+                          [2, 8, 2, 2],
+                          \u2026 5 tensors
+fc (Linear)               [2, 10]                  90    160
+tied (Linear)             [2, 10]         10 (shared)    160
+aux (Linear)              not executed             36      0
+============================================================
+Total params:              440  (1.72 KiB)
+Trainable params:          424
+Non-trainable params:       16
+Buffers:                    17  (72 B, not in params)
+MACs:                   11,328
+  (11.33 K, for the batch of 2)
+FLOPs:                  22,656  (22.66 K, 2 x MACs)
+------------------------------------------------------------
+torchsummary convention, in MB of 2**20 bytes (not a
+prediction of memory):
+"""
+
+DIFFERENCE = Baseline(
+    "changed",
+    "documented table of Tiny at 3x4x4",
+    (
+        Difference("params", 1441, 440),
+        Difference("trainable_params", 424, 424),
+        Difference("input_mb", 4.12, 4.12),
+        Difference("forward_backward_mb", 2069.0, 2070.5),
+        Difference("hooked_calls", 8, 9),
+    ),
+)
+
+CHANGED = """\
+Device:   meta (computed from shapes, nothing was run)
+Baseline: differs from the documented table of Tiny at 3x4x4
+
+Figure                 Documented      Now  Difference
+Total params                1,441      440      -1,001
+Trainable params              424      424           0
+Input size (MB)              4.12     4.12           0
+Forward/backward (MB)     2069.00  2070.50       +1.50
+Hooked calls                    8        9          +1
+"""
+
+SEVERAL = tuple([(2, 8, size, size) for size in (1, 2, 3, 4, 6)])
+PYRAMID = replace(
+    LAYERS[8], path="neck.spatial_pyramid.pool", class_name="AveragePool", output_shapes=list(SEVERAL)
+)
+
+
+def text(summary: Summary, **options: object) -> str:
+    return render(summary, "text", RenderOptions(**options))  # type: ignore[arg-type]
+
+
+def with_layers(*layers: object) -> Summary:
+    return replace(TINY, layers=layers)
+
+
+def quiet(summary: Summary) -> Summary:
+    return replace(summary, uncounted_ops={}, notices=())
+
+
+def test_the_whole_text_in_a_pipe():
+    assert text(TINY) == WHOLE
+
+
+def test_a_terminal_that_is_wide_enough_shows_the_same():
+    assert text(TINY, width=120) == WHOLE
+
+
+def test_on_a_narrow_terminal_paths_keep_their_end_and_long_outputs_are_cut():
+    summary = with_layers(*LAYERS[:8], PYRAMID, *LAYERS[9:])
+    assert text(summary, width=60).startswith(FITTED_TO_60)
+
+
+def test_in_a_pipe_nothing_is_cut():
+    whole = text(with_layers(*LAYERS[:8], PYRAMID, *LAYERS[9:]))
+    assert "neck.spatial_pyramid.pool (AveragePool)" in whole
+    assert "([2, 8, 1, 1], [2, 8, 2, 2], [2, 8, 3, 3], [2, 8, 4, 4], [2, 8, 6, 6])" in whole
+
+
+def test_a_class_name_that_is_too_long_gives_way_so_that_the_path_stays_readable():
+    long = replace(LAYERS[9], path="encoder.attention.output", class_name="A" * 40)
+    (line,) = [line for line in text(with_layers(*LAYERS[:9], long), width=60).splitlines() if "AAA" in line]
+    assert line.startswith("\u2026.output (AAAAAAA")
+    assert len(line) <= 60
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+@pytest.mark.parametrize("depth", [None, 1])
+def test_no_line_is_wider_than_the_terminal_and_every_figure_is_there(width: int, depth: int | None):
+    big = [
+        replace(
+            layer,
+            path=f"{layer.path}.a_rather_long_name_for_a_layer",
+            counted_params=layer.counted_params * 1_000_003,
+            own_macs=layer.own_macs * 1_000_003,
+        )
+        for layer in LAYERS[1:]
+    ]
+    summary = with_layers(LAYERS[0], *big)
+    lines = text(summary, width=width, depth=depth).splitlines()
+    assert max(map(len, lines)) <= width
+    table = "\n".join(lines[: lines.index("Total params:              440  (1.72 KiB)")])
+    for row in displayed(summary.layers, depth):
+        assert not row.params or f"{row.params:,}" in table
+        assert not row.macs or f"{row.macs:,}" in table
+
+
+def test_the_sentences_below_are_wrapped_on_a_terminal_and_whole_in_a_pipe():
+    notice = "ran on the CPU: the model looks at the values of a tensor, which the meta device does not have"
+    summary = replace(TINY, notices=(notice,))
+    assert text(summary, width=80).endswith(
+        "Notice: ran on the CPU: the model looks at the values of a tensor, which the\n"
+        "        meta device does not have\n"
+    )
+    assert text(summary).endswith(f"Notice: {notice}\n")
+
+
+def test_colour_changes_no_character():
+    coloured = text(TINY, width=80, color=True)
+    assert "\x1b[" in coloured
+    plain = re.sub(r"\x1b\[[\d;]*m", "", coloured)
+    assert [line.rstrip() for line in plain.splitlines()] == WHOLE.splitlines()
+
+
+def test_without_colour_there_are_no_escape_codes():
+    assert "\x1b" not in text(TINY, width=80)
+
+
+def test_a_forward_that_did_not_finish_is_said_below_the_rows_that_ran():
+    assert text(failing(), width=80).startswith(FAILED)
+
+
+def test_a_changed_baseline_lists_every_figure():
+    assert text(replace(quiet(TINY), baseline=DIFFERENCE)).endswith(CHANGED)
+
+
+def test_a_matching_baseline_is_one_line():
+    match = Baseline("match", "documented table of Tiny at 3x4x4", (Difference("params", 440, 440),))
+    assert text(replace(quiet(TINY), baseline=match)).endswith(
+        "nothing was run)\nBaseline: matches the documented table of Tiny at 3x4x4\n"
+    )
+
+
+def test_a_table_for_another_input_is_mentioned():
+    other = Baseline("none", "documented table of Tiny at 3x600x600")
+    assert text(replace(quiet(TINY), baseline=other)).endswith(
+        "nothing was run)\nBaseline: none for this input (documented table of Tiny at 3x600x600)\n"
+    )
+
+
+def test_without_a_table_the_text_has_no_baseline():
+    assert "Baseline" not in text(TINY)
+
+
+def test_where_the_figures_come_from_when_the_model_really_ran():
+    ran = replace(
+        TINY,
+        model=Model(None, "object", "TinyNet"),
+        inputs=(Input("image", (3, 4, 4), "float16"), Input("steps", (), "int64")),
+        mode="train",
+        device="cuda:0",
+        dtype="float16",
+        batch=None,
+    )
+    assert (
+        """\
+Model:    TinyNet (module object)
+Input:    image: [3, 4, 4] float16
+Input:    steps: [] int64
+Batch:    in the shapes as given
+Mode:     train
+Dtype:    float16
+Device:   cuda:0 (the forward was really run)
+"""
+        in text(ran)
+    )
+
+
+def test_the_macs_of_one_sample_and_those_below_a_thousand_need_no_note():
+    one = replace(TINY, batch=1, totals=replace(TINY.totals, macs=432))
+    assert "\nMACs:                    432\n" in text(one)
+
+
+def test_packed_params_are_said_where_there_are_any():
+    packed = replace(TINY, totals=replace(TINY.totals, packed_params=1200))
+    assert "Packed params:           1,200  (of quantised modules, not in params)\n" in text(packed)
