@@ -12,12 +12,12 @@ from modelsum.render import RenderOptions, render
 
 def test_json_is_the_summary_indented():
     text = render(TINY, "json", RenderOptions())
-    assert text.startswith('''\
+    assert text.startswith("""\
 {
   "schema_version": 1,
   "kind": "summary",
   "model": {
-    "spec": "nets.py:TinyNet",''')
+    "spec": "nets.py:TinyNet",""")
     assert json.loads(text)["totals"] == {
         "params": 440,
         "trainable_params": 424,

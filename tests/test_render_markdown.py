@@ -81,8 +81,8 @@ def test_a_changed_baseline_is_a_table():
 def test_a_forward_that_did_not_finish_is_said_ahead_of_the_table():
     assert render(failing(), "markdown", RenderOptions()).startswith(
         "## nets.py:TinyNet\n\n"
-        "**The forward did not finish: MACs and sizes are those of the layers that ran. Params are complete.**"
-        "\n\n| Layer |"
+        "**The forward did not finish: MACs and sizes are those of the layers that ran. "
+        "Params are complete.**\n\n| Layer |"
     )
 
 

@@ -254,8 +254,7 @@ def test_where_the_figures_come_from_when_the_model_really_ran():
         dtype="float16",
         batch=None,
     )
-    assert (
-        """\
+    assert """\
 Model:    TinyNet (module object)
 Input:    image: [3, 4, 4] float16
 Input:    steps: [] int64
@@ -263,9 +262,7 @@ Batch:    in the shapes as given
 Mode:     train
 Dtype:    float16
 Device:   cuda:0 (the forward was really run)
-"""
-        in text(ran)
-    )
+""" in text(ran)
 
 
 def test_the_macs_of_one_sample_and_those_below_a_thousand_need_no_note():

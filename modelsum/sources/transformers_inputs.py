@@ -90,9 +90,13 @@ _POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions", 
 
 
 def field(config: Any, *names: str, default: Any = None) -> Any:
-    """The first of the entries that the configuration has a value for."""
+    """The first of the entries that the configuration stores a value for, under its own or another name.
+
+    Attributes are not asked for: a configuration of unlike layers raises where they differ.
+    """
+    entries, other_names = vars(config), getattr(config, "attribute_map", {})
     for name in names:
-        value = getattr(config, name, None)
+        value = entries.get(other_names.get(name, name))
         if value is not None:
             return value
     return default
@@ -101,9 +105,7 @@ def field(config: Any, *names: str, default: Any = None) -> Any:
 def parts(config: Any, *kinds: str) -> Iterator[Any]:
     """The configuration, and the parts of it whose key contains one of the words, at any depth."""
     yield config
-    keys = dict.fromkeys((*getattr(config, "sub_configs", {}), *vars(config)))
-    for key in keys:
-        part = getattr(config, key, None)
+    for key, part in vars(config).items():
         if any(kind in key for kind in kinds) and hasattr(part, "model_type"):
             yield from parts(part, *kinds)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelsum.trace.metakernels.layout import FLOATS, empty
+from modelsum.trace.metakernels.layout import FLOATS, empty, empty_like
 from modelsum.trace.metakernels.table import rule
 
 
@@ -22,17 +22,14 @@ def flash_attention(
     attn_mask: Tensor | None = None,
     scale: float | None = None,
 ) -> Any:
-    """[N, heads, s, d] -> the same, and logsumexp [N, heads, s]; both are laid out with heads behind s."""
+    """[N, heads, s, d], laid out as the query, and logsumexp [N, heads, s], laid out with heads behind s."""
     if not query.dim() == key.dim() == value.dim() == 4 or query.shape[-1] != value.shape[-1]:
         return NotImplemented
     if query.dtype not in FLOATS or not query.dtype is key.dtype is value.dtype or not query.numel():
         return NotImplemented
     accumulated = torch.float64 if query.dtype is torch.float64 else torch.float32
-    batch, heads, length, features = query.shape
-    return (
-        empty((batch, length, heads, features), query.dtype).transpose(1, 2),
-        empty((batch, length, heads), accumulated).transpose(1, 2),
-    )
+    batch, heads, length, _ = query.shape
+    return empty_like(query), empty((batch, length, heads), accumulated).transpose(1, 2)
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu_backward")

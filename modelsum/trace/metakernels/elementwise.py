@@ -11,6 +11,7 @@ from modelsum.trace.metakernels.layout import (
     FLOATS,
     broadcast_shape,
     elementwise,
+    elementwise_with_number,
     empty,
     is_expanded,
 )
@@ -20,7 +21,7 @@ from modelsum.trace.metakernels.table import rule
 
 
 @rule(
-    *("gelu", "silu", "mish", "relu", "leaky_relu", "elu", "hardtanh", "hardswish", "hardsigmoid"),
+    *("gelu", "silu", "mish", "relu", "leaky_relu", "elu", "hardswish", "hardsigmoid"),
     *("sigmoid", "tanh", "softplus", "softshrink", "hardshrink", "threshold"),
     *("exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "reciprocal", "erf", "sin", "cos", "neg", "abs"),
     *("floor", "ceil", "round"),
@@ -36,10 +37,16 @@ def inverted(x: Tensor) -> Any:
     return elementwise(x.dtype, x) if x.dtype is torch.bool else NotImplemented
 
 
-@rule("pow.Tensor_Scalar", "clamp_min", "clamp_max", "mul.Scalar", "div.Scalar")
-def with_number(x: Tensor, number: Any) -> Any:
+@rule("pow.Tensor_Scalar", "clamp_min", "clamp_max")
+def with_exponent_or_bound(x: Tensor, number: Any) -> Any:
     """f(x, number) for floating point x and a real number."""
     return elementwise(x.dtype, x) if x.dtype in FLOATS and _is_real(number) else NotImplemented
+
+
+@rule("mul.Scalar", "div.Scalar", "hardtanh")
+def with_number(x: Tensor, *numbers: Any) -> Any:
+    """The same where the kernel takes the number for a second operand, a tensor of no dimensions."""
+    return elementwise_with_number(x.dtype, x) if x.dtype in FLOATS and all(map(_is_real, numbers)) else NotImplemented
 
 
 @rule("clamp")
@@ -53,8 +60,8 @@ def clamp(x: Tensor, min: Any = None, max: Any = None) -> Any:  # noqa: A002
 
 @rule("pow.Scalar")
 def power_of_number(number: Any, x: Tensor) -> Any:
-    """number ** x."""
-    return with_number(x, number)
+    """number ** x, contiguous."""
+    return empty(x.shape, x.dtype) if x.dtype in FLOATS and _is_real(number) else NotImplemented
 
 
 @rule(
@@ -101,9 +108,7 @@ def arithmetic(x: Any, y: Any) -> Any:
     if not isinstance(x, Tensor):
         return NotImplemented
     if not isinstance(y, Tensor):
-        if x.dtype in FLOATS and _is_real(y):
-            return elementwise(x.dtype, x)
-        return NotImplemented
+        return with_number(x, y)
     if x.dtype is y.dtype:
         return elementwise(x.dtype, x, y) if _has_arithmetic(x.dtype) else NotImplemented
     dtype = torch.result_type(x, y)
@@ -121,7 +126,9 @@ def quotient(x: Any, y: Any) -> Any:
 @rule("add_.Tensor", "sub_.Tensor")
 def add_in_place(x: Tensor, y: Any, *, alpha: Any = 1) -> Any:
     """X = x + alpha * y."""
-    return arithmetic_in_place(x, y) if _is_plain_alpha(x, alpha) else NotImplemented
+    if not _is_plain_alpha(x, alpha) or (isinstance(y, Tensor) and y.dtype is torch.bool):
+        return NotImplemented
+    return arithmetic_in_place(x, y)
 
 
 @rule("mul_.Tensor", "div_.Tensor")
@@ -142,7 +149,7 @@ def comparison(x: Tensor, y: Any) -> Any:
     if x.dtype.is_complex:
         return NotImplemented
     if not isinstance(y, Tensor):
-        return elementwise(torch.bool, x) if _is_real(y) else NotImplemented
+        return elementwise_with_number(torch.bool, x) if _is_real(y) else NotImplemented
     return elementwise(torch.bool, x, y) if not y.dtype.is_complex else NotImplemented
 
 

@@ -127,6 +127,17 @@ def elementwise(dtype: torch.dtype, *operands: Tensor) -> Any:
     return _laid_out_as(operands, shape, dtype)
 
 
+def elementwise_with_number(dtype: torch.dtype, x: Tensor) -> Tensor:
+    """The result of an op whose kernel has a number for its second operand.
+
+    A tensor of no dimensions beside another one keeps torch from passing on the layout of that as it is,
+    which shows in the strides of dimensions of size 1 alone.
+    """
+    if x.is_contiguous() and 1 not in x.shape:
+        return empty(x.shape, dtype)
+    return _laid_out_as((x,), x.shape, dtype)
+
+
 def _laid_out_as(operands: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     order = _inner_to_outer([_broadcast_strides(x, shape) for x in operands], shape)
     strides = [0] * len(shape)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.metakernels.layout import FLOATS, empty, suggested_format
+from modelsum.trace.metakernels.layout import FLOATS, empty, empty_like, suggested_format
 from modelsum.trace.metakernels.table import rule
 
 # ---- batch normalisation
@@ -183,7 +183,7 @@ def native_group_norm_backward(
     if grad.shape != x.shape or not _is_batch(x) or not _are_of(x, (channels,), (weight,)):
         return NotImplemented
     return (
-        _normalised(x) if output_mask[0] else None,
+        empty_like(x) if output_mask[0] else None,
         empty((channels,), x.dtype) if output_mask[1] else None,
         empty((channels,), x.dtype) if output_mask[2] else None,
     )

@@ -69,7 +69,7 @@ def _pooled(
 
 def _pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
     """ATen/native/Pool.h, pooling_output_shape; 0 where that raises."""
-    if kernel < 1 or stride < 1 or dilation < 1 or not 0 <= padding <= (dilation * (kernel - 1) + 1) // 2:
+    if kernel < 1 or stride < 1 or dilation < 1 or not 0 <= padding <= kernel // 2:
         return 0
     covered = size + 2 * padding - dilation * (kernel - 1) - 1
     out = (covered + (stride - 1 if ceil_mode else 0)) // stride + 1
@@ -90,7 +90,9 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Sequence[int]) -> Any:
 @rule("max_pool2d_with_indices_backward", "avg_pool2d_backward", "_adaptive_avg_pool2d_backward")
 def pool_backward(grad: Tensor, x: Tensor, *settings: Any) -> Any:
     """The gradient of the input."""
-    if grad.dtype is not x.dtype or x.dtype not in FLOATS or grad.dim() != x.dim() or not x.numel():
+    if grad.dtype is not x.dtype or x.dtype not in FLOATS or not grad.numel() or not x.numel():
+        return NotImplemented
+    if grad.shape[:-2] != x.shape[:-2]:
         return NotImplemented
     return empty(x.shape, x.dtype, suggested_format(x))
 
@@ -108,12 +110,7 @@ def upsample2d(x: Tensor, output_size: Sequence[int], *settings: Any, **scales: 
     return empty((*x.shape[:2], *output_size), x.dtype, suggested_format(x))
 
 
-@rule(
-    "upsample_nearest2d_backward",
-    "_upsample_nearest_exact2d_backward",
-    "upsample_bilinear2d_backward",
-    "upsample_bicubic2d_backward",
-)
+@rule("upsample_nearest2d_backward", "_upsample_nearest_exact2d_backward", "upsample_bilinear2d_backward")
 def upsample2d_backward(
     grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *settings: Any, **scales: Any
 ) -> Any:
@@ -123,3 +120,12 @@ def upsample2d_backward(
     if grad.shape != (*input_size[:2], *output_size):
         return NotImplemented
     return empty(input_size, grad.dtype, suggested_format(grad))
+
+
+@rule("upsample_bicubic2d_backward")
+def upsample_bicubic2d_backward(
+    grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *settings: Any, **scales: Any
+) -> Any:
+    """As the others, but always contiguous."""
+    out = upsample2d_backward(grad, output_size, input_size)
+    return out if out is NotImplemented else empty(input_size, grad.dtype)

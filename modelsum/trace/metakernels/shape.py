@@ -13,6 +13,7 @@ from modelsum.trace.metakernels.layout import (
     FLOATS,
     are_plain_meta,
     empty,
+    empty_like,
     suggested_format,
 )
 from modelsum.trace.metakernels.table import rule
@@ -54,8 +55,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
         return NotImplemented
     if any(x.dtype is not first.dtype or x.shape != first.shape for x in tensors):
         return NotImplemented
-    dim %= first.dim() + 1
-    return empty((*first.shape[:dim], len(tensors), *first.shape[dim:]), first.dtype)
+    return cat([x.unsqueeze(dim) for x in tensors], dim)
 
 
 # ---- padding and shifting
@@ -77,7 +77,10 @@ def roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
     """X shifted along some dimensions, what falls off coming in at the other end."""
     if not x.is_contiguous() or len(shifts) != len(dims) or not x.numel():
         return NotImplemented
-    return empty(x.shape, x.dtype) if all(-x.dim() <= d < x.dim() for d in dims) else NotImplemented
+    if not all(-x.dim() <= d < x.dim() for d in dims):
+        return NotImplemented
+    stays = all(shift % x.shape[d] == 0 for shift, d in zip(shifts, dims, strict=True))
+    return empty_like(x) if stays else empty(x.shape, x.dtype)
 
 
 # ---- looking up

@@ -1,0 +1,299 @@
+"""`modelsum show`: the documented figures, the options, and every error with its text and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from modelsum import zoo
+
+Cli = Callable[..., "object"]
+
+DOCUMENTED_TABLES = ("mnasnet0_5", "mobilenet_v2", "densenet121", "resnet50", "vgg16", "squeezenet1_1")
+
+
+def show_json(cli, *arguments: str) -> dict:
+    done = cli("show", *arguments, "--format", "json")
+    assert done.code == 0, done.err
+    return json.loads(done.out)
+
+
+# ---- figures
+
+
+def test_resnet50_at_224(modelsum_cli) -> None:
+    """25,557,032 params (torchvision), 4,089,184,256 MACs (papers-recount.csv), torchsummary's own three sizes."""
+    text = modelsum_cli("show", "resnet50", "--input", "3x224x224").out
+    for figure in ("25,557,032", "4,089,184,256", "286.56", "97.49", "384.62"):
+        assert figure in text
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("name", DOCUMENTED_TABLES)
+def test_the_six_documented_tables_come_out(modelsum_cli, name: str, device: str) -> None:
+    summary = show_json(modelsum_cli, name, "--input", "3x600x600", "--device", device)
+    assert summary["baseline"]["status"] == "match"
+    assert summary["device"] == ("meta" if device == "auto" else "cpu")
+    text = modelsum_cli("show", name, "--input", "3x600x600", "--depth", "1").out
+    assert "matches the documented table" in text
+
+
+def test_a_changed_model_is_not_held_against_the_table(modelsum_cli) -> None:
+    summary = show_json(modelsum_cli, "vgg16", "--input", "3x600x600", "--arg", "num_classes=10")
+    assert summary["baseline"]["status"] == "none"
+
+
+# A smaller image than the default, where the default makes the CPU pass of the largest networks slow.
+SMALL_INPUT = {"densenet": "3x64x64", "resnet1": "3x64x64", "preact": "3x64x64", "vgg": "3x64x64"}
+SLOW_ON_CPU = {"resnet1202", "preact_resnet1001", "densenet190bc_k40", "densenet250bc_k24"}
+
+
+@pytest.mark.parametrize("name", [n for n in zoo.ARCHITECTURES if n not in SLOW_ON_CPU])
+def test_figures_are_the_same_on_meta_and_cpu(modelsum_cli, name: str) -> None:
+    size = next((s for start, s in SMALL_INPUT.items() if name.startswith(start)), None)
+    if zoo.find(name).input_shape[1] <= 32:
+        size = None
+    given = ("--input", size) if size else ()
+    on_meta, on_cpu = (show_json(modelsum_cli, name, *given, "--device", d) for d in ("meta", "cpu"))
+    assert on_meta.pop("device") == "meta"
+    assert on_cpu.pop("device") == "cpu"
+    assert on_meta == on_cpu
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SLOW_ON_CPU))
+def test_figures_of_the_deepest_are_the_same_on_meta_and_cpu(modelsum_cli, name: str) -> None:
+    on_meta, on_cpu = (show_json(modelsum_cli, name, "--device", d) for d in ("meta", "cpu"))
+    assert on_meta["totals"] == on_cpu["totals"]
+    assert on_meta["layers"] == on_cpu["layers"]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize("name", list(zoo.ARCHITECTURES))
+def test_figures_are_the_same_on_meta_and_cuda(modelsum_cli, name: str) -> None:
+    on_meta, on_cuda = (show_json(modelsum_cli, name, "--device", d) for d in ("meta", "cuda"))
+    assert on_cuda.pop("device") == "cuda:0"
+    on_meta.pop("device")
+    assert on_meta == on_cuda
+
+
+# ---- options
+
+
+def test_every_documented_name_has_a_default_input(modelsum_cli) -> None:
+    for name, architecture in zoo.ARCHITECTURES.items():
+        if name not in SLOW_ON_CPU:
+            assert show_json(modelsum_cli, name)["inputs"][0]["shape"] == [1, *architecture.input_shape]
+
+
+def test_batch_scales_macs_and_shapes(modelsum_cli) -> None:
+    one = show_json(modelsum_cli, "squeezenet1_1")
+    eight = show_json(modelsum_cli, "squeezenet1_1", "--batch", "8")
+    assert eight["totals"]["macs"] == 8 * one["totals"]["macs"]
+    assert eight["inputs"][0]["shape"] == [8, 3, 224, 224]
+
+
+def test_no_batch_takes_the_shape_literally(modelsum_cli) -> None:
+    summary = show_json(modelsum_cli, "squeezenet1_1", "--no-batch", "--input", "2x3x64x64")
+    assert summary["inputs"][0]["shape"] == [2, 3, 64, 64]
+    assert summary["batch"] is None
+
+
+def test_arguments_reach_the_constructor(modelsum_cli) -> None:
+    """A new head of resnet50 has 2048 * 10 + 10 parameters in place of 2048 * 1000 + 1000."""
+    totals = show_json(modelsum_cli, "resnet50", "--arg", "num_classes=10")["totals"]
+    assert totals["params"] == 25_557_032 - (2048 * 1000 + 1000) + (2048 * 10 + 10)
+
+
+def test_mnasnet_is_built_from_a_list_of_blocks(modelsum_cli) -> None:
+    blocks = [{"conv": "mbconv", "kernel": 5, "se_ratio": 0.25, "skip": "identity", "filters": 40, "layers": 4}]
+    summary = show_json(modelsum_cli, "mnasnet", "--arg", f"blocks={blocks}", "--input", "3x64x64")
+    depthwise = [r for r in summary["layers"] if r["class"] == "Conv2d" and r["own_params"] % 25 == 0]
+    assert len(depthwise) >= 4
+
+
+def test_train_mode_dtype_and_device_are_reported(modelsum_cli) -> None:
+    summary = show_json(modelsum_cli, "squeezenet1_1", "--train", "--dtype", "bfloat16", "--device", "cpu")
+    assert (summary["mode"], summary["dtype"], summary["device"]) == ("train", "bfloat16", "cpu")
+    assert summary["totals"]["param_bytes"] == 2 * 1_235_496
+    assert summary["inputs"][0]["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("depth", ["0", "1", "2", "9"])
+def test_no_display_option_changes_a_total(modelsum_cli, depth: str) -> None:
+    full = modelsum_cli("show", "squeezenet1_1").out
+    shown = modelsum_cli("show", "squeezenet1_1", "--depth", depth).out
+    totals = full[full.index("Total params") :]
+    assert [line.split() for line in shown.splitlines()][-10:] == [line.split() for line in totals.splitlines()][-10:]
+
+
+def test_torchinfo_prints_its_own_table(modelsum_cli) -> None:
+    import torchinfo
+
+    done = modelsum_cli("show", "squeezenet1_1", "--format", "torchinfo")
+    own = torchinfo.summary(zoo.build("squeezenet1_1"), input_size=(1, 3, 224, 224), verbose=0, mode="eval")
+    assert done.out == f"{own}\n"
+
+
+# ---- output
+
+
+def test_output_is_written_whole(modelsum_cli, tmp_path: Path) -> None:
+    file = tmp_path / "out.json"
+    done = modelsum_cli("show", "squeezenet1_1", "--format", "json", "--output", str(file))
+    assert (done.code, done.out) == (0, "")
+    assert json.loads(file.read_text())["totals"]["params"] == 1_235_496
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [["--input", "1x224x224"], ["--input", "3xx"], ["--arg", "num_classes=0"], ["--device", "cuda:99"]],
+    ids=" ".join,
+)
+def test_a_failed_run_leaves_an_existing_file_alone(modelsum_cli, tmp_path: Path, wrong: list[str]) -> None:
+    file = tmp_path / "out.txt"
+    file.write_text("precious")
+    assert modelsum_cli("show", "squeezenet1_1", *wrong, "--output", str(file)).code in (2, 3)
+    assert file.read_text() == "precious"
+    assert os.listdir(tmp_path) == ["out.txt"]
+
+
+def test_unwritable_outputs_are_refused_before_any_work(modelsum_cli, tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere" / "out.txt"
+    done = modelsum_cli("show", "squeezenet1_1", "--output", str(missing))
+    assert done.code == 2
+    assert f"there is no directory {str(missing.parent)!r}" in done.err
+    assert modelsum_cli("show", "squeezenet1_1", "--output", str(tmp_path)).code == 2
+
+
+def test_what_a_model_prints_goes_to_stderr(modelsum_cli, tmp_path: Path) -> None:
+    file = tmp_path / "chatty.py"
+    file.write_text(
+        "import torch\n"
+        "class Chatty(torch.nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        print('hello from forward')\n"
+        "        return super().forward(x)\n"
+        "def make():\n"
+        "    print('hello from make')\n"
+        "    return Chatty(4, 2)\n"
+    )
+    done = modelsum_cli("show", f"{file}:make", "--input", "4", "--format", "json")
+    assert json.loads(done.out)["totals"]["macs"] == 8
+    assert "hello from make" in done.err
+    assert "hello from forward" in done.err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        [
+            "bash",
+            "-c",
+            f"set -o pipefail; '{sys.executable}' -m modelsum show resnet50 --format json | head -1; echo ${{PIPESTATUS[0]}}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.split() == ["{", "0"]
+    assert done.stderr == ""
+
+
+# ---- errors: the exit code, what failed, and what would be valid
+
+ERRORS = {
+    "unknown name": (["resnet5O"], 2, ["unknown model 'resnet5O'", "Did you mean", "resnet50"]),
+    "unknown provider": (["torchvison/resnet50"], 2, ["unknown provider 'torchvison'", "torchvision"]),
+    "empty name": ([""], 2, ["the model's name is empty", "modelsum list"]),
+    "malformed input": (["resnet50", "--input", "3x224xabc"], 2, ["'3x224xabc' is not a shape", "3x224x224"]),
+    "commas": (["resnet50", "--input", "3,64,64"], 2, ["'3,64,64' is not a shape", "like 3x64x64"]),
+    "zero size": (["resnet50", "--input", "3x0x224"], 2, ["size 0 is not positive", "1 or more"]),
+    "negative size": (["resnet50", "--input", "3x-1x224"], 2, ["'3x-1x224' is not a shape"]),
+    "input dtype": (["resnet50", "--input", "3x64x64:floot32"], 2, ["unknown dtype 'floot32'", "float32"]),
+    "zero batch": (["resnet50", "--batch", "0"], 2, ["batch size 0 is not a positive whole number", "1 or more"]),
+    "batch twice": (["resnet50", "--batch", "2", "--no-batch"], 2, ["--batch and --no-batch are both given"]),
+    "unknown argument": (["resnet50", "--arg", "num_clases=3"], 2, ["no option 'num_clases'", "num_classes=1000"]),
+    "wrong argument": (["resnet50", "--arg", "num_classes=0"], 2, ["num_classes=0", "Options of resnet50"]),
+    "no literal": (["resnet50", "--arg", "num_classes=3 4"], 2, ["'3 4' is not a Python literal"]),
+    "lower-case true": (["resnet50", "--arg", "zero_init_residual=true"], 2, ["Write zero_init_residual=True."]),
+    "no value": (["resnet50", "--arg", "num_classes"], 2, ["is not KEY=VALUE"]),
+    "unknown dtype": (["resnet50", "--dtype", "float23"], 2, ["unknown dtype 'float23'", "Valid are float32"]),
+    "unknown device": (["resnet50", "--device", "gpu"], 2, ["unknown device 'gpu'", "cuda:N"]),
+    "wrong channels": (
+        ["resnet50", "--input", "1x224x224"],
+        3,
+        ["failed in conv1 (Conv2d)", "conv1 takes [N, 3, H, W], it was given [1, 1, 224, 224]."],
+    ),
+    "wrong dimensions": (
+        ["resnet50", "--no-batch", "--input", "2x3x3x224x224"],
+        3,
+        ["failed in conv1 (Conv2d)", "conv1 takes [N, 3, H, W], it was given [2, 3, 3, 224, 224]."],
+    ),
+    "too many inputs": (["resnet50", "--input", "3x64x64", "--input", "3x64x64"], 3, ["takes 2 positional arguments"]),
+    "too small": (
+        ["vgg16", "--input", "3x16x16"],
+        3,
+        ["failed in features.30 (MaxPool2d)", "The input is too small for this network"],
+    ),
+    "too small for training": (["resnet50", "--train", "--input", "3x32x32"], 3, ["--batch 2", "or --eval"]),
+    "inputs twice": (
+        ["resnet50", "--input", "3x64x64", "--inputs-from", "x.py:f"],
+        2,
+        ["--inputs-from gives the whole call"],
+    ),
+    "no such file": (["nowhere.py:Net"], 2, ["there is no file 'nowhere.py'"]),
+    "no attribute": (["nowhere.py"], 2, ["names a file but no attribute"]),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_say_what_failed_and_what_would_be_valid(modelsum_cli, name: str) -> None:
+    arguments, code, words = ERRORS[name]
+    done = modelsum_cli("show", *arguments)
+    assert done.code == code
+    for word in words:
+        assert word in done.err
+    assert done.err.startswith("modelsum: error: ")
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
+def test_cuda_without_a_device_is_a_clear_error(modelsum_cli) -> None:
+    done = modelsum_cli("show", "resnet50", "--device", "cuda")
+    assert done.code == 2
+    assert "there is no CUDA device here" in done.err
+
+
+def test_a_failed_forward_shows_the_rows_so_far(modelsum_cli) -> None:
+    done = modelsum_cli("show", "vgg16", "--input", "3x16x16")
+    assert "features.29 (ReLU)" in done.out
+    assert "failed" in done.out
+    assert "not executed" in done.out
+    assert "138,357,544" in done.out  # the parameters are known all the same
+
+
+def test_debug_adds_the_traceback(modelsum_cli) -> None:
+    done = modelsum_cli("show", "resnet5O", "--debug")
+    assert done.code == 2
+    assert "Traceback" in done.err
+
+
+def test_ctrl_c_ends_with_130(modelsum_cli, tmp_path: Path) -> None:
+    file = tmp_path / "interrupted.py"
+    file.write_text("def make():\n    raise KeyboardInterrupt\n")
+    done = modelsum_cli("show", f"{file}:make", "--input", "4")
+    assert done.code == 130
+    assert "interrupted" in done.err
+
+
+@pytest.mark.parametrize("arguments", [["sho"], ["show"], ["show", "resnet50", "--nope"], ["show", "resnet50", "--format", "xml"]])
+def test_usage_errors_end_with_2(modelsum_cli, arguments: list[str]) -> None:
+    assert modelsum_cli(*arguments).code == 2
