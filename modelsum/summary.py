@@ -111,6 +111,7 @@ class Layer:
         parent: index of the row whose call this one happened in; None for the root.
         exit_order: place in the order in which calls returned, from 0; None if never called or failed.
         container: an nn.Sequential or nn.ModuleList (or a subclass), which torchsummary gives no row.
+        group: never called itself, but modules in it were: an nn.ModuleList, say.
         failed: its forward raised; calls around it have no output either, but only this one is marked.
         input_shapes: shapes of what went in: a list for positional arguments, a dict for keywords,
             {"args": [...], "kwargs": {...}} for both.
@@ -134,6 +135,7 @@ class Layer:
     parent: int | None
     exit_order: int | None
     container: bool
+    group: bool
     failed: bool
     input_shapes: ShapeTree
     output_shapes: ShapeTree

@@ -30,6 +30,7 @@ def _layer(path: str, class_name: str, parent: int | None, exit_order: int | Non
         "call": 1,
         "depth": path.count(".") + 1 if path else 0,
         "container": class_name == "Sequential",
+        "group": False,
         "failed": False,
         "input_shapes": [MAP],
         "output_shapes": MAP,

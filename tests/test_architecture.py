@@ -14,7 +14,7 @@ import modelsum
 
 PACKAGE = Path(modelsum.__file__).parent
 
-GROUND = {"errors", "units", "spec", "summary", "version"}
+GROUND = {"errors", "units", "spec", "summary", "version", "weights"}
 # What each part may import of the others, besides itself and the ground floor.
 MAY_IMPORT = {
     "zoo": set(),
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": {"api"},
 }
-TORCH_FREE = {"errors", "units", "spec", "summary", "version", "baselines", "render", "cli", "api"}
+TORCH_FREE = {*GROUND, "baselines", "render", "cli", "api"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:

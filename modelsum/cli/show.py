@@ -11,6 +11,8 @@ from modelsum import api, spec
 from modelsum.cli import output as out
 from modelsum.errors import ForwardError, UsageError
 from modelsum.render import FORMATS, render
+from modelsum.render.weights import render_weights
+from modelsum.sources import weights
 
 TORCHINFO = "torchinfo"
 
@@ -71,8 +73,13 @@ def command(
             "Give one or the other.",
         )
     out.check(output)
+    name = spec.parse_model(model)
+    options = out.options(depth, batch or -1, output)
+    if name.kind == "weights":
+        out.write(render_weights(weights.read(name.name), format_, options.width), output)
+        return
     request = api.Request(
-        model=spec.parse_model(model),
+        model=name,
         example=None if inputs_from is None else _example(inputs_from),
         inputs=tuple(map(spec.parse_input, inputs)),
         batch=None if no_batch else 1 if batch is None else batch,
@@ -82,7 +89,6 @@ def command(
         dtype=dtype,
         sequence_length=seq_len,
     )
-    options = out.options(depth, batch or -1, output)
     if format_ == TORCHINFO:
         with out.model_prints_to_stderr():
             text = api.torchinfo_table(request, depth)

@@ -35,6 +35,8 @@ def output(row: Row) -> str:
     if row.failure:
         place = "" if row.failure is row.layer else f" in {row.failure.path}"
         return f"failed{place}; input {_input_shape(row.failure.input_shapes)}"
+    if row.layer.group:
+        return "-"
     if row.layer.call == 0:
         return "not executed"
     if row.layer.exit_order is None:

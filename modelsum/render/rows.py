@@ -63,6 +63,6 @@ def displayed(layers: Sequence[Layer], depth: int | None) -> list[Row]:
 
 
 def _is_empty_heading(row: Row) -> bool:
-    if row.layer.parent is not None and not row.layer.container:
+    if row.layer.parent is not None and not (row.layer.container or row.layer.group):
         return False
     return row.has_rows_below and not (row.params or row.macs or row.failure)

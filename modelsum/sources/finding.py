@@ -18,6 +18,11 @@ def resolve(spec: ModelSpec) -> Source:
 
     Raises UnknownModelError with the nearest names, or with the providers there are.
     """
+    if spec.kind == "weights":
+        raise UsageError(
+            f"{spec.text!r} is a weights file: it holds tensors, not a model that could be run",
+            "`modelsum show FILE` lists them.",
+        )
     if spec.provider is None and documented.knows(spec):
         return documented  # without asking what else is installed, which takes longer than the answer
     entries = _entries()

@@ -66,7 +66,9 @@ def choose(
         notices.append("config.json names code of its own (auto_map); it was not run, transformers' own was")
 
     def build() -> nn.Module:
-        own = _part_for(head, configuration())
+        own = configuration()
+        part = _part_for(head, own)
+        own = own if part is None else part  # a class may serve configurations that are not its own kind
         if device.type == "meta" and own.dtype is not torch.bfloat16:
             _compute_experts_on_meta(own)
         model: nn.Module = head._from_config(own)

@@ -140,6 +140,7 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
     """A row for every call in the order in which calls began; uncalled modules stand under their parent."""
     shares = {id(m): census.Share.of(m.parameters()) for m in model.modules()}
     counted: set[Hashable] = set()
+    _group(recorder.root, dict(model.named_modules()))
     _add_uncalled(recorder)
     for parent, call in _numbered(recorder.root):
         own = list(census.unique(census.own_parameters(call.module)))
@@ -154,6 +155,7 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
             parent=parent,
             exit_order=call.exit_order,
             container=_is_container(call.module),
+            group=call.number == 0 and any(child.number or child.children for child in call.children),
             failed=call is recorder.failure,
             input_shapes=call.input_shapes,
             output_shapes=call.output_shapes,
@@ -181,19 +183,35 @@ def _numbered(root: Call) -> Iterator[tuple[int | None, Call]]:
         index += 1
 
 
-def _add_uncalled(recorder: Recorder) -> None:
-    """Give every module that was never called a place under the first call of its nearest called parent.
+def _group(call: Call, modules: Mapping[str, nn.Module]) -> None:
+    """Put calls from inside a module that is not called itself (an nn.ModuleList, say) under a row of its own."""
+    groups: dict[str, Call] = {}
+    grouped: list[Call] = []
+    for child in call.children:
+        _group(child, modules)
+        prefix = f"{call.path}." if call.path else ""
+        inside = child.path.removeprefix(prefix).rpartition(".")[0] if child.path.startswith(prefix) else ""
+        if not inside:
+            grouped.append(child)
+            continue
+        level, path = grouped, prefix.rstrip(".")
+        for name in inside.split("."):
+            path = f"{path}.{name}" if path else name
+            if path not in groups:
+                groups[path] = Call(path, modules[path], 0)
+                level.append(groups[path])
+            level = groups[path].children
+        level.append(child)
+    call.children = grouped
 
-    A module whose children were called and that holds no parameters itself (an nn.ModuleList, say) gets none.
-    """
+
+def _add_uncalled(recorder: Recorder) -> None:
+    """Give every module that was never called a place under the first call of its nearest called parent."""
     first_call: dict[str, Call] = {}
     for call in recorder.root.walk():
         first_call.setdefault(call.path, call)
-    called_below = {path[:end] for path in first_call for end, char in enumerate(path) if char == "."}
     for path, module in recorder.root.module.named_modules():
         if path in first_call:
-            continue
-        if path in called_below and not any(p is not None for p in census.own_parameters(module)):
             continue
         parent = path
         while parent not in first_call:

@@ -8,7 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelsum.trace.metakernels.layout import CONTIGUOUS, FLOATS, empty, suggested_format
+from modelsum.trace.metakernels.layout import (
+    CHANNELS_LAST,
+    CHANNELS_LAST_3D,
+    CONTIGUOUS,
+    FLOATS,
+    empty,
+    suggested_format,
+)
 from modelsum.trace.metakernels.table import rule
 
 
@@ -26,7 +33,8 @@ def convolution(
 ) -> Any:
     """[N, in, *size] -> [N, out, *size']; weight [out, in / groups, *kernel], transposed [in, out / groups, *kernel].
 
-    The result is channels_last where input or weight is.
+    The result is channels_last where input or weight is. Whether it is channels_last_3d depends on the
+    machine, by way of oneDNN: that is left to torch.
     """
     if transposed:
         channels_in, channels_out = weight.shape[0], weight.shape[1] * groups
@@ -54,7 +62,10 @@ def convolution(
     ]
     if min(*sizes, *x.shape) < 1:
         return NotImplemented
-    return empty((x.shape[0], channels_out, *sizes), x.dtype, _format(x, weight))
+    chosen = _format(x, weight)
+    if chosen is CHANNELS_LAST_3D:
+        return NotImplemented
+    return _laid_out((x.shape[0], channels_out, *sizes), x.dtype, chosen)
 
 
 def _is_of(dtype: torch.dtype, x: Tensor, bias: Tensor | None) -> bool:
@@ -81,8 +92,16 @@ def _transposed_size(size: int, kernel: int, stride: int, padding: int, dilation
 
 
 def _format(x: Tensor, weight: Tensor) -> torch.memory_format:
+    if x.dim() == 3:  # the kernel makes the input contiguous and sees one-dimensional convolution as two-dimensional
+        x, weight = x.contiguous().unsqueeze(2), weight.unsqueeze(2)
     chosen = suggested_format(x)
     return suggested_format(weight) if chosen is CONTIGUOUS else chosen
+
+
+def _laid_out(shape: Sequence[int], dtype: torch.dtype, memory_format: torch.memory_format) -> Tensor:
+    if len(shape) == 3 and memory_format is CHANNELS_LAST:
+        return empty((*shape[:2], 1, shape[2]), dtype, memory_format).squeeze(2)
+    return empty(shape, dtype, memory_format)
 
 
 @rule("convolution_backward")
@@ -105,9 +124,10 @@ def convolution_backward(
     if not x.numel() or not weight.numel():
         return NotImplemented
     chosen = _format(x, weight)
-    channels_out = grad.shape[1]
+    if chosen is CHANNELS_LAST_3D:
+        return NotImplemented
     return (
-        empty(x.shape, x.dtype, chosen) if output_mask[0] else None,
-        empty(weight.shape, weight.dtype, chosen) if output_mask[1] else None,
-        empty((channels_out,), weight.dtype) if output_mask[2] else None,
+        _laid_out(x.shape, x.dtype, chosen) if output_mask[0] else None,
+        _laid_out(weight.shape, weight.dtype, chosen) if output_mask[1] else None,
+        empty((grad.shape[1],), weight.dtype) if output_mask[2] else None,
     )

@@ -99,7 +99,7 @@ def clamp_in_place(x: Tensor, min: Any = None, max: Any = None) -> Any:  # noqa:
 @rule("add.Tensor", "sub.Tensor")
 def sum_of(x: Any, y: Any, *, alpha: Any = 1) -> Any:
     """X + alpha * y."""
-    return arithmetic(x, y) if _is_plain_alpha(x, alpha) else NotImplemented
+    return arithmetic(x, y) if _can_be_added(x, y, alpha) else NotImplemented
 
 
 @rule("mul.Tensor")
@@ -126,9 +126,7 @@ def quotient(x: Any, y: Any) -> Any:
 @rule("add_.Tensor", "sub_.Tensor")
 def add_in_place(x: Tensor, y: Any, *, alpha: Any = 1) -> Any:
     """X = x + alpha * y."""
-    if not _is_plain_alpha(x, alpha) or (isinstance(y, Tensor) and y.dtype is torch.bool):
-        return NotImplemented
-    return arithmetic_in_place(x, y)
+    return arithmetic_in_place(x, y) if _can_be_added(x, y, alpha) else NotImplemented
 
 
 @rule("mul_.Tensor", "div_.Tensor")
@@ -223,5 +221,7 @@ def _has_arithmetic(dtype: torch.dtype) -> bool:
     return dtype in FLOATS or dtype is torch.int64 or dtype is torch.int32
 
 
-def _is_plain_alpha(x: Any, alpha: Any) -> bool:
+def _can_be_added(x: Any, y: Any, alpha: Any) -> bool:
+    if any(isinstance(term, Tensor) and term.dtype is torch.bool for term in (x, y)):
+        return False  # truth values cannot be subtracted
     return type(alpha) is int or (isinstance(x, Tensor) and x.dtype in FLOATS and _is_real(alpha))

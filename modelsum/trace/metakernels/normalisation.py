@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.metakernels.layout import FLOATS, empty, empty_like, suggested_format
+from modelsum.trace.metakernels.layout import CONTIGUOUS, FLOATS, empty, empty_like, suggested_format
 from modelsum.trace.metakernels.table import rule
 
 # ---- batch normalisation
@@ -183,10 +183,16 @@ def native_group_norm_backward(
     if grad.shape != x.shape or not _is_batch(x) or not _are_of(x, (channels,), (weight,)):
         return NotImplemented
     return (
-        empty_like(x) if output_mask[0] else None,
+        _denormalised(x) if output_mask[0] else None,
         empty((channels,), x.dtype) if output_mask[1] else None,
         empty((channels,), x.dtype) if output_mask[2] else None,
     )
+
+
+def _denormalised(x: Tensor) -> Tensor:
+    if x.is_contiguous():
+        return empty_like(x)
+    return _normalised(x)
 
 
 def _are_of(x: Tensor, shape: Sequence[int], tensors: Sequence[Tensor | None]) -> bool:

@@ -13,7 +13,6 @@ from modelsum.trace.metakernels.layout import (
     FLOATS,
     are_plain_meta,
     empty,
-    empty_like,
     suggested_format,
 )
 from modelsum.trace.metakernels.table import rule
@@ -53,9 +52,11 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     first = tensors[0]
     if not -first.dim() - 1 <= dim <= first.dim():
         return NotImplemented
-    if any(x.dtype is not first.dtype or x.shape != first.shape for x in tensors):
-        return NotImplemented
-    return cat([x.unsqueeze(dim) for x in tensors], dim)
+    for x in tensors:
+        if x.dtype is not first.dtype or x.shape != first.shape or suggested_format(x) is not CONTIGUOUS:
+            return NotImplemented
+    dim %= first.dim() + 1
+    return empty((*first.shape[:dim], len(tensors), *first.shape[dim:]), first.dtype)
 
 
 # ---- padding and shifting
@@ -75,12 +76,9 @@ def constant_pad_nd(x: Tensor, pad: Sequence[int], value: Any = 0) -> Any:
 @rule("roll")
 def roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
     """X shifted along some dimensions, what falls off coming in at the other end."""
-    if not x.is_contiguous() or len(shifts) != len(dims) or not x.numel():
+    if len(shifts) != len(dims) or not x.numel() or not all(-x.dim() <= d < x.dim() for d in dims):
         return NotImplemented
-    if not all(-x.dim() <= d < x.dim() for d in dims):
-        return NotImplemented
-    stays = all(shift % x.shape[d] == 0 for shift, d in zip(shifts, dims, strict=True))
-    return empty_like(x) if stays else empty(x.shape, x.dtype)
+    return empty(x.shape, x.dtype, suggested_format(x) if x.is_contiguous() else CONTIGUOUS)
 
 
 # ---- looking up

@@ -1,0 +1,188 @@
+"""A call of a transformers model while its arguments are being made up, and what its configuration says of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modelsum.trace.copying import copy_to
+from modelsum.trace.known_values import carried, on_meta
+
+#: Tokens of a text where no other number is asked for; fewer where the model takes no more.
+TOKENS = 128
+#: Side of an image in pixels where the configuration names none.
+IMAGE_SIZE = 224
+#: Samples of sound: one second at 16 kHz.
+SAMPLES = 16_000
+#: Frames of a spectrogram where the configuration names no length: about five seconds.
+FRAMES = 512
+#: Frames of a video where the configuration names none.
+VIDEO_FRAMES = 8
+
+#: What the keys of a configuration's parts contain, by kind.
+VISION = ("vis", "vlm", "image", "backbone", "encoder", "img", "vit", "detector")
+AUDIO = ("audio", "encoder", "speech", "sound", "acoustic")
+
+_META = torch.device("meta")
+
+
+@dataclass(frozen=True)
+class Call:
+    """The call that is being made up.
+
+    Attributes:
+        length: text tokens that were asked for, or None.
+        takes: the arguments of forward.
+        needs: those of them that have to be there.
+        made: those that have a value by now.
+    """
+
+    model: Any
+    config: Any
+    batch: int
+    length: int | None
+    device: torch.device
+    takes: frozenset[str]
+    needs: frozenset[str]
+    made: dict[str, Any]
+
+    # ---- tensors
+
+    def floats(self, *shape: int) -> Tensor:
+        """[batch, *shape], random numbers in [0, 1) of the model's dtype; on meta, a shape."""
+        return self.unbatched(self.batch, *shape)
+
+    def unbatched(self, *shape: int) -> Tensor:
+        """As `floats`, of exactly this shape."""
+        if self.device.type == "meta":
+            return torch.empty(shape, dtype=self.model.dtype, device=self.device)
+        generator = torch.Generator(self.device).manual_seed(0)
+        return torch.rand(shape, generator=generator, device=self.device).to(self.model.dtype)
+
+    def integers(self, *shape: int, value: int = 0) -> Tensor:
+        """[batch, *shape] of int64, the same value everywhere."""
+        return self.place(torch.full((self.batch, *shape), value))
+
+    def trues(self, *shape: int) -> Tensor:
+        """[batch, *shape] of bool, all True."""
+        return self.place(torch.ones((self.batch, *shape), dtype=torch.bool))
+
+    def batched(self, values: Sequence[Any]) -> Tensor:
+        """[batch, ...] of int64, the same values for each sample."""
+        row = torch.tensor(values, dtype=torch.int64)
+        return self.place(row.expand(self.batch, *row.shape).contiguous())
+
+    def place(self, values: Tensor) -> Tensor:
+        """A CPU tensor on the device; on meta its values stay known."""
+        return on_meta(values) if self.device.type == "meta" else values.to(self.device)
+
+    # ---- texts
+
+    def tokens(self, config: Any = None) -> int:
+        """Tokens of a text for the model of a configuration, its text model's where none is given."""
+        if self.length is not None:
+            return self.length
+        config = self.config.get_text_config() if config is None else config
+        most = [field(config, name) for name in _POSITIONS]
+        return min([TOKENS, *(n for n in most if isinstance(n, int) and n > 0)])
+
+    def filler(self, config: Any = None) -> int:
+        """The smallest token id without a meaning of its own (padding, end of text, image, ...)."""
+        config = self.config if config is None else config
+        special: set[int] = set()
+        for part in (config, config.get_text_config()):
+            for key, value in vars(part).items():
+                if key.endswith(("_id", "_ids", "_index")):
+                    ids = value if isinstance(value, (list, tuple)) else (value,)
+                    special.update(i for i in ids if isinstance(i, int))
+        return next(i for i in range(len(special) + 1) if i not in special)
+
+    # ---- features that take the places of tokens
+
+    def features(self, tower: Any, method: str) -> int:
+        """Feature vectors that a method (get_image_features, say) makes of one sample; it is run on meta."""
+        model = tower if self.device == _META else copy_to(tower, _META)
+        make = getattr(model, method)
+        accepted = inspect.signature(make).parameters
+        arguments = {
+            name: on_meta(value) if isinstance(value, Tensor) and not value.is_meta else value
+            for name, value in self.made.items()
+            if name in accepted
+        }
+        with torch.no_grad(), carried():
+            output = make(**arguments)
+        return _rows(getattr(output, "pooler_output", output)) // self.batch
+
+
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "block_size")
+
+
+def _rows(value: Any) -> int:
+    """Feature vectors in a tensor, or in all of a list."""
+    if isinstance(value, Tensor):
+        return value.numel() // value.shape[-1]
+    return sum(map(_rows, value))
+
+
+# ---- configurations
+
+
+def field(config: Any, *names: str, default: Any = None) -> Any:
+    """The first of the entries that the configuration stores a value for, under its own or another name.
+
+    Attributes are not asked for: a configuration of unlike layers raises where they differ.
+    """
+    entries, other_names = vars(config), getattr(config, "attribute_map", {})
+    for name in names:
+        value = entries.get(other_names.get(name, name))
+        if value is not None:
+            return value
+    return default
+
+
+def parts(config: Any, *kinds: str) -> Iterator[Any]:
+    """The configuration, and the parts of it whose key contains one of the words, at any depth."""
+    yield config
+    for key, part in vars(config).items():
+        if any(kind in key for kind in kinds) and hasattr(part, "model_type"):
+            yield from parts(part, *kinds)
+
+
+def find(config: Any, kinds: tuple[str, ...], *names: str, default: Any = None) -> Any:
+    """The first value of an entry in the configuration or its parts of these kinds."""
+    for part in parts(config, *kinds):
+        value = field(part, *names)
+        if value is not None:
+            return value
+    return default
+
+
+def image_size(config: Any) -> tuple[int, int]:
+    """(height, width) of an image for the configuration."""
+    size = find(config, VISION, "image_size", "img_size", "input_size", default=IMAGE_SIZE)
+    if isinstance(size, dict):
+        size = (size.get("height", IMAGE_SIZE), size.get("width", IMAGE_SIZE))
+    if isinstance(size, (list, tuple)):
+        return (int(size[0]), int(size[-1]))
+    return (int(size), int(size))
+
+
+def channels(config: Any) -> int:
+    """Colour channels of an image for the configuration."""
+    return int(find(config, VISION, "num_channels", "in_channels", "in_chans", "image_channels", default=3))
+
+
+def patch_size(config: Any) -> int:
+    """Side of a square patch of an image in pixels."""
+    size = find(config, VISION, "patch_size", default=14)
+    return int(size[-1] if isinstance(size, (list, tuple)) else size)
+
+
+def first_layer(model: nn.Module) -> nn.Module | None:
+    """The first layer of a tower that says how many features it takes: a linear layer or a convolution."""
+    return next((m for m in model.modules() if isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d))), None)

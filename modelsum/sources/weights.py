@@ -1,0 +1,154 @@
+"""Weights files -> what they hold. Nothing is loaded, and no code in a file is run.
+
+`.safetensors` begins with a header that names every tensor (its format is two steps: 8 bytes of
+little-endian length, then JSON; github.com/huggingface/safetensors, "Format"), so a file of any size
+answers at once and without torch. `.pt`, `.pth` and `.bin` are pickles: torch reads them with
+`weights_only=True` and maps the file into memory rather than copying it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from modelsum.errors import UsageError
+from modelsum.weights import StoredTensor, Weights
+
+_MOST_HEADER_BYTES = 100_000_000  # the format's own limit
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8",
+    "U16": "uint16", "U32": "uint32", "U64": "uint64", "BOOL": "bool", "C64": "complex64",
+}  # fmt: skip
+# Checkpoints that hold more than the model keep its weights under one of these.
+_STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
+
+
+def read(text: str) -> Weights:
+    """What the weights file holds. Raises UsageError where it is missing, broken or would need code to load."""
+    path = Path(text)
+    if not path.is_file():
+        raise UsageError(f"there is no weights file {text!r}", "Name a .safetensors, .pt, .pth or .bin file.")
+    try:
+        return _read_safetensors(path, text) if path.suffix == ".safetensors" else _read_pickle(path, text)
+    except OSError as error:
+        raise UsageError(f"{text!r} cannot be read: {error.strerror}") from error
+
+
+# ---- safetensors
+
+
+def _read_safetensors(path: Path, text: str) -> Weights:
+    header = _header(path, text)
+    metadata = header.pop("__metadata__", {})
+    tensors: list[StoredTensor] = []
+    end = 0
+    try:
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+            start, end = entry["data_offsets"]
+            shape = tuple(int(size) for size in entry["shape"])
+            dtype = _DTYPES.get(entry["dtype"], str(entry["dtype"]).lower())
+            tensors.append(StoredTensor(name, shape, dtype, end - start))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{text!r} is not a safetensors file: its header is broken ({error})") from error
+    notices = ()
+    whole = 8 + _header_length(path, text) + end
+    if path.stat().st_size < whole:
+        notices = (f"the file is cut short: {path.stat().st_size} of {whole} bytes",)
+    return Weights(text, tuple(tensors), dict(metadata), notices)
+
+
+def _header_length(path: Path, text: str) -> int:
+    with path.open("rb") as file:
+        first = file.read(8)
+    length = int.from_bytes(first, "little")
+    if len(first) < 8 or not 2 <= length <= _MOST_HEADER_BYTES:
+        raise UsageError(f"{text!r} is not a safetensors file: it does not begin with the length of a header")
+    return length
+
+
+def _header(path: Path, text: str) -> dict[str, Any]:
+    length = _header_length(path, text)
+    with path.open("rb") as file:
+        file.seek(8)
+        raw = file.read(length)
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a safetensors file: its header is not JSON ({error})") from error
+    if len(raw) < length or not isinstance(header, dict):
+        raise UsageError(f"{text!r} is not a safetensors file: its header is cut short")
+    return header
+
+
+# ---- pickles
+
+
+def _read_pickle(path: Path, text: str) -> Weights:
+    import pickle
+
+    import torch
+
+    from modelsum.trace.census import identity, nbytes
+
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"{text!r} cannot be read without running code in it: {_first_line(error)}",
+            "modelsum reads tensors and plain containers alone. Save a state_dict: "
+            "torch.save(model.state_dict(), FILE).",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+        raise UsageError(
+            f"{text!r} is not a torch checkpoint ({type(error).__name__}: {_first_line(error)})"
+        ) from error
+    state, notices = _state_dict(loaded, text)
+    names: dict[Hashable, str] = {}
+    tensors = []
+    for name, tensor in _flattened(state):
+        key = identity(tensor)
+        tied_to = names.get(key)
+        names.setdefault(key, name)
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        tensors.append(StoredTensor(name, tuple(tensor.shape), dtype, nbytes(tensor), tied_to))
+    if not tensors:
+        raise UsageError(f"{text!r} holds no tensors", "Name a file that torch.save wrote a state_dict to.")
+    return Weights(text, tuple(tensors), {}, notices)
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"  # torch.save since 1.6; older files cannot be mapped
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+
+
+def _state_dict(loaded: Any, text: str) -> tuple[Any, tuple[str, ...]]:
+    if isinstance(loaded, Mapping):
+        for key in _STATE_DICT_KEYS:
+            inner = loaded.get(key)
+            if isinstance(inner, Mapping) and any(True for _ in _flattened(inner)):
+                others = [str(k) for k in loaded if k != key]
+                if not others:
+                    return inner, ()
+                return inner, (f"the weights under {key!r}; beside it the file holds {', '.join(others)}",)
+    return loaded, ()
+
+
+def _flattened(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every tensor in nested dicts and lists, by its dotted place."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield prefix or "tensor", value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flattened(item, f"{prefix}.{key}" if prefix else str(key))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _flattened(item, f"{prefix}.{index}" if prefix else str(index))
