@@ -19,7 +19,7 @@ from modelsum.errors import (
     UnknownModelError,
     UsageError,
 )
-from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, Totals, TorchsummaryTotals
+from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 from modelsum.version import __version__
 
 __all__ = [

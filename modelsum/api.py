@@ -187,7 +187,9 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     with isolated():
         made = load_attribute(name)
         if not callable(made):
-            raise InputError(f"{function} is a {type(made).__name__}, not a function", "It has to return the example.")
+            raise InputError(
+                f"{function} is a {type(made).__name__}, not a function", "It has to return the example."
+            )
         try:
             example = made()
         except Exception as error:
@@ -243,7 +245,9 @@ def _available(device: str) -> torch.device:
     wanted = torch.device(device)
     if wanted.type == "cuda":
         if not torch.cuda.is_available():
-            raise UsageError(f"device {device!r}: there is no CUDA device here", "Use --device meta or --device cpu.")
+            raise UsageError(
+                f"device {device!r}: there is no CUDA device here", "Use --device meta or --device cpu."
+            )
         count, index = torch.cuda.device_count(), wanted.index or 0
         if index >= count:
             valid = ", ".join(f"cuda:{i}" for i in range(count))

@@ -1,14 +1,14 @@
 """What the user writes, read into frozen values: MODEL, `--input` and `--arg`.
 
-    resnet50                            ModelSpec("resnet50", "name", None, "resnet50", None)
-    timm/vit_base_patch16_224           ModelSpec(..., "name", "timm", "vit_base_patch16_224", None)
-    package.nets:Detector               ModelSpec(..., "import", None, "package.nets", "Detector")
-    path/nets.py:Detector               ModelSpec(..., "file", None, "path/nets.py", "Detector")
-    weights/model.safetensors           ModelSpec(..., "weights", None, "weights/model.safetensors", None)
+resnet50                            ModelSpec("resnet50", "name", None, "resnet50", None)
+timm/vit_base_patch16_224           ModelSpec(..., "name", "timm", "vit_base_patch16_224", None)
+package.nets:Detector               ModelSpec(..., "import", None, "package.nets", "Detector")
+path/nets.py:Detector               ModelSpec(..., "file", None, "path/nets.py", "Detector")
+weights/model.safetensors           ModelSpec(..., "weights", None, "weights/model.safetensors", None)
 
-    3x224x224                           InputSpec(None, (3, 224, 224), None)
-    tokens=16:int64                     InputSpec("tokens", (16,), "int64")
-    step=scalar:int64                   InputSpec("step", (), "int64")
+3x224x224                           InputSpec(None, (3, 224, 224), None)
+tokens=16:int64                     InputSpec("tokens", (16,), "int64")
+step=scalar:int64                   InputSpec("step", (), "int64")
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One `--input`: keyword (None: positional), sizes without or with the batch, dtype (None: the model's)."""
+    """One `--input`: keyword (None: positional), sizes, and dtype (None: the model's own)."""
 
     name: str | None
     shape: tuple[int, ...]

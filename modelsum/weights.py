@@ -103,9 +103,7 @@ class Weights:
                 "tensors": len(self.tensors),
                 "elements_by_dtype": self.by_dtype,
             },
-            "tensors": [
-                asdict(t) | {"elements": t.elements, "buffer": t.is_buffer} for t in self.tensors
-            ],
+            "tensors": [asdict(t) | {"elements": t.elements, "buffer": t.is_buffer} for t in self.tensors],
             "metadata": dict(self.metadata),
             "notices": list(self.notices),
         }

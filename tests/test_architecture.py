@@ -39,7 +39,12 @@ def imports(file: Path) -> Iterator[tuple[str, bool]]:
         if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    at_import = {id(n) for top in tree.body for n in ast.walk(top) if not isinstance(top, ast.FunctionDef | ast.ClassDef)}
+    at_import = {
+        id(n)
+        for top in tree.body
+        for n in ast.walk(top)
+        if not isinstance(top, ast.FunctionDef | ast.ClassDef)
+    }
     for node in ast.walk(tree):
         if id(node) in type_checking:
             continue
@@ -65,7 +70,11 @@ def test_imports_follow_the_one_direction(file: Path) -> None:
     for name, _ in imports(file):
         package, *rest = name.split(".")
         if package == "modelsum" and rest and (PACKAGE / rest[0]).with_suffix("").name:
-            target = rest[0] if (PACKAGE / rest[0]).exists() or (PACKAGE / f"{rest[0]}.py").exists() else "__init__"
+            target = (
+                rest[0]
+                if (PACKAGE / rest[0]).exists() or (PACKAGE / f"{rest[0]}.py").exists()
+                else "__init__"
+            )
             assert target in allowed, f"{file.name} imports {name}"
 
 

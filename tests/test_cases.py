@@ -1,4 +1,4 @@
-"""Thirty small models that break other tools (tests/cases): every field of EXPECTED, on every device and in both modes."""
+"""Thirty small models that break other tools: every field of EXPECTED, on each device, in both modes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from modelsum.cli.main import run
 
 CASES = sorted((Path(__file__).parent / "cases").glob("[0-9]*.py"))
 ON_META_ONLY = {"33_meta_device_model"}
-# What the case expects of eval mode alone: in train mode the auxiliary head runs too (2 * (240 + 60) MACs more).
+# The case speaks of eval mode: in train mode the auxiliary head runs too, 2 * (240 + 60) MACs more.
 TRAIN_DIFFERS = {
     "30_branch_not_executed": {"macs": 960, "calls": 6, "out": ([2, 3], [2, 3])},
     # Names without _orig_mod: the compiled wrapper is no module of the model.
@@ -98,7 +98,9 @@ def test_the_command_line_gives_the_expected_figures(file: Path, capsys: pytest.
     check(case.EXPECTED | EVAL_DIFFERS.get(file.stem, {}), json.loads(out.out))
 
 
-def test_a_failed_forward_names_the_layer_and_keeps_the_rows_so_far(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_forward_names_the_layer_and_keeps_the_rows_so_far(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     file = next(f for f in CASES if f.stem == "19_failed_forward_cleans_up")
     assert run(["show", f"{file}:build", "--inputs-from", f"{file}:example"]) == 3
     out = capsys.readouterr()

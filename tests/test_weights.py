@@ -1,4 +1,4 @@
-"""Weights files: names, shapes, dtypes, bytes and ties, without loading a tensor or running code in a file."""
+"""Weights files: names, shapes, dtypes, bytes and ties, without running code in a file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def show_json(cli, path: Path) -> dict:
 
 @pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.bin"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_state_dict_gives_every_tensor_and_its_ties(modelsum_cli, tmp_path: Path, name: str, zipped: bool) -> None:
+def test_a_state_dict_gives_every_tensor_and_its_ties(
+    modelsum_cli, tmp_path: Path, name: str, zipped: bool
+) -> None:
     torch.save(tied_model().state_dict(), tmp_path / name, _use_new_zipfile_serialization=zipped)
     weights = show_json(modelsum_cli, tmp_path / name)
     assert weights["kind"] == "weights"
@@ -86,7 +88,9 @@ def test_a_file_of_70_gb_answers_from_its_header_without_torch(tmp_path: Path) -
         f"code = run(['show', {str(file)!r}, '--format', 'json'])\n"
         "assert 'torch' not in sys.modules; sys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, timeout=20
+    )
     assert json.loads(done.stdout)["totals"] == {
         "params": elements,
         "param_bytes": 70_000_000_000,
@@ -132,7 +136,9 @@ def test_a_pickle_that_needs_code_is_refused_and_none_is_run(modelsum_cli, tmp_p
         ("x.pt", b"hello", "x.pt"),
     ],
 )
-def test_broken_files_are_clear_errors(modelsum_cli, tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_broken_files_are_clear_errors(
+    modelsum_cli, tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
     (tmp_path / name).write_bytes(content)
     done = modelsum_cli("show", str(tmp_path / name))
     assert done.code == 2
@@ -141,7 +147,9 @@ def test_broken_files_are_clear_errors(modelsum_cli, tmp_path: Path, name: str, 
 
 
 def test_formats_of_a_forward_pass_are_refused(modelsum_cli, tmp_path: Path) -> None:
-    write_safetensors(tmp_path / "w.safetensors", {"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, 16)
+    write_safetensors(
+        tmp_path / "w.safetensors", {"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, 16
+    )
     done = modelsum_cli("show", str(tmp_path / "w.safetensors"), "--format", "torchsummary")
     assert done.code == 2
     assert "Valid are text, json, csv and markdown." in done.err

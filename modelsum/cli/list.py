@@ -27,7 +27,10 @@ def command(pattern: str | None, format_: str, output: Path | None, debug: bool)
     chosen = [a for a in zoo.ARCHITECTURES.values() if pattern is None or _matches(pattern, a)]
     if not chosen:
         families = {a.family for a in zoo.ARCHITECTURES.values()}
-        hint = did_you_mean(str(pattern), [*zoo.ARCHITECTURES, *families]) or f"Families are {', '.join(sorted(families))}."
+        hint = (
+            did_you_mean(str(pattern), [*zoo.ARCHITECTURES, *families])
+            or f"Families are {', '.join(sorted(families))}."
+        )
         raise UnknownModelError(f"no documented name matches {pattern!r}", hint)
     out.check(output)
     options = out.options(None, -1, output)

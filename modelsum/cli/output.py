@@ -32,7 +32,9 @@ def check(output: Path | None) -> None:
     if output.is_dir():
         raise OutputError(f"--output {str(output)!r} is a directory", "Name a file.")
     if not output.parent.is_dir():
-        raise OutputError(f"--output {str(output)!r}: there is no directory {str(output.parent)!r}", "Make it first.")
+        raise OutputError(
+            f"--output {str(output)!r}: there is no directory {str(output.parent)!r}", "Make it first."
+        )
     target = output if output.exists() else output.parent
     if not os.access(target, os.W_OK):
         raise OutputError(f"--output {str(output)!r} is not writable", "Check its permissions.")
@@ -49,7 +51,9 @@ def write(text: str, output: Path | None) -> None:
         else:
             _replace(output.resolve(), text)
     except OSError as error:
-        raise OutputError(f"cannot write {str(output)!r}: {error.strerror}", "Check the path and its permissions.") from error
+        raise OutputError(
+            f"cannot write {str(output)!r}: {error.strerror}", "Check the path and its permissions."
+        ) from error
 
 
 def _replace(output: Path, text: str) -> None:

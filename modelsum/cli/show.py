@@ -31,15 +31,29 @@ TORCHINFO = "torchinfo"
     metavar="FILE.py:FUNCTION",
     help="A function that returns the example: a tensor, a tuple, a dict or (args, kwargs).",
 )
-@click.option("--seq-len", type=click.IntRange(min=1), metavar="N", help="Tokens of a language model's default input.")
+@click.option(
+    "--seq-len", type=click.IntRange(min=1), metavar="N", help="Tokens of a language model's default input."
+)
 @click.option("--batch", type=int, metavar="N", help="Batch size put in front of every shape.  [default: 1]")
 @click.option("--no-batch", is_flag=True, help="Take the shapes literally.")
-@click.option("--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="Constructor argument, a Python literal.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|meta|cpu|cuda[:N]", help="Where the forward runs.")
+@click.option(
+    "--arg", "arguments", multiple=True, metavar="KEY=VALUE", help="Constructor argument, a Python literal."
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|meta|cpu|cuda[:N]",
+    help="Where the forward runs.",
+)
 @click.option("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]")
 @click.option("--dtype", metavar="DTYPE", help="Of the model and its inputs.  [default: as built]")
-@click.option("--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]")
-@click.option("--format", "format_", type=click.Choice([*FORMATS, TORCHINFO]), default="text", show_default=True)
+@click.option(
+    "--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]"
+)
+@click.option(
+    "--format", "format_", type=click.Choice([*FORMATS, TORCHINFO]), default="text", show_default=True
+)
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
@@ -69,7 +83,7 @@ def command(
         raise UsageError("--batch and --no-batch are both given", "Give one of them.")
     if inputs_from is not None and (inputs or batch or no_batch or seq_len):
         raise UsageError(
-            "--inputs-from gives the whole call; --input, --batch, --no-batch and --seq-len do not go with it",
+            "--inputs-from gives the whole call: no --input, --batch, --no-batch or --seq-len beside it",
             "Give one or the other.",
         )
     out.check(output)

@@ -65,5 +65,10 @@ def _wrapped(text: str, width: int | None) -> list[str]:
     if width is None:
         return [f"  {text}"]
     return textwrap.wrap(
-        text, width, initial_indent="  ", subsequent_indent=" " * 11, break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent="  ",
+        subsequent_indent=" " * 11,
+        break_long_words=False,
+        break_on_hyphens=False,
     )

@@ -102,7 +102,16 @@ def _csv(weights: Weights) -> str:
     writer.writerow(("kind", "name", "shape", "dtype", "elements", "bytes", "buffer", "tied_to"))
     for t in weights.tensors:
         writer.writerow(
-            ("tensor", t.name, json.dumps(t.shape), t.dtype, t.elements, t.nbytes, str(t.is_buffer).lower(), t.tied_to or "")
+            (
+                "tensor",
+                t.name,
+                json.dumps(t.shape),
+                t.dtype,
+                t.elements,
+                t.nbytes,
+                str(t.is_buffer).lower(),
+                t.tied_to or "",
+            )
         )
     writer.writerow(("total", "", "", "", weights.params, weights.param_bytes, "", ""))
     return out.getvalue()

@@ -9,17 +9,17 @@ from typing import Any
 from modelsum.errors import ArgumentError, did_you_mean
 
 
-def checked_arguments(what: str, constructor: Callable[..., Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The arguments, if the constructor takes them by keyword. Raises ArgumentError with those it does take."""
+def checked_arguments(
+    what: str, constructor: Callable[..., Any], arguments: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The arguments, if the constructor takes them by keyword; else ArgumentError with those it does."""
     try:
         parameters = inspect.signature(constructor).parameters
     except (TypeError, ValueError):  # a builtin without a signature: it will say so itself
         return arguments
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return arguments
-    valid = {
-        name: p for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    }
+    valid = {name: p for name, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     for key in arguments:
         if key not in valid:
             takes = f"It takes {', '.join(map(_show, valid.values()))}." if valid else "It takes none."
@@ -29,4 +29,6 @@ def checked_arguments(what: str, constructor: Callable[..., Any], arguments: Map
 
 
 def _show(parameter: inspect.Parameter) -> str:
-    return parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
+    return (
+        parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
+    )

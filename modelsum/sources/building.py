@@ -96,8 +96,18 @@ def _is_on_meta(model: nn.Module) -> bool:
 # In-place methods that decide the values of a tensor and nothing else.
 _FILLS = frozenset(
     getattr(Tensor, name)
-    for name in ("normal_", "uniform_", "zero_", "fill_", "bernoulli_", "random_", "exponential_", "log_normal_")
+    for name in (
+        "normal_",
+        "uniform_",
+        "zero_",
+        "fill_",
+        "bernoulli_",
+        "random_",
+        "exponential_",
+        "log_normal_",
+    )
 )
+
 
 def _always(tensor: Tensor, kwargs: dict[str, Any]) -> bool:
     return True

@@ -1,4 +1,4 @@
-"""`package.module:attribute` and `path/file.py:attribute`: a Module, a class or a factory of the user's own."""
+"""`package.module:attribute` and `path/file.py:attribute`: the user's own Module, class or factory."""
 
 from __future__ import annotations
 

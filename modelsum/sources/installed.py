@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from modelsum.errors import UsageError
 
 
-@lru_cache(maxsize=None)
+@cache
 def folder(package: str) -> Path | None:
     """The folder of an installed top-level package, or None; the package is not imported."""
     found = importlib.util.find_spec(package)

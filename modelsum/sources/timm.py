@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Timm:
-    """Image models of timm; a tag of pretrained weights (resnet50.a1_in1k) picks that configuration's size."""
+    """Image models of timm; a tag of weights (resnet50.a1_in1k) picks that configuration's size."""
 
     name = "timm"
 
@@ -39,9 +39,7 @@ class Timm:
         from modelsum.sources.building import build
 
         try:
-            model, notice = build(
-                lambda: timm.create_model(spec.name, pretrained=False, **arguments), device
-            )
+            model, notice = build(lambda: timm.create_model(spec.name, pretrained=False, **arguments), device)
         except TypeError as error:
             if not arguments or "unexpected keyword" not in str(error):
                 raise

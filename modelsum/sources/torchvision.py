@@ -46,7 +46,9 @@ class Torchvision:
 
         builder = models.get_model_builder(name)
         keywords = checked_arguments(spec.text, builder, arguments)
-        model, notice = build(lambda: builder(weights=None, **_without_backbone_weights(builder), **keywords), device)
+        model, notice = build(
+            lambda: builder(weights=None, **_without_backbone_weights(builder), **keywords), device
+        )
         inputs = _default_inputs(model, name)
         return Loaded(
             model,
@@ -82,7 +84,9 @@ def _default_inputs(model: nn.Module, name: str) -> tuple[InputSpec, ...] | None
     keywords = getattr(weights.transforms, "keywords", {})
     size = keywords.get("crop_size") or keywords.get("resize_size") or 224
     height, width = size if isinstance(size, (list, tuple)) else (size, size)
-    if isinstance(getattr(model, "image_size", None), int):  # built for one size alone, by default not the weights'
+    if isinstance(
+        getattr(model, "image_size", None), int
+    ):  # built for one size alone, by default not the weights'
         height = width = model.image_size
     if "video" in type(model).__module__:
         frames = weights.meta.get("min_temporal_size", _FRAMES)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelsum.errors import UnknownModelError, UsageError, did_you_mean
+from modelsum.errors import ModelError, ModelsumError, UnknownModelError, UsageError, did_you_mean
 from modelsum.sources import installed
 from modelsum.sources.base import Loaded
 from modelsum.spec import ModelSpec
@@ -62,10 +62,24 @@ class Transformers:
         with offline():
             choice = choose(spec, folder, arguments, device)
             model, notice = build(choice.build, device)
+
+        def call(
+            batch: int, length: int | None, where: torch.device
+        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            try:
+                return (), example(model, batch, length, where)
+            except ModelsumError:
+                raise
+            except Exception as error:  # a tower of the model failed while its features were counted
+                raise ModelError(
+                    f"{spec.text}: its default input cannot be made: {type(error).__name__}: {error}",
+                    "Give the inputs by name.",
+                ) from error
+
         return Loaded(
             model,
             self.name,
-            example=lambda batch, length, where: ((), example(model, batch, length, where)),
+            example=call,
             changed=bool(arguments),
             notices=(*((notice,) if notice else ()), *choice.notices),
         )
@@ -88,7 +102,7 @@ def _folder(spec: ModelSpec) -> Path | None:
     if spec.name.startswith((".", "/", "~")) or "/" in spec.name:
         raise UsageError(
             f"{spec.text}: there is no folder {folder}",
-            "Nothing is downloaded: give the folder of a config.json, or a model type like transformers/bert.",
+            "Nothing is downloaded: give a folder with a config.json, or a model type like transformers/bert.",
         )
     return None
 
@@ -99,7 +113,7 @@ def _hint(name: str) -> str:
 
 
 # An entry of CONFIG_MAPPING_NAMES: ("bert", "BertConfig"), or "bert": "BertConfig" in a dictionary.
-_ENTRY = re.compile(r'"([\w.-]+)"[,:]\s*"\w+Config"')
+_ENTRY = re.compile(r'"([\w.-]+)"(?:, "\w+Config"\)|: "\w+Config")')
 
 
 @lru_cache(maxsize=1)

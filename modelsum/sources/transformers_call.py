@@ -1,4 +1,4 @@
-"""A call of a transformers model while its arguments are being made up, and what its configuration says of them."""
+"""A call of a transformers model while its arguments are made up, and what its configuration says of them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ class Call:
     Attributes:
         length: text tokens that were asked for, or None.
         takes: the arguments of forward.
-        needs: those of them that have to be there.
         made: those that have a value by now.
     """
 
@@ -48,7 +47,6 @@ class Call:
     length: int | None
     device: torch.device
     takes: frozenset[str]
-    needs: frozenset[str]
     made: dict[str, Any]
 
     # ---- tensors
@@ -164,7 +162,9 @@ def find(config: Any, kinds: tuple[str, ...], *names: str, default: Any = None) 
 
 def image_size(config: Any) -> tuple[int, int]:
     """(height, width) of an image for the configuration."""
-    size = find(config, VISION, "image_size", "img_size", "input_size", default=IMAGE_SIZE)
+    size = find(config, VISION, "image_size", "img_size", default=IMAGE_SIZE)
+    for part in parts(config, *VISION):  # a model of timm keeps its own arguments
+        size = (field(part, "model_args") or {}).get("img_size", size)
     if isinstance(size, dict):
         size = (size.get("height", IMAGE_SIZE), size.get("width", IMAGE_SIZE))
     if isinstance(size, (list, tuple)):

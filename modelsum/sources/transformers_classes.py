@@ -36,7 +36,7 @@ class Choice:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Keep huggingface_hub from reaching for the network: some constructors look for weights of a backbone."""
+    """Keep huggingface_hub off the network: some constructors look for the weights of a backbone."""
     from huggingface_hub import constants
 
     before = constants.HF_HUB_OFFLINE
@@ -92,7 +92,8 @@ def _stored(spec: ModelSpec, folder: Path) -> dict[str, Any]:
         )
     if stored.get("auto_map") and stored["model_type"] not in transformers.CONFIG_MAPPING:
         raise UsageError(
-            f"{spec.text}: model type {stored['model_type']!r} needs code of its own (auto_map), which modelsum does not run",
+            f"{spec.text}: model type {stored['model_type']!r} needs code of its own (auto_map), "
+            "which modelsum does not run",
             "Import that code yourself and give modelsum the model: package.module:attribute.",
         )
     return stored
@@ -197,7 +198,7 @@ def _head(spec: ModelSpec, config: Any) -> Any:
 
 
 def _find(name: str, config_class: Any) -> Any:
-    """The model class of that name, which the package exports or a module beside the configuration defines."""
+    """The model class of that name: exported by the package, or defined beside the configuration."""
     found = getattr(transformers, name, None)
     if inspect.isclass(found) and issubclass(found, transformers.PreTrainedModel):
         return found
@@ -232,7 +233,9 @@ _MAPPINGS = (
 
 
 def _mapped(model_type: str) -> Any:
-    others = sorted(name for name in vars(modeling_auto) if name.startswith("MODEL_FOR_") and name.endswith("_NAMES"))
+    others = sorted(
+        name for name in vars(modeling_auto) if name.startswith("MODEL_FOR_") and name.endswith("_NAMES")
+    )
     for mapping in (*_MAPPINGS, *others):
         names = getattr(modeling_auto, mapping, {}).get(model_type)
         if names:
@@ -245,9 +248,8 @@ def _classes_of(config_class: Any) -> list[Any]:
     """The model classes for exactly this configuration, the one that is named after it first."""
     stem = config_class.__name__.removesuffix("Config")
     own = [c for c in _modeling_classes(config_class) if c.config_class is config_class]
-    return sorted(
-        own, key=lambda c: (c.__name__ != f"{stem}Model", c.__name__ != stem, not c.__name__.endswith("Model"))
-    )
+    own.sort(key=lambda c: not c.__name__.endswith("Model"))
+    return sorted(own, key=lambda c: (c.__name__ != f"{stem}Model", c.__name__ != stem))
 
 
 def _modeling_classes(config_class: Any) -> Iterator[Any]:
@@ -266,7 +268,6 @@ def _modeling_classes(config_class: Any) -> Iterator[Any]:
                 and value.forward is not nn.Module.forward
             ):
                 yield value
-
 
 
 # ---- mixtures of experts

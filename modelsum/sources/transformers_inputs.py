@@ -49,7 +49,7 @@ def example(model: Any, batch: int, length: int | None, device: torch.device) ->
     """
     parameters = _parameters(model.forward)
     makers = _makers(model, parameters)
-    call = Call(model, model.config, batch, length, device, frozenset(parameters), _needs(model, parameters), {})
+    call = Call(model, model.config, batch, length, device, frozenset(parameters), {})
     for name, make in makers.items():
         value = make(call)
         if value is not None:
@@ -72,7 +72,7 @@ def _required(parameters: dict[str, inspect.Parameter]) -> set[str]:
 
 
 def _needs(model: Any, parameters: dict[str, inspect.Parameter]) -> frozenset[str]:
-    """What forward insists on, and what the towers insist on whose features it puts in the places of tokens."""
+    """What forward insists on, and what the towers that make features for it insist on."""
     needs = _required(parameters)
     for _, tower, method, argument in _towers(model):
         if argument in parameters:
@@ -97,7 +97,8 @@ def _check(call: Call, parameters: dict[str, inspect.Parameter]) -> None:
     missing = sorted(_required(parameters) - call.made.keys())
     if missing:
         raise InputError(
-            f"{type(call.model).__name__} has no default input: nothing says what {', '.join(missing)} should be",
+            f"{type(call.model).__name__} has no default input: "
+            f"nothing says what {', '.join(missing)} should be",
             f"Its forward is {inspect.signature(call.model.forward)}. Give its inputs by name.",
         )
     if call.length is not None and not call.made.keys() & {"input_ids", "decoder_input_ids", "inputs_embeds"}:
@@ -108,11 +109,17 @@ def _check(call: Call, parameters: dict[str, inspect.Parameter]) -> None:
 
 
 def pixel_values(call: Call) -> Any:
-    """[batch, channels, height, width]; where the size of a grid is an argument, [patches, values of a patch]."""
+    """[batch, channels, height, width], with frames ahead of the channels for a model of videos.
+
+    Where the size of a grid is an argument: [patches of all images, values of a patch].
+    """
     if "vision_config" in vars(call.config) and call.config.vision_config is None:
         return None  # this configuration has no vision tower
     if call.takes & {"image_grid_thw", "grid_thw"}:
         return call.unbatched(call.batch * math.prod(_grid(call)), _patch_values(call))
+    frames = find(call.config, ("vis",), "num_frames")
+    if frames and "pixel_values_videos" not in call.takes:
+        return call.floats(int(frames), channels(call.config), *image_size(call.config))
     return call.floats(channels(call.config), *image_size(call.config))
 
 
@@ -126,7 +133,7 @@ def _grid(call: Call) -> tuple[int, int, int]:
 
 
 def _patch_values(call: Call) -> int:
-    depth = int(find(call.config, VISION, "temporal_patch_size", default=1))
+    depth = int(find(call.config, VISION, "temporal_patch_size", "patch_temporal", default=1))
     return channels(call.config) * depth * patch_size(call.config) ** 2
 
 
@@ -136,7 +143,7 @@ def grid_thw(call: Call) -> Any:
 
 
 def hidden_states(call: Call) -> Tensor:
-    """[patches, values of a patch] where a grid says where each belongs, else [batch, tokens, hidden size]."""
+    """[patches, values of a patch] where a grid says where each belongs, else [batch, tokens, hidden]."""
     if "grid_thw" in call.takes:
         return call.unbatched(call.batch * math.prod(_grid(call)), _patch_values(call))
     return call.floats(call.tokens(), call.config.hidden_size)
@@ -164,7 +171,7 @@ def image(call: Call) -> Tensor:
 
 
 def input_values(call: Call) -> Tensor:
-    """[batch, samples]; for a codec [batch, channels, samples]; for a spectrogram model [batch, frames, mel bins]."""
+    """[batch, samples]; for a codec [batch, channels, samples]; as a spectrogram [batch, frames, bins]."""
     config = call.config
     if field(config, "num_mel_bins") and field(config, "max_length"):
         return call.floats(config.max_length, config.num_mel_bins)
@@ -181,7 +188,11 @@ def input_features(call: Call) -> Any:
     if "audio_config" in vars(call.config) and call.config.audio_config is None:
         return None  # this configuration has no audio tower
     positions = find(call.config, AUDIO, "max_source_positions")
-    frames = 2 * int(positions) if positions else FRAMES  # two strided convolutions: Whisper's 3000 frames for 1500
+    # The second of two convolutions has stride 2: Whisper's 1500 positions are 3000 frames.
+    frames = 2 * int(positions) if positions else FRAMES
+    named = find(call.config, AUDIO, "input_dim", "feature_projection_input_dim", "input_feat_per_channel")
+    if named:
+        return call.floats(FRAMES, int(named))
     layer = first_layer(_audio_tower(call.model))
     if isinstance(layer, nn.Conv1d):
         return call.floats(layer.in_channels, frames)
@@ -204,8 +215,8 @@ def features_mask(call: Call) -> Any:
     features = call.made.get("input_features")
     if features is None:
         return None
-    over_time = isinstance(first_layer(_audio_tower(call.model)), nn.Conv1d)
-    return call.trues(features.shape[2 if over_time else 1])
+    # Mel bins are fewer than frames, whichever of the two comes first.
+    return call.trues(max(features.shape[1:]))
 
 
 def padding_mask(call: Call) -> Any:
@@ -231,7 +242,9 @@ def _towers(model: Any) -> Iterator[tuple[int, Any, str, str]]:
     """(token, module, method, argument) of every modality: the outermost module that names its token."""
     for entries, method, argument in _MODALITIES:
         for module in model.modules():
-            token = field(module.config, *entries) if hasattr(module, method) and hasattr(module, "config") else None
+            if not (hasattr(module, method) and hasattr(module, "config")):
+                continue
+            token = field(module.config, *entries)
             if token is not None:
                 yield int(token), module, method, argument
                 break
@@ -274,6 +287,11 @@ def decoder_input_ids(call: Call) -> Tensor:
     return call.integers(call.tokens(decoder), value=call.filler(decoder))
 
 
+def merge_sizes(call: Call) -> Tensor:
+    """[batch]: how many patches a side each image's features are merged of."""
+    return call.place(torch.ones(call.batch, dtype=torch.int64))
+
+
 def boxes(call: Call) -> Tensor:
     """[batch, tokens, 4]: a box on the page for every token."""
     return call.integers(call.tokens(), 4)
@@ -292,6 +310,9 @@ _FEATURES: dict[str, Maker] = {
     "padding_mask": padding_mask,
     "input_features": input_features,
     "input_features_mask": features_mask,
+    "feature_attention_mask": features_mask,
+    "merge_sizes": merge_sizes,
+    "image_merge_sizes": merge_sizes,
 }
 
 #: Texts, and what goes with them.
@@ -302,8 +323,10 @@ _OTHERS: dict[str, Maker] = {
     "decoder_input_ids": decoder_input_ids,
     "attention_mask": attention_mask,
     "bbox": boxes,
+    "qformer_input_ids": lambda call: call.integers(call.tokens(), value=call.filler()),
 }
 _AFTER_TEXT = frozenset({"attention_mask"})
+
 
 #: What is given wherever forward takes it; the rest only where forward or a tower insists on it.
 _ALWAYS = frozenset(
@@ -318,5 +341,6 @@ _ALWAYS = frozenset(
         "mm_token_type_ids",
         "decoder_input_ids",
         "bbox",
+        "feature_attention_mask",
     )
 )

@@ -1,4 +1,4 @@
-"""Arguments of single transformers models, which neither their name nor the configuration's usual entries explain.
+"""Arguments of single transformers models, which neither their name nor the usual entries explain.
 
 One row a model type: the argument and what makes it, ahead of the general rules of `transformers_inputs`.
 A maker that returns None leaves the argument out.
@@ -6,13 +6,15 @@ A maker that returns None leaves the argument out.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from modelsum.sources.transformers_call import FRAMES, Call, channels, image_size, patch_size
+from modelsum.sources.transformers_call import FRAMES, SAMPLES, Call, channels, image_size, patch_size
 
 Maker = Callable[[Call], Any]
 
@@ -48,9 +50,79 @@ def flat_patches(call: Call) -> Tensor:
     return call.floats((height // patch) * (width // patch), channels(call.config) * patch**2)
 
 
+def tiles(call: Call) -> Tensor:
+    """[batch, tiles, channels, height, width]: the image and its tiles, as many as the model counts."""
+    size = image_size(call.config)
+    count = inspect.getmodule(type(call.model)).image_size_to_num_patches  # type: ignore[union-attr]
+    number = count(list(size), call.config.image_grid_pinpoints, size[0])
+    return call.floats(int(number), channels(call.config), *size)
+
+
+def patch_images(call: Call) -> Tensor:
+    """[patches of all images, channels, side, side]."""
+    height, width = image_size(call.config)
+    side = patch_size(call.config)
+    return call.unbatched(call.batch * (height // side) * (width // side), channels(call.config), side, side)
+
+
+def patches_across(call: Call) -> Tensor:
+    """[batch, 2]: patches of an image in height and width."""
+    return call.batched([size // patch_size(call.config) for size in image_size(call.config)])
+
+
+def patch_mask(call: Call) -> Tensor:
+    """[batch, patches], every patch valid."""
+    height, width = image_size(call.config)
+    side = patch_size(call.config)
+    return call.integers((height // side) * (width // side), value=1)
+
+
+def pix2struct_patches(call: Call) -> Tensor:
+    """[batch, 2048, 2 + values of a patch]: Pix2StructImageProcessor's max_patches, with row and column."""
+    values = channels(call.config) * patch_size(call.config) ** 2
+    return call.floats(2048, 2 + values)
+
+
+def hidden(number: int | None = None) -> Maker:
+    """[batch, number or tokens, hidden size]."""
+    return lambda call: call.floats(number or call.tokens(), call.config.hidden_size)
+
+
+def waveform(samples: int) -> Maker:
+    """[batch, 1, samples] of sound."""
+    return lambda call: call.floats(1, samples)
+
+
+def frames_of(features: Callable[[Any], int]) -> Maker:
+    """[batch, frames, features]: a spectrogram."""
+    return lambda call: call.floats(FRAMES, features(call.config))
+
+
+def flat_codebooks(number: Callable[[Any], int]) -> Maker:
+    """[batch * codebooks, tokens], the codebooks of a sample one after the other."""
+
+    def make(call: Call) -> Tensor:
+        shape = (call.batch * number(call.config), call.tokens())
+        return call.place(torch.zeros(shape, dtype=torch.int64))
+
+    return make
+
+
+def time_series(length: Callable[[Any], int]) -> Maker:
+    """[batch, length, input channels]."""
+    return lambda call: call.floats(length(call.config), call.config.num_input_channels)
+
+
 def _aria_side(config: Any) -> int:
     # The projector knows how many queries go with a number of patches, and no other numbers.
     return math.isqrt(min(config.projector_patch_to_query_dict)) * int(config.vision_config.patch_size)
+
+
+def _rf_detr_side(config: Any) -> int:
+    # The largest image whose patches fill whole windows.
+    backbone = config.backbone_config
+    window = int(backbone.patch_size) * int(backbone.num_windows)
+    return image_size(config)[0] // window * window
 
 
 def _clap_features(call: Call) -> Tensor:
@@ -58,20 +130,52 @@ def _clap_features(call: Call) -> Tensor:
     return call.floats(1, 1001, 64)
 
 
-def _queries(number: int) -> Maker:
-    return lambda call: call.floats(number, call.config.hidden_size)
+def _image_positions(call: Call) -> Tensor:
+    """[batch, tokens]: 1 where Kosmos-2 puts the latent queries of its image."""
+    queries = int(call.config.latent_query_num)
+    return call.batched([1] * queries + [0] * (max(call.tokens(), queries) - queries))
 
+
+def _kosmos_ids(call: Call) -> Tensor:
+    return call.integers(max(call.tokens(), int(call.config.latent_query_num)), value=call.filler())
+
+
+def _mllama_images(call: Call) -> Tensor:
+    """[batch, images, tiles, channels, height, width]."""
+    vision = getattr(call.config, "vision_config", call.config)
+    return call.floats(1, vision.max_num_tiles, channels(vision), *image_size(vision))
+
+
+_MLLAMA: dict[str, Maker] = {
+    "pixel_values": _mllama_images,
+    "aspect_ratio_ids": lambda call: call.integers(1, value=1),
+    "aspect_ratio_mask": lambda call: call.integers(
+        1, getattr(call.config, "vision_config", call.config).max_num_tiles, value=1
+    ),
+}
+_SIGLIP2: dict[str, Maker] = {
+    "pixel_values": flat_patches,
+    "pixel_attention_mask": patch_mask,
+    "spatial_shapes": patches_across,
+}
+_PIX2STRUCT: dict[str, Maker] = {"flattened_patches": pix2struct_patches}
+_QUERIES: dict[str, Maker] = {"query_embeds": hidden(32)}
+_TILES: dict[str, Maker] = {"pixel_values": tiles}
+_ONE_IMAGE: dict[str, Maker] = {"pixel_values": images(1)}
+_TWO_IMAGES: dict[str, Maker] = {"pixel_values": images(2)}
+_NO_CACHE: dict[str, Maker] = {"use_cache": without_cache}
 
 SPECIAL: dict[str, dict[str, Maker]] = {
     "aria": {"pixel_values": sides(_aria_side)},
-    "bamba": {"use_cache": without_cache},
-    "blip_2_qformer": {"query_embeds": _queries(32)},
-    "blt": {"use_cache": without_cache},
+    "bamba": _NO_CACHE,
+    "blip_2_qformer": _QUERIES,
+    "blt": _NO_CACHE,
     "clap": {"input_features": _clap_features},
     "clap_audio_model": {"input_features": _clap_features},
     "clvp": {"input_features": lambda call: call.floats(call.config.decoder_config.feature_size, FRAMES)},
-    "colmodernvbert": {"pixel_values": images(1)},
+    "colmodernvbert": _ONE_IMAGE,
     "csm": {"input_values": left_out},
+    "dac": {"input_values": waveform(SAMPLES)},
     "decision_transformer": {
         "states": lambda call: call.floats(call.tokens(), call.config.state_dim),
         "actions": lambda call: call.floats(call.tokens(), call.config.act_dim),
@@ -89,31 +193,123 @@ SPECIAL: dict[str, dict[str, Maker]] = {
     },
     "dia": {"decoder_input_ids": codebooks(lambda config: config.decoder_config.num_channels)},
     "dia_decoder": {"input_ids": codebooks(lambda config: config.num_channels)},
-    "efficientloftr": {"pixel_values": images(2)},
-    "fastspeech2_conformer_hifigan": {
-        "spectrogram": lambda call: call.floats(FRAMES, call.config.model_in_dim)
-    },
+    "efficientloftr": _TWO_IMAGES,
+    "fastspeech2_conformer_hifigan": {"spectrogram": frames_of(lambda config: config.model_in_dim)},
+    "fun_asr_nano_encoder": {"input_features": frames_of(lambda config: config.input_size)},
     "fuyu": {"pixel_values": flat_patches},
     "gemma3n_audio": {
-        "audio_mel": lambda call: call.floats(FRAMES, call.config.input_feat_size),
+        "audio_mel": frames_of(lambda config: config.input_feat_size),
         "audio_mel_mask": lambda call: call.trues(FRAMES),
     },
-    "granitemoehybrid": {"use_cache": without_cache},
+    "granite4_vision": _TILES,
+    "granitemoehybrid": _NO_CACHE,
     "idefics": {
         "pixel_values": images(1),
         "image_attention_mask": lambda call: call.integers(call.tokens(), 1, value=1),
     },
-    "idefics2": {"pixel_values": images(1)},
+    "idefics2": _ONE_IMAGE,
     "idefics2_perceiver": {
-        "context": lambda call: call.floats(call.tokens(), call.config.hidden_size),
+        "context": hidden(),
         "attention_mask": lambda call: call.integers(call.tokens(), value=1),
     },
-    "idefics3": {"pixel_values": images(1)},
-    "instructblip_qformer": {"query_embeds": _queries(32)},
-    "instructblipvideo_qformer": {"query_embeds": _queries(32)},
-    "lightglue": {"pixel_values": images(2)},
-    "modernvbert": {"pixel_values": images(1)},
-    "smolvlm": {"pixel_values": images(1)},
-    "speecht5_hifigan": {"spectrogram": lambda call: call.floats(FRAMES, call.config.model_in_dim)},
-    "superglue": {"pixel_values": images(2)},
+    "idefics3": _ONE_IMAGE,
+    "instructblip_qformer": _QUERIES,
+    "instructblipvideo_qformer": _QUERIES,
+    "kimi_k25": {"pixel_values": patch_images},
+    "kimi_k25_vision": {"pixel_values": patch_images},
+    "kosmos-2": {"input_ids": _kosmos_ids, "image_embeds_position_mask": _image_positions},
+    "kosmos-2.5": {
+        "input_ids": _kosmos_ids,
+        "image_embeds_position_mask": _image_positions,
+        "flattened_patches": pix2struct_patches,
+    },
+    "kosmos_2_5_vision_model": _PIX2STRUCT,
+    "kyutai_speech_to_text": {"input_ids": codebooks(lambda config: config.num_codebooks + 1)},
+    "lfm2_vl": _SIGLIP2,
+    "lightglue": _TWO_IMAGES,
+    "llava_next": _TILES,
+    "llava_next_video": _TILES,
+    "llava_onevision": _TILES,
+    # The Faster R-CNN of LXMERT finds 36 objects in an image.
+    "lxmert": {
+        "visual_feats": lambda call: call.floats(36, call.config.visual_feat_dim),
+        "visual_pos": lambda call: call.floats(36, call.config.visual_pos_dim),
+    },
+    "mimi_decoder": {"latents": frames_of(lambda config: config.hidden_size)},
+    "minicpm_ocr_vision": {"target_sizes": patches_across},
+    "minicpmv4_6_vision": {"target_sizes": patches_across},
+    "minicpmv4_7_vision": {"target_sizes": patches_across},
+    "mllama": _MLLAMA,
+    "mllama_vision_model": _MLLAMA,
+    "modernvbert": _ONE_IMAGE,
+    "moshi_depth": {
+        "input_ids": lambda call: call.integers(call.config.num_codebooks),
+        "last_hidden_state": lambda call: call.floats(1, call.config.input_size),
+    },
+    "musicgen": {"decoder_input_ids": flat_codebooks(lambda config: config.decoder.num_codebooks)},
+    "musicgen_decoder": {"input_ids": flat_codebooks(lambda config: config.num_codebooks)},
+    "musicgen_melody": {"decoder_input_ids": flat_codebooks(lambda config: config.decoder.num_codebooks)},
+    "musicgen_melody_decoder": {"input_ids": flat_codebooks(lambda config: config.num_codebooks)},
+    "muse_spark_audio": {"input_values": lambda call: call.floats(10 * 1920)},  # it takes multiples of 1920
+    "oneformer": {"task_inputs": lambda call: call.integers(call.config.task_seq_len)},
+    "paddleocr_vl": {"pixel_values": lambda call: patch_images(call)[None]},
+    "paddleocr_vl_vision": {"pixel_values": lambda call: patch_images(call)[None]},
+    "patchtsmixer": {"past_values": time_series(lambda config: config.context_length)},
+    "patchtst": {"past_values": time_series(lambda config: config.context_length)},
+    "perceiver": {"inputs": lambda call: call.floats(call.tokens(), call.config.d_model)},
+    "phi4_multimodal_audio": {"mask": lambda call: call.trues(FRAMES)},
+    "pix2struct": {**_PIX2STRUCT, "input_ids": left_out},
+    "pix2struct_vision_model": _PIX2STRUCT,
+    "pop2piano": {"input_features": frames_of(lambda config: config.d_model), "input_ids": left_out},
+    "qwen2_5_omni_bigvgan": {"mel_spectrogram": lambda call: call.floats(call.config.mel_dim, FRAMES)},
+    "qwen3_omni_moe_talker_code_predictor": {
+        "input_ids": left_out,
+        "inputs_embeds": hidden(),
+    },
+    "rf_detr": {"pixel_values": sides(_rf_detr_side)},
+    "seggpt": {
+        "prompt_pixel_values": lambda call: call.floats(channels(call.config), *_seggpt(call)),
+        "prompt_masks": lambda call: call.floats(channels(call.config), *_seggpt(call)),
+        "pixel_values": lambda call: call.floats(channels(call.config), *_seggpt(call)),
+    },
+    "siglip2": _SIGLIP2,
+    "siglip2_vision_model": _SIGLIP2,
+    "smolvlm": _ONE_IMAGE,
+    "speecht5_hifigan": {"spectrogram": frames_of(lambda config: config.model_in_dim)},
+    "superglue": _TWO_IMAGES,
+    "timesfm": {
+        "past_values": lambda call: call.floats(call.config.context_length),
+        "past_values_padding": lambda call: call.integers(call.config.context_length),
+        "freq": lambda call: call.integers(1),
+    },
+    "timesfm2_5": {
+        "past_values": lambda call: call.floats(call.config.context_length),
+        "past_values_padding": lambda call: call.integers(call.config.context_length),
+    },
+    "tvp": {
+        "pixel_values": lambda call: call.floats(
+            call.config.num_frames, 3, call.config.max_img_size, call.config.max_img_size
+        )
+    },
+    "ultravbert": _ONE_IMAGE,
+    "vibevoice_acoustic_tokenizer": {"input_values": waveform(SAMPLES)},
+    "vibevoice_acoustic_tokenizer_decoder": {
+        "hidden_states": lambda call: call.floats(call.config.hidden_size, 8)
+    },
+    "vibevoice_acoustic_tokenizer_encoder": {"hidden_states": waveform(SAMPLES)},
+    "xcodec": {"input_values": waveform(SAMPLES)},
+    "xcodec2": {"input_values": waveform(SAMPLES)},
+    "neucodec": {"input_values": waveform(SAMPLES)},
+    # X-CLIP's vision model takes the frames of all videos as one batch.
+    "xclip_vision_model": {
+        "pixel_values": lambda call: call.unbatched(
+            call.batch * call.config.num_frames, channels(call.config), *image_size(call.config)
+        )
+    },
 }
+
+
+def _seggpt(call: Call) -> tuple[int, int]:
+    # The prompt stands above the image: each is half of what the model takes.
+    height, width = image_size(call.config)
+    return (height // 2, width)

@@ -27,7 +27,7 @@ _STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
 
 
 def read(text: str) -> Weights:
-    """What the weights file holds. Raises UsageError where it is missing, broken or would need code to load."""
+    """What the weights file holds. Raises UsageError if it is missing, broken or needs code to load."""
     path = Path(text)
     if not path.is_file():
         raise UsageError(f"there is no weights file {text!r}", "Name a .safetensors, .pt, .pth or .bin file.")
@@ -53,7 +53,7 @@ def _read_safetensors(path: Path, text: str) -> Weights:
             tensors.append(StoredTensor(name, shape, dtype, end - start))
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{text!r} is not a safetensors file: its header is broken ({error})") from error
-    notices = ()
+    notices: tuple[str, ...] = ()
     whole = 8 + _header_length(path, text) + end
     if path.stat().st_size < whole:
         notices = (f"the file is cut short: {path.stat().st_size} of {whole} bytes",)

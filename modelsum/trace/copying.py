@@ -28,7 +28,8 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
     scripted = any(isinstance(m, torch.jit.ScriptModule) for m in model.modules())
     if scripted and device.type == "meta":
         raise BuildError(
-            f"{type(model).__name__} holds TorchScript, which cannot be put on the meta device", device_limit=True
+            f"{type(model).__name__} holds TorchScript, which cannot be put on the meta device",
+            device_limit=True,
         )
     memo: dict[int, Any] = {}
     for tensor, is_buffer in _tensors_of(model):
@@ -44,7 +45,9 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model itself in place of what torch.compile wrapped around it."""
-    while type(model).__name__ == "OptimizedModule" and isinstance(getattr(model, "_orig_mod", None), nn.Module):
+    while type(model).__name__ == "OptimizedModule" and isinstance(
+        getattr(model, "_orig_mod", None), nn.Module
+    ):
         model = model._orig_mod  # type: ignore[assignment]
     return model
 

@@ -34,16 +34,27 @@ def explain(module: nn.Module, path: str, input_shapes: Any, error: str) -> str:
     """What the layer takes and what it got; what to change where the error is a common one."""
     takes = wanted(module)
     name = path or "the model"
-    lines = [f"{name} takes {takes}, it was given {show(input_shapes)}." if takes else f"{name} was given {show(input_shapes)}."]
+    lines = [
+        f"{name} takes {takes}, it was given {show(input_shapes)}."
+        if takes
+        else f"{name} was given {show(input_shapes)}."
+    ]
     lowered = error.lower()
     if "more than 1 value per channel" in lowered:
-        lines.append("Batch statistics need more than one value a channel: --batch 2, a larger --input, or --eval.")
+        lines.append(
+            "Batch statistics need more than one value a channel: --batch 2, a larger --input, or --eval."
+        )
     elif any(words in lowered for words in _TOO_SMALL):
         lines.append("The input is too small for this network: try a larger --input.")
     return "\n".join(lines)
 
 
-_TOO_SMALL = ("too small", "greater than actual input size", "should be greater than zero", "output size is too")
+_TOO_SMALL = (
+    "too small",
+    "greater than actual input size",
+    "should be greater than zero",
+    "output size is too",
+)
 
 
 def show(tree: Any) -> str:

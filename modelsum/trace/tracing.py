@@ -84,12 +84,14 @@ def _describe_inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[
 
 
 def _dtype(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    return census.common_dtype(model.parameters()) or census.common_dtype(tensors_in((args, kwargs))) or "float32"
+    return (
+        census.common_dtype(model.parameters())
+        or census.common_dtype(tensors_in((args, kwargs)))
+        or "float32"
+    )
 
 
-def _totals(
-    model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Totals:
+def _totals(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Totals:
     parameters = list(census.unique(model.parameters()))
     share = census.Share.of(parameters)
     buffers = census.all_buffers(model)

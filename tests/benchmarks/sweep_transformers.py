@@ -18,7 +18,6 @@ import csv
 import fnmatch
 import json
 import os
-import re
 import resource
 import select
 import subprocess
@@ -29,7 +28,17 @@ from pathlib import Path
 from typing import Any
 
 FIELDS = (
-    "type", "class", "params", "macs", "device", "status", "reason", "flop_counter_macs", "macs_differ", "uncounted", "seconds",
+    "type",
+    "class",
+    "params",
+    "macs",
+    "device",
+    "status",
+    "reason",
+    "flop_counter_macs",
+    "macs_differ",
+    "uncounted",
+    "seconds",
 )
 MEMORY_BYTES = 10 * 2**30
 CPU_PARAMS = 300_000_000  # larger models are not built on the CPU
@@ -57,8 +66,12 @@ def examine(name: str) -> dict[str, Any]:
                 raise
             row["reason"] = f"meta: {error.message}"
             summary = api.run(api.Request(model=model, device="cpu"))
-        row.update({"class": summary.model.class_name, "params": summary.totals.params, "macs": summary.totals.macs})
-        row.update({"device": summary.device, "status": "ok" if summary.device == "meta" else "ok on the CPU"})
+        row.update(
+            {"class": summary.model.class_name, "params": summary.totals.params, "macs": summary.totals.macs}
+        )
+        row.update(
+            {"device": summary.device, "status": "ok" if summary.device == "meta" else "ok on the CPU"}
+        )
         row["uncounted"] = " ".join(f"{op}x{n}" for op, n in summary.uncounted_ops.items())
         row.update(check(model, summary))
     except ForwardError as error:
@@ -77,7 +90,11 @@ def located(error: BaseException | None) -> str:
     """Where in the libraries the error was raised."""
     import traceback
 
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "/transformers/" in f.filename] if error else []
+    frames = (
+        [f for f in traceback.extract_tb(error.__traceback__) if "/transformers/" in f.filename]
+        if error
+        else []
+    )
     if not frames:
         return ""
     return f" [{os.path.basename(frames[-1].filename)}:{frames[-1].lineno} {frames[-1].line}]"
@@ -184,24 +201,84 @@ def main() -> None:
     from modelsum.sources.transformers import source
 
     names = [n for n in sorted(source.names()) if any(fnmatch.fnmatch(n, p) for p in options.patterns)]
-    worker = Worker(options.seconds)
-    rows = []
-    for number, name in enumerate(names, 1):
-        rows.append(worker.ask(name))
-        print(f"{number}/{len(names)} {name}: {rows[-1]['status']} {rows[-1]['reason'] or ''}", flush=True)
-    worker.close()
     options.output.mkdir(parents=True, exist_ok=True)
-    write(rows, options.output)
+    rows = stored(options.output)
+    worker = Worker(options.seconds)
+    for number, name in enumerate(names, 1):
+        rows[name] = worker.ask(name)
+        print(
+            f"{number}/{len(names)} {name}: {rows[name]['status']} {rows[name]['reason'] or ''}", flush=True
+        )
+        write(rows, options.output)
+    worker.close()
 
 
-def write(rows: list[dict[str, Any]], folder: Path) -> None:
+def stored(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of an earlier sweep by type: those of types that are not asked for now are kept."""
+    file = folder / "transformers.csv"
+    if not file.is_file():
+        return {}
+    with open(file, newline="", encoding="utf-8") as lines:
+        return {row["type"]: row for row in csv.DictReader(lines)}
+
+
+def write(rows: dict[str, dict[str, Any]], folder: Path) -> None:
     """The tables transformers.csv and transformers.md."""
+    table = [rows[name] for name in sorted(rows)]
     with open(folder / "transformers.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
-    statuses = Counter(row["status"] for row in rows)
-    print(statuses)
+        writer.writerows(table)
+    (folder / "transformers.md").write_text(report(table), encoding="utf-8")
+
+
+def report(table: list[dict[str, Any]]) -> str:
+    """The summary in Markdown: counts, differences from flop_counter, uncounted ops, and what has no numbers."""
+    import torch
+    import transformers
+
+    from modelsum.version import __version__
+
+    lines = [
+        "# Every model type of transformers",
+        "",
+        "Made by `python tests/benchmarks/sweep_transformers.py`: each type with a configuration class, in its default",
+        f"configuration. modelsum {__version__}, torch {torch.__version__}, transformers {transformers.__version__}.",
+        "",
+        "| status | types |",
+        "| --- | --- |",
+        *(f"| {status} | {n} |" for status, n in Counter(row["status"] for row in table).most_common()),
+        "",
+        "| check | agrees | differs | not run |",
+        "| --- | --- | --- | --- |",
+        check_line(table),
+        "",
+    ]
+    sections = (
+        ("MACs unlike those of torch.utils.flop_counter", "macs_differ"),
+        ("Ops without a rule", "uncounted"),
+    )
+    for title, key in sections:
+        lines += [f"## {title}", "", *(f"- `{row['type']}`: {row[key]}" for row in table if row[key]), ""]
+    failed = [row for row in table if not str(row["status"]).startswith("ok")]
+    lines += [
+        "## Types without numbers",
+        "",
+        "| type | class | status | reason |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in failed:
+        reason = " ".join(str(row["reason"]).split()).replace("|", "\\|")
+        lines.append(f"| {row['type']} | {row['class'] or ''} | {row['status']} | {reason} |")
+    return "\n".join(lines) + "\n"
+
+
+def check_line(table: list[dict[str, Any]]) -> str:
+    """How often flop_counter was asked and agreed."""
+    asked = [row for row in table if str(row["flop_counter_macs"] or "").isdigit()]
+    differ = sum(bool(row["macs_differ"]) for row in asked)
+    unasked = sum(str(row["flop_counter_macs"] or "").startswith("failed") for row in table)
+    return f"| MACs = flop_counter / 2 | {len(asked) - differ} | {differ} | {unasked} |"
 
 
 if __name__ == "__main__":

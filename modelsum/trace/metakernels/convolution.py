@@ -92,7 +92,9 @@ def _transposed_size(size: int, kernel: int, stride: int, padding: int, dilation
 
 
 def _format(x: Tensor, weight: Tensor) -> torch.memory_format:
-    if x.dim() == 3:  # the kernel makes the input contiguous and sees one-dimensional convolution as two-dimensional
+    if (
+        x.dim() == 3
+    ):  # the kernel makes the input contiguous and sees one-dimensional convolution as two-dimensional
         x, weight = x.contiguous().unsqueeze(2), weight.unsqueeze(2)
     chosen = suggested_format(x)
     return suggested_format(weight) if chosen is CONTIGUOUS else chosen

@@ -46,7 +46,11 @@ def with_exponent_or_bound(x: Tensor, number: Any) -> Any:
 @rule("mul.Scalar", "div.Scalar", "hardtanh")
 def with_number(x: Tensor, *numbers: Any) -> Any:
     """The same where the kernel takes the number for a second operand, a tensor of no dimensions."""
-    return elementwise_with_number(x.dtype, x) if x.dtype in FLOATS and all(map(_is_real, numbers)) else NotImplemented
+    return (
+        elementwise_with_number(x.dtype, x)
+        if x.dtype in FLOATS and all(map(_is_real, numbers))
+        else NotImplemented
+    )
 
 
 @rule("clamp")
@@ -203,9 +207,7 @@ def derivative_of_kinked(grad: Tensor, x: Tensor, *numbers: Any) -> Any:
 
 
 @rule("elu_backward")
-def elu_derivative(
-    grad: Tensor, alpha: Any, scale: Any, input_scale: Any, is_result: bool, x: Tensor
-) -> Any:
+def elu_derivative(grad: Tensor, alpha: Any, scale: Any, input_scale: Any, is_result: bool, x: Tensor) -> Any:
     """grad * elu'(x)."""
     return of_one_dtype(grad, x)
 

@@ -7,7 +7,15 @@ from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.metakernels.layout import CONTIGUOUS, FLOATS, empty, empty_like, suggested_format
+from modelsum.trace.metakernels.layout import (
+    CHANNELS_LAST,
+    CHANNELS_LAST_3D,
+    CONTIGUOUS,
+    FLOATS,
+    empty,
+    empty_like,
+    suggested_format,
+)
 from modelsum.trace.metakernels.table import rule
 
 # ---- batch normalisation
@@ -31,7 +39,7 @@ def native_batch_norm(
     if not training and (running_mean is None or running_var is None):
         return NotImplemented
     saved = (x.shape[1] if training else 0,)
-    return _normalised(x), empty(saved, x.dtype), empty(saved, x.dtype)
+    return _batch_normalised(x), empty(saved, x.dtype), empty(saved, x.dtype)
 
 
 @rule("_native_batch_norm_legit")
@@ -89,7 +97,7 @@ def native_batch_norm_backward(
         return NotImplemented
     channels = (x.shape[1],)
     return (
-        _normalised(x) if output_mask[0] else None,
+        _batch_normalised(x) if output_mask[0] else None,
         empty(channels, x.dtype) if output_mask[1] else None,
         empty(channels, x.dtype) if output_mask[2] else None,
     )
@@ -99,8 +107,16 @@ def _is_batch(x: Tensor) -> bool:
     return x.dtype in FLOATS and x.dim() >= 2 and x.numel() > 0
 
 
-def _normalised(x: Tensor) -> Tensor:
-    return empty(x.shape, x.dtype, suggested_format(x))
+def _batch_normalised(x: Tensor) -> Tensor:
+    if x.is_contiguous():
+        chosen = CONTIGUOUS
+    elif x.dim() == 4 and x.is_contiguous(memory_format=CHANNELS_LAST):
+        chosen = CHANNELS_LAST
+    elif x.dim() == 5 and x.is_contiguous(memory_format=CHANNELS_LAST_3D):
+        chosen = CHANNELS_LAST_3D
+    else:
+        chosen = suggested_format(x)
+    return empty(x.shape, x.dtype, chosen)
 
 
 # ---- layer normalisation
@@ -163,7 +179,7 @@ def native_group_norm(
     if x.numel() != batch * channels * positions:
         return NotImplemented
     saved = (batch, groups)
-    return _normalised(x), empty(saved, x.dtype), empty(saved, x.dtype)
+    return empty(x.shape, x.dtype, suggested_format(x)), empty(saved, x.dtype), empty(saved, x.dtype)
 
 
 @rule("native_group_norm_backward")
@@ -192,7 +208,7 @@ def native_group_norm_backward(
 def _denormalised(x: Tensor) -> Tensor:
     if x.is_contiguous():
         return empty_like(x)
-    return _normalised(x)
+    return empty(x.shape, x.dtype, suggested_format(x))
 
 
 def _are_of(x: Tensor, shape: Sequence[int], tensors: Sequence[Tensor | None]) -> bool:

@@ -78,7 +78,9 @@ def roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Any:
     """X shifted along some dimensions, what falls off coming in at the other end."""
     if len(shifts) != len(dims) or not x.numel() or not all(-x.dim() <= d < x.dim() for d in dims):
         return NotImplemented
-    return empty(x.shape, x.dtype, suggested_format(x) if x.is_contiguous() else CONTIGUOUS)
+    # The kernel joins two parts of x; an empty one makes it forget channels_last.
+    moves = all(shift % x.shape[d] for shift, d in zip(shifts, dims, strict=True))
+    return empty(x.shape, x.dtype, suggested_format(x) if moves else CONTIGUOUS)
 
 
 # ---- looking up
