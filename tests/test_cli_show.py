@@ -320,3 +320,16 @@ def test_ctrl_c_ends_with_130(modelsum_cli, tmp_path: Path) -> None:
 )
 def test_usage_errors_end_with_2(modelsum_cli, arguments: list[str]) -> None:
     assert modelsum_cli(*arguments).code == 2
+
+
+def test_a_fault_of_our_own_is_one_line_and_not_a_traceback(
+    modelsum_cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("something unforeseen")
+
+    monkeypatch.setattr("modelsum.api.run", broken)
+    done = modelsum_cli("show", "resnet50")
+    assert done.code == 3
+    assert "this is a fault of modelsum: RuntimeError: something unforeseen" in done.err
+    assert "Traceback" not in done.err

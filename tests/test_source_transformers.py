@@ -73,7 +73,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, tuple[int, ...]]]] = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_params_and_macs_are_those_that_torch_counts(name: str) -> None:
-    """params is the sum of numel(), MACs are half of FlopCounterMode's flops, the input is the documented one."""
+    """params is the sum of numel(), MACs half of FlopCounterMode's flops, the input is the expected one."""
     from torch.utils.flop_counter import FlopCounterMode
 
     from modelsum.trace.known_values import carried
@@ -259,15 +259,17 @@ def in_a_new_process(code: str) -> str:
 
 def test_knowing_a_name_imports_neither_torch_nor_transformers() -> None:
     code = (
-        "import sys; from modelsum.spec import parse_model; from modelsum.sources.transformers import source; "
-        "assert source.knows(parse_model('bert')) and not source.knows(parse_model('berd')) and source.names(); "
+        "import sys; from modelsum.spec import parse_model; "
+        "from modelsum.sources.transformers import source; "
+        "assert source.knows(parse_model('bert')) and not source.knows(parse_model('berd')); "
+        "assert source.names(); "
         "print({'torch', 'transformers'} & set(sys.modules))"
     )
     assert in_a_new_process(code) == "set()"
 
 
 def test_a_70_billion_llama_takes_less_than_2_gib() -> None:
-    """Llama 3 70B: 70.6 B parameters (Dubey et al. 2024, table 3), here on 8192 tokens, 2 x params MACs and attention."""
+    """Llama 3 70B (Dubey et al. 2024, table 3) on 8192 tokens: MACs are weights x tokens, and attention."""
     code = """
 import resource
 from modelsum import summarize

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import click
 
-from modelsum.errors import ModelsumError, did_you_mean
+from modelsum.errors import ModelError, ModelsumError, did_you_mean
 from modelsum.version import __version__
 
 INTERRUPTED = 130
@@ -66,6 +66,13 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        _complain(
+            f"this is a fault of modelsum: {type(error).__name__}: {error}",
+            "Please report it with what --debug prints.",
+            debug,
+        )
+        return ModelError.exit_code
     return code if isinstance(code, int) else 0
 
 

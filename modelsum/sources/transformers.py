@@ -102,7 +102,7 @@ def _folder(spec: ModelSpec) -> Path | None:
     if spec.name.startswith((".", "/", "~")) or "/" in spec.name:
         raise UsageError(
             f"{spec.text}: there is no folder {folder}",
-            "Nothing is downloaded: give a folder with a config.json, or a model type like transformers/bert.",
+            "Nothing is downloaded: give a folder with config.json, or a model type like transformers/bert.",
         )
     return None
 

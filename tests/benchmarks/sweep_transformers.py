@@ -3,8 +3,8 @@
     python tests/benchmarks/sweep_transformers.py [PATTERN...] [--output FOLDER] [--seconds N]
 
 The work is done by a worker process that takes one type after the other; one that dies or overruns its time
-is replaced, so that no type can stop the sweep. Each type is summarized on the meta device, as `--device auto`
-does it first; what only the values of tensors could answer is run on the CPU if the model is small enough.
+is replaced, so that no type can stop the sweep. Each type is summarized on the meta device, as `--device
+auto` does it first; what only the values of tensors could answer is run on the CPU if it is small enough.
 Checked on every row:
 
 - params is the sum of numel() over the model's unique parameters, counted here by object identity;
@@ -106,7 +106,7 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from modelsum.sources import resolve
-    from modelsum.trace.isolation import isolated, plain_attention
+    from modelsum.trace.isolation import isolated, plain_ops
     from modelsum.trace.known_values import carried
 
     meta = torch.device("meta")
@@ -120,7 +120,7 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
     counter = FlopCounterMode(display=False)
     loaded.model.eval()
     try:
-        with isolated(), plain_attention(), torch.no_grad(), carried(), counter:
+        with isolated(), plain_ops(), torch.no_grad(), carried(), counter:
             loaded.model(*args, **kwargs)
     except Exception as error:
         found["flop_counter_macs"] = f"failed: {type(error).__name__}"
@@ -165,7 +165,8 @@ class Worker:
                 text=True,
                 env=os.environ | {"HF_HUB_OFFLINE": "1"},
             )
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(name + "\n")
         self.process.stdin.flush()
         ready, _, _ = select.select([self.process.stdout], [], [], self.seconds)
@@ -233,7 +234,7 @@ def write(rows: dict[str, dict[str, Any]], folder: Path) -> None:
 
 
 def report(table: list[dict[str, Any]]) -> str:
-    """The summary in Markdown: counts, differences from flop_counter, uncounted ops, and what has no numbers."""
+    """In Markdown: counts, differences from flop_counter, uncounted ops, and what has no numbers."""
     import torch
     import transformers
 
@@ -242,8 +243,9 @@ def report(table: list[dict[str, Any]]) -> str:
     lines = [
         "# Every model type of transformers",
         "",
-        "Made by `python tests/benchmarks/sweep_transformers.py`: each type with a configuration class, in its default",
-        f"configuration. modelsum {__version__}, torch {torch.__version__}, transformers {transformers.__version__}.",
+        "Made by `python tests/benchmarks/sweep_transformers.py`: each type with a configuration, in its",
+        "default configuration.",
+        f"modelsum {__version__}, torch {torch.__version__}, transformers {transformers.__version__}.",
         "",
         "| status | types |",
         "| --- | --- |",

@@ -77,12 +77,10 @@ def is_expanded(x: Tensor) -> bool:
 
 
 def empty_like(x: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """torch.empty_like with torch.preserve_format: the strides of a dense tensor, else those of elementwise ops."""
-    if x.is_contiguous():
-        return torch.empty_strided(x.shape, x.stride(), dtype=dtype or x.dtype, device=META)
+    """torch.empty_like with torch.preserve_format: the strides of x, without its gaps and overlaps."""
     if is_dense(x):
         return torch.empty_strided(x.shape, x.stride(), dtype=dtype or x.dtype, device=META)
-    return empty(x.shape, dtype or x.dtype, suggested_format(x))
+    return laid_out_as((x,), x.shape, dtype or x.dtype)
 
 
 # ---- elementwise results
@@ -124,7 +122,7 @@ def elementwise(dtype: torch.dtype, *operands: Tensor) -> Any:
         if common is None:
             return NotImplemented
         shape = torch.Size(common)
-    return _laid_out_as(operands, shape, dtype)
+    return laid_out_as(operands, shape, dtype)
 
 
 def elementwise_with_number(dtype: torch.dtype, x: Tensor) -> Tensor:
@@ -135,10 +133,11 @@ def elementwise_with_number(dtype: torch.dtype, x: Tensor) -> Tensor:
     """
     if x.is_contiguous() and 1 not in x.shape:
         return empty(x.shape, dtype)
-    return _laid_out_as((x,), x.shape, dtype)
+    return laid_out_as((x,), x.shape, dtype)
 
 
-def _laid_out_as(operands: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def laid_out_as(operands: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Dense, the dimensions in the order that the strides of the operands, broadcast to the shape, have."""
     order = _inner_to_outer([_broadcast_strides(x, shape) for x in operands], shape)
     strides = [0] * len(shape)
     step = 1

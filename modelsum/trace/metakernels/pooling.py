@@ -61,13 +61,13 @@ def _pooled(
     if any(len(setting) not in (1, 2) for setting in settings):
         return None
     sizes = [
-        _pooled_size(x.shape[-2 + axis], *(setting[axis % len(setting)] for setting in settings), ceil_mode)
+        _pooled_size(x.shape[axis - 2], ceil_mode, *(setting[axis % len(setting)] for setting in settings))
         for axis in (0, 1)
     ]
     return sizes if min(sizes) > 0 else None
 
 
-def _pooled_size(size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
+def _pooled_size(size: int, ceil_mode: bool, kernel: int, stride: int, padding: int, dilation: int) -> int:
     """ATen/native/Pool.h, pooling_output_shape; 0 where that raises."""
     if kernel < 1 or stride < 1 or dilation < 1 or not 0 <= padding <= kernel // 2:
         return 0

@@ -13,6 +13,9 @@ from modelsum.trace.metakernels.layout import (
     FLOATS,
     are_plain_meta,
     empty,
+    empty_like,
+    is_plain_meta,
+    laid_out_as,
     suggested_format,
 )
 from modelsum.trace.metakernels.table import rule
@@ -64,13 +67,17 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
 
 @rule("constant_pad_nd")
 def constant_pad_nd(x: Tensor, pad: Sequence[int], value: Any = 0) -> Any:
-    """More values on either side of the last len(pad) / 2 dimensions."""
-    if len(pad) % 2 or len(pad) > 2 * x.dim() or min(pad, default=0) < 0 or max(pad, default=0) == 0:
-        return NotImplemented  # cropping is a view of x, copied
+    """More values on either side of the last len(pad) / 2 dimensions; a negative pad crops."""
+    if len(pad) % 2 or len(pad) > 2 * x.dim():
+        return NotImplemented
     shape = list(x.shape)
     for i in range(len(pad) // 2):
         shape[-1 - i] += pad[2 * i] + pad[2 * i + 1]
-    return empty(shape, x.dtype, suggested_format(x))
+    if min(shape, default=1) < 1 or (min(pad, default=0) < 0 < max(pad)):
+        return NotImplemented
+    if max(pad, default=0) > 0:
+        return empty(shape, x.dtype, suggested_format(x))
+    return empty_like(x.as_strided(shape, x.stride()))  # cropping is a view of x, copied
 
 
 @rule("roll")
@@ -108,6 +115,54 @@ def embedding_dense_backward(
     if grad.dtype not in FLOATS or grad.shape[:-1] != indices.shape:
         return NotImplemented
     return empty((num_weights, grad.shape[-1]), grad.dtype)
+
+
+@rule("index.Tensor")
+def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
+    """Entries along one dimension: x[:, i] with i [*shape] -> [x.shape[0], *shape, *x.shape[2:]]."""
+    found = _one_index(x, indices)
+    if found is None:
+        return NotImplemented
+    dim, along = found
+    before, after = x.shape[:dim], x.shape[dim + 1 :]
+    # The kernel walks over x, which stands still along the dimensions of the index, and over the index.
+    still = x.select(dim, 0).as_strided(
+        (*before, *(1 for _ in along.shape), *after),
+        (*x.stride()[:dim], *(0 for _ in along.shape), *x.stride()[dim + 1 :]),
+    )
+    spread = along.view(*along.shape, *(1 for _ in after))
+    return laid_out_as((still, spread), (*before, *along.shape, *after), x.dtype)
+
+
+@rule("index_put")
+def index_put(
+    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
+) -> Any:
+    """A copy of x with entries along one dimension overwritten, or added to."""
+    found = _one_index(x, indices)
+    if found is None or values.dtype is not x.dtype:
+        return NotImplemented
+    dim, along = found
+    if values.shape != (*x.shape[:dim], *along.shape, *x.shape[dim + 1 :]):
+        return NotImplemented
+    return empty_like(x)
+
+
+def _one_index(x: Tensor, indices: Sequence[Tensor | None]) -> tuple[int, Tensor] | None:
+    """Which dimension is indexed, and by what, if it is one dimension only."""
+    given = [(dim, index) for dim, index in enumerate(indices) if index is not None]
+    if len(given) != 1 or len(indices) > x.dim() or not x.numel():
+        return None
+    dim, index = given[0]
+    if not is_plain_meta(index) or index.dtype is not torch.int64 or not index.is_contiguous():
+        return None
+    return (dim, index) if index.numel() else None
+
+
+@rule("tril", "triu")
+def triangle(x: Tensor, diagonal: int = 0) -> Any:
+    """One triangle of the last two dimensions; zeros in the other."""
+    return empty(x.shape, x.dtype) if x.dim() >= 2 else NotImplemented
 
 
 # ---- derivatives of views
