@@ -180,7 +180,7 @@ class Baseline:
         return tuple(f for f in self.figures if f.documented != f.now)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """What a model costs, and where the figures come from.
 
@@ -209,6 +209,16 @@ class Summary:
     baseline: Baseline = Baseline("none")
     notices: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        # The one look upwards from the ground floor: print(summary) has to show the table.
+        from modelsum.render import RenderOptions, render
+
+        return render(self, "text", RenderOptions()).rstrip("\n")
+
+    def __repr__(self) -> str:
+        name = self.model.spec or self.model.class_name
+        return f"<Summary of {name}: {self.totals.params:,} params, {self.totals.macs:,} MACs>"
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values, schema version 1."""

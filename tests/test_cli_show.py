@@ -217,7 +217,7 @@ ERRORS = {
     "malformed input": (["resnet50", "--input", "3x224xabc"], 2, ["'3x224xabc' is not a shape", "3x224x224"]),
     "commas": (["resnet50", "--input", "3,64,64"], 2, ["'3,64,64' is not a shape", "like 3x64x64"]),
     "zero size": (["resnet50", "--input", "3x0x224"], 2, ["size 0 is not positive", "1 or more"]),
-    "negative size": (["resnet50", "--input", "3x-1x224"], 2, ["'3x-1x224' is not a shape"]),
+    "negative size": (["resnet50", "--input", "3x-1x224"], 2, ["size -1 is not positive"]),
     "input dtype": (["resnet50", "--input", "3x64x64:floot32"], 2, ["unknown dtype 'floot32'", "float32"]),
     "zero batch": (
         ["resnet50", "--batch", "0"],

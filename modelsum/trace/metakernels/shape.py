@@ -130,7 +130,7 @@ def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
         (*before, *(1 for _ in along.shape), *after),
         (*x.stride()[:dim], *(0 for _ in along.shape), *x.stride()[dim + 1 :]),
     )
-    spread = along.view(*along.shape, *(1 for _ in after))
+    spread = along.view((*along.shape, *(1 for _ in after)))
     return laid_out_as((still, spread), (*before, *along.shape, *after), x.dtype)
 
 
