@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -204,14 +205,13 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def torchinfo_table(request: Request, depth: int | None = None) -> str:
-    """The table that torchinfo prints for the request. Raises as `summarize` does."""
+    """The table that torchinfo prints for the request, which `run` must be able to run."""
 
     def tabled(ready: Prepared) -> str:
         from modelsum.trace.torchinfo_table import table
 
         return table(ready.loaded.model, ready.args, ready.kwargs, request.mode, ready.device, depth)
 
-    run(request)  # says in modelsum's words what is wrong with a model or input
     return _where_it_runs(request, tabled)
 
 
@@ -226,12 +226,18 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     try:
         return action(_prepare(request, load, torch.device("meta")))
     except ModelError as stopped:
-        if not stopped.device_limit:
+        if not stopped.device_limit or _too_large_for_the_cpu(stopped):
             raise
         notice = f"the meta device could not run it ({_reason(stopped)}); it was run on the CPU"
     ready = _prepare(request, load, torch.device("cpu"))
     loaded = dataclasses.replace(ready.loaded, notices=(notice, *ready.loaded.notices))
     return action(dataclasses.replace(ready, loaded=loaded))
+
+
+def _too_large_for_the_cpu(stopped: ModelError) -> bool:
+    """Whether its parameters alone take more than half of this machine's memory; `--device cpu` still tries."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return isinstance(stopped, ForwardError) and stopped.summary.totals.param_bytes > memory / 2
 
 
 def _reason(error: ModelError) -> str:

@@ -9,20 +9,29 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypedDict
 
 from modelsum.errors import OutputError
 from modelsum.render import RenderOptions
 
 
+class _Place(TypedDict):
+    width: int | None
+    color: bool
+
+
 def options(depth: int | None, torchsummary_batch: int, output: Path | None) -> RenderOptions:
     """How to render for the place where the result goes: fitted and coloured on a terminal alone."""
+    return RenderOptions(depth=depth, torchsummary_batch=torchsummary_batch, **place(output))
+
+
+def place(output: Path | None) -> _Place:
+    """The width and colour of the place where a result goes."""
     terminal = output is None and sys.stdout.isatty()
-    return RenderOptions(
-        depth=depth,
-        width=shutil.get_terminal_size().columns if terminal else None,
-        color=terminal and not os.environ.get("NO_COLOR"),
-        torchsummary_batch=torchsummary_batch,
-    )
+    return {
+        "width": shutil.get_terminal_size().columns if terminal else None,
+        "color": terminal and not os.environ.get("NO_COLOR"),
+    }
 
 
 def check(output: Path | None) -> None:

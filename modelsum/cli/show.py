@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,6 +13,7 @@ from modelsum.errors import ForwardError, UsageError
 from modelsum.render import FORMATS, render
 from modelsum.render.weights import render_weights
 from modelsum.sources import weights
+from modelsum.summary import Summary
 
 TORCHINFO = "torchinfo"
 
@@ -88,13 +89,12 @@ def command(
         )
     out.check(output)
     name = spec.parse_model(model)
-    options = out.options(depth, batch or -1, output)
     if name.kind == "weights":
-        out.write(render_weights(weights.read(name.name), format_, options.width), output)
+        width = out.options(depth, -1, output).width
+        out.write(render_weights(weights.read(name.name), format_, width), output)
         return
     request = api.Request(
         model=name,
-        example=None if inputs_from is None else _example(inputs_from),
         inputs=tuple(map(spec.parse_input, inputs)),
         batch=None if no_batch else 1 if batch is None else batch,
         arguments=dict(map(spec.parse_argument, arguments)),
@@ -103,21 +103,31 @@ def command(
         dtype=dtype,
         sequence_length=seq_len,
     )
-    if format_ == TORCHINFO:
-        with out.model_prints_to_stderr():
-            text = api.torchinfo_table(request, depth)
-        out.write(text, output)
-        return
+    literal_batch = request.inputs[0].shape[:1] if no_batch and request.inputs else ()
+    options = out.options(depth, next(iter(literal_batch), batch or -1), output)
     try:
         with out.model_prints_to_stderr():
+            if inputs_from is not None:
+                request = dataclasses.replace(request, example=api.example_from(inputs_from))
             summary = api.run(request)
+            table = api.torchinfo_table(request, depth) if format_ == TORCHINFO else None
     except ForwardError as error:
         # What did run is worth showing, but it is no result: a file that is there stays as it is.
-        click.echo(render(error.summary, format_, out.options(depth, batch or -1, None)), nl=False)
+        shown = "text" if format_ == TORCHINFO else format_
+        here = dataclasses.replace(options, **out.place(None))
+        out.write(render(error.summary, shown, here), None)
         raise
-    out.write(render(summary, format_, options), output)
+    if format_ in _WITHOUT_REMARKS:
+        _remark(summary)
+    out.write(table or render(summary, format_, options), output)
 
 
-def _example(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    with out.model_prints_to_stderr():
-        return api.example_from(function)
+# Formats that are another tool's own, with no place for what modelsum has to add.
+_WITHOUT_REMARKS = ("torchsummary", TORCHINFO)
+
+
+def _remark(summary: Summary) -> None:
+    for op, times in summary.uncounted_ops.items():
+        click.echo(f"modelsum: notice: {op} ran {times} times and is not counted in MACs", err=True)
+    for notice in summary.notices:
+        click.echo(f"modelsum: notice: {notice}", err=True)

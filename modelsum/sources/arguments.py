@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from modelsum.errors import ArgumentError, did_you_mean
@@ -26,6 +27,18 @@ def checked_arguments(
             near = did_you_mean(key, valid)
             raise ArgumentError(f"{what} has no argument {key!r}", f"{near} {takes}" if near else takes)
     return arguments
+
+
+@contextmanager
+def refusals(what: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Turn a constructor's complaint about a keyword that the user gave into an ArgumentError."""
+    try:
+        yield
+    except TypeError as error:
+        if not any(f"'{key}'" in str(error) for key in arguments):
+            raise
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
+        raise ArgumentError(f"{what} cannot take {given}: {error}") from error
 
 
 def _show(parameter: inspect.Parameter) -> str:

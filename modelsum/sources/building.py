@@ -1,7 +1,7 @@
 """Construction of a model: on the meta device where that is wanted, without initialising its weights.
 
-On the meta device a tensor is its shape, dtype and strides, so a model costs neither memory nor the time that
-filling its weights takes. torch's own `with torch.device("meta")` does still run the initialisation:
+On the meta device a tensor is its shape, dtype and strides, so a model costs neither memory nor the time
+that filling its weights takes. torch's own `with torch.device("meta")` still runs the initialisation:
 for ResNet-50 that is most of the work, and its kernels import sympy and torch._dynamo, 1.6 s.
 """
 
@@ -14,11 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.errors import ModelsumError
-from modelsum.trace import metakernels
+from modelsum.trace import known_values
 from modelsum.trace.copying import copy_to
 
 META = torch.device("meta")
@@ -28,18 +27,20 @@ META = torch.device("meta")
 def on_meta() -> Iterator[None]:
     """Build modules on the meta device, with their initialisation skipped.
 
-    As `with torch.device("meta")`, of which it is a kind: a device that a constructor names itself is respected.
-    Nothing is patched; torch's modes belong to the thread that entered them.
+    A kind of `with torch.device("meta")`: a device that a constructor names itself is respected. Parameters
+    have no values, but index tables and the like keep theirs (modelsum.trace.known_values). Nothing is
+    patched; torch's modes, by which this works, belong to the thread that entered them.
     """
-    with _MetaConstruction(META):
+    with _MetaConstruction():
         yield
 
 
 def build(factory: Callable[[], nn.Module], device: torch.device) -> tuple[nn.Module, str | None]:
     """The model that `factory` makes, on `device`, and what the reader should know of how it came to be.
 
-    A model whose constructor reads the values of its tensors cannot be built on the meta device. It is
-    built on the CPU and then moved; the second element of the result says so, and is None otherwise.
+    A model whose constructor reads the values of its parameters, or of random numbers, cannot be built on the
+    meta device. It is built on the CPU and then moved; the second element of the result says so, and is
+    None otherwise.
 
     Args:
         factory: called without arguments; a second time where it fails on meta.
@@ -60,7 +61,7 @@ def build(factory: Callable[[], nn.Module], device: torch.device) -> tuple[nn.Mo
         reason = _first_line(error)
     else:
         return (model if _is_on_meta(model) else copy_to(model, META)), None
-    # Outside of the handler: an error on the CPU is then not reported as a consequence of the one on meta.
+    # Outside of the handler: an error on the CPU is not to be reported as a consequence of the one on meta.
     with torch.device("cpu"):
         model = factory()
     return copy_to(model, META), f"could not be built on the meta device ({reason}); built on the CPU"
@@ -74,9 +75,10 @@ _BINDING = re.compile(
 
 
 def _is_the_callers(error: Exception) -> bool:
-    """Whether an error cannot come from the missing values of meta tensors, so that a second try is in vain.
+    """Whether an error cannot come from the missing values of meta tensors: then a second try is in vain.
 
-    These are wrong arguments, as modelsum's own constructors or Python's calls report them, and missing packages.
+    So it is with wrong arguments, as modelsum's constructors or Python's calls report them, and with
+    missing packages.
     """
     if isinstance(error, TypeError):
         return _BINDING.search(str(error)) is not None
@@ -93,20 +95,70 @@ def _is_on_meta(model: nn.Module) -> bool:
 
 # ---- the modes
 
-# In-place methods that decide the values of a tensor and nothing else.
-_FILLS = frozenset(
-    getattr(Tensor, name)
-    for name in (
-        "normal_",
-        "uniform_",
-        "zero_",
-        "fill_",
-        "bernoulli_",
-        "random_",
-        "exponential_",
-        "log_normal_",
+
+class _MetaConstruction(known_values.MetaFactories):
+    """Makes meta the default device, and returns a tensor as it is where it would be initialised."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in _READS:
+            return func(*args, **(kwargs or {}))
+        if func in _FACTORIES:
+            return super().__torch_function__(func, types, args, kwargs)
+        if func in _FILLS:
+            # Under autograd, filling a leaf is an error, which torch shall raise.
+            if not (args[0].requires_grad and torch.is_grad_enabled()) and _is_filled(args[0], func):
+                return args[0]
+        elif func in _INITIALISERS:
+            tensor = args[0] if args else (kwargs or {})["tensor"]
+            if _INITIALISERS[func](tensor, kwargs or {}) and _is_filled(tensor, func):
+                return tensor
+        with _KnownValues():
+            return super().__torch_function__(func, types, args, kwargs)
+
+
+class _KnownValues(TorchDispatchMode):
+    """Runs every op below a call by its shape rule, and keeps values that do not depend on unknown ones."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return known_values.run(func, args, kwargs or {})
+
+
+def _is_filled(tensor: Any, fill: Any) -> bool:
+    """Whether nothing is left to do: a meta tensor of no subclass, with no values that others know."""
+    if (type(tensor) is not nn.Parameter and type(tensor) is not Tensor) or not tensor.is_meta:
+        return False
+    value = known_values.value_of(tensor)
+    if value is not None and fill is Tensor.zero_:  # as nn.BatchNorm2d does to its counter of batches
+        value.zero_()
+        return True
+    return value is None
+
+
+# What constructors call most, kept short. These run no op ...
+_READS = frozenset(
+    (
+        torch._C._set_grad_enabled,
+        Tensor.dim,
+        Tensor.size,
+        Tensor.is_contiguous,
+        *(getattr(Tensor, name).__get__ for name in ("shape", "grad_fn", "is_meta", "device", "dtype")),
     )
 )
+
+# ... and these have compiled meta kernels, and values not worth keeping; literals are known to MetaFactories.
+_FACTORIES = frozenset((torch.empty, torch.zeros, torch.ones, torch.tensor))
+
+# In-place methods that decide the values of a tensor and nothing else.
+_FILLS = frozenset((Tensor.normal_, Tensor.uniform_, Tensor.zero_, Tensor.fill_, Tensor.bernoulli_))
 
 
 def _always(tensor: Tensor, kwargs: dict[str, Any]) -> bool:
@@ -126,55 +178,3 @@ _INITIALISERS: dict[Any, Callable[[Tensor, dict[str, Any]], bool]] = {
     nn.init.constant_: _always,
     nn.init.kaiming_uniform_: _as_layers_do,
 }
-
-# What constructors call most; it runs no op, or one whose meta kernel is compiled.
-_PLAIN = frozenset(
-    (
-        torch.empty,
-        torch.zeros,
-        torch.ones,
-        torch.tensor,
-        torch._C._set_grad_enabled,
-        Tensor.dim,
-        Tensor.size,
-        Tensor.is_contiguous,
-        *(getattr(Tensor, name).__get__ for name in ("shape", "grad_fn", "is_meta", "device", "dtype")),
-    )
-)
-
-
-class _MetaConstruction(DeviceContext):
-    """The mode behind `with torch.device("meta")`, which returns a tensor untouched where it would be filled."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        if func in _FILLS:
-            if _is_plain_meta(args[0]) and not (args[0].requires_grad and torch.is_grad_enabled()):
-                return args[0]  # under autograd, filling a leaf is an error: torch shall raise it
-        elif func in _INITIALISERS:
-            tensor = args[0] if args else (kwargs or {})["tensor"]
-            if _is_plain_meta(tensor) and _INITIALISERS[func](tensor, kwargs or {}):
-                return tensor
-        elif func in _PLAIN:
-            return super().__torch_function__(func, types, args, kwargs)
-        with _MetaKernels():
-            return super().__torch_function__(func, types, args, kwargs)
-
-
-def _is_plain_meta(tensor: Any) -> bool:
-    return (type(tensor) is nn.Parameter or type(tensor) is Tensor) and tensor.is_meta
-
-
-class _MetaKernels(TorchDispatchMode):
-    """Runs every op below a call by its shape rule where there is one."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return metakernels.run(func, args, kwargs or {})

@@ -20,6 +20,10 @@ from transformers.models.auto import modeling_auto
 from modelsum.errors import ArgumentError, BuildError, UnknownModelError, UsageError, did_you_mean
 from modelsum.spec import ModelSpec
 
+# What the meta device is never the reason of: that raises RuntimeError or NotImplementedError. After these a
+# model is not built once more on the CPU, where some configurations would take all of the memory.
+_NOT_OF_META = (TypeError, AttributeError, LookupError, ValueError, ImportError)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -71,7 +75,13 @@ def choose(
         own = own if part is None else part  # a class may serve configurations that are not its own kind
         if device.type == "meta" and own.dtype is not torch.bfloat16:
             _compute_experts_on_meta(own)
-        model: nn.Module = head._from_config(own)
+        try:
+            model: nn.Module = head._from_config(own)
+        except _NOT_OF_META as error:
+            raise BuildError(
+                f"{spec.text}: {head.__name__} cannot be built from its configuration: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         return model
 
     return Choice(build, tuple(notices))

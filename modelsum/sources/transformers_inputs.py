@@ -146,7 +146,7 @@ def hidden_states(call: Call) -> Tensor:
     """[patches, values of a patch] where a grid says where each belongs, else [batch, tokens, hidden]."""
     if "grid_thw" in call.takes:
         return call.unbatched(call.batch * math.prod(_grid(call)), _patch_values(call))
-    return call.floats(call.tokens(), call.config.hidden_size)
+    return call.floats(call.tokens(), int(field(call.config, "input_dim", "hidden_size")))
 
 
 def image_sizes(call: Call) -> Tensor:
@@ -341,6 +341,7 @@ _ALWAYS = frozenset(
         "mm_token_type_ids",
         "decoder_input_ids",
         "bbox",
+        "input_features_mask",
         "feature_attention_mask",
     )
 )

@@ -47,7 +47,7 @@ _KINDS = (
 
 
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run an op: by its shape rule where there is one and its tensors are plain meta tensors, else as torch does.
+    """Run an op by its shape rule, if it has one and its tensors are plain meta tensors; else as torch does.
 
     Args:
         func: a torch._ops.OpOverload.

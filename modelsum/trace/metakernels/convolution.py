@@ -31,8 +31,9 @@ def convolution(
     output_padding: Sequence[int],
     groups: int,
 ) -> Any:
-    """[N, in, *size] -> [N, out, *size']; weight [out, in / groups, *kernel], transposed [in, out / groups, *kernel].
+    """[N, in, *size] -> [N, out, *size'].
 
+    The weight is [out, in / groups, *kernel], of a transposed convolution [in, out / groups, *kernel].
     The result is channels_last where input or weight is. Whether it is channels_last_3d depends on the
     machine, by way of oneDNN: that is left to torch.
     """
@@ -77,7 +78,7 @@ def _each(setting: Sequence[int], dimensions: int) -> Sequence[int]:
 
 
 def _size(size: int, kernel: int, stride: int, padding: int, dilation: int, _: int) -> int:
-    """(size + 2 padding - dilation (kernel - 1) - 1) / stride + 1, as in torch.nn.Conv2d; 0 where that is none."""
+    """(size + 2 padding - dilation (kernel - 1) - 1) / stride + 1; 0 where that raises."""
     covered = size + 2 * padding - dilation * (kernel - 1) - 1
     if covered < 0 or stride < 1 or padding < 0 or dilation < 1:
         return 0
@@ -92,9 +93,7 @@ def _transposed_size(size: int, kernel: int, stride: int, padding: int, dilation
 
 
 def _format(x: Tensor, weight: Tensor) -> torch.memory_format:
-    if (
-        x.dim() == 3
-    ):  # the kernel makes the input contiguous and sees one-dimensional convolution as two-dimensional
+    if x.dim() == 3:  # the kernel makes x contiguous, and both two-dimensional
         x, weight = x.contiguous().unsqueeze(2), weight.unsqueeze(2)
     chosen = suggested_format(x)
     return suggested_format(weight) if chosen is CONTIGUOUS else chosen

@@ -54,7 +54,7 @@ def with_number(x: Tensor, *numbers: Any) -> Any:
 
 
 @rule("clamp")
-def clamp(x: Tensor, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+def clamp(x: Tensor, min: Any = None, max: Any = None) -> Any:
     """min <= x <= max, one of them given."""
     bounds = [bound for bound in (min, max) if bound is not None]
     if x.dtype in FLOATS and bounds and all(map(_is_real, bounds)):
@@ -92,7 +92,7 @@ def with_number_in_place(x: Tensor, number: Any) -> Any:
 
 
 @rule("clamp_")
-def clamp_in_place(x: Tensor, min: Any = None, max: Any = None) -> Any:  # noqa: A002
+def clamp_in_place(x: Tensor, min: Any = None, max: Any = None) -> Any:
     """X = min <= x <= max."""
     return NotImplemented if clamp(x, min, max) is NotImplemented or is_expanded(x) else x
 

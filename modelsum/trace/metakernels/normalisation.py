@@ -126,7 +126,7 @@ def _batch_normalised(x: Tensor) -> Tensor:
 def native_layer_norm(
     x: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Any:
-    """Contiguous normalised x, and mean and 1 / deviation of each group, whose normalised dimensions are 1."""
+    """Contiguous normalised x, and mean and 1 / deviation, in which the normalised dimensions are 1."""
     shape = tuple(normalized_shape)
     outer = x.dim() - len(shape)
     if not shape or outer < 0 or x.shape[outer:] != shape or not _are_of(x, shape, (weight, bias)):

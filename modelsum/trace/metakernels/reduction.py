@@ -34,7 +34,7 @@ def over_everything(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:
 @rule("linalg_vector_norm")
 def vector_norm(
     x: Tensor,
-    ord: Any = 2,  # noqa: A002
+    ord: Any = 2,
     dim: Sequence[int] | None = None,
     keepdim: bool = False,
     *,
@@ -75,7 +75,7 @@ def softmax(x: Tensor, dim: int, half_to_float: bool) -> Any:
 
 @rule("_safe_softmax")
 def safe_softmax(x: Tensor, dim: int, dtype: torch.dtype | None = None) -> Any:
-    """Softmax of scores of which a whole row may be masked; the layout of others than contiguous ones is torch's."""
+    """Softmax of contiguous scores, of which a whole row may be masked."""
     if dtype not in (None, x.dtype) or not x.is_contiguous():
         return NotImplemented
     return softmax(x, dim, False)

@@ -135,9 +135,7 @@ def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
 
 
 @rule("index_put")
-def index_put(
-    x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False
-) -> Any:
+def index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Any:
     """A copy of x with entries along one dimension overwritten, or added to."""
     found = _one_index(x, indices)
     if found is None or values.dtype is not x.dtype:

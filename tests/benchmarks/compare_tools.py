@@ -1,0 +1,854 @@
+"""modelsum beside torchinfo, fvcore, ptflops, thop and torchsummary: the same models, the same machine.
+
+    python tests/benchmarks/compare_tools.py [PATTERN...] [--output FOLDER]    # -> reports/tools.csv, tools.md
+
+Each tool is called as its README says, on a fresh model in eval mode on the CPU, with the arguments of one
+call. A tool works in a process of its own, which is replaced when it dies or overruns its time. A tool that is
+not installed is left out with a line that says so:
+
+    pip install torchinfo torchsummary fvcore ptflops thop
+
+The truth is nobody's answer: EXPECTED of tests/cases; the published counts in tests/oracles for torchvision and
+timm; for the small transformers, the elements of the unique parameters and half of what torch.utils.flop_counter
+counts with attention and experts written out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import fnmatch
+import functools
+import gc
+import importlib.metadata
+import importlib.util
+import inspect
+import io
+import json
+import os
+import platform
+import re
+import resource
+import select
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+ROOT = Path(__file__).parents[2]
+ORACLES = ROOT / "tests" / "oracles"
+MEMORY_BYTES = 12 * 2**30  # of address space; the libraries alone take about a third
+SECONDS = 60  # the most that a tool may take for one model
+CLOSE = 0.02  # the relative error of MACs that a convention may explain
+ROUNDED = 0.001  # the relative error of MACs that is not held against a tool where the truth is rounded
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+# ---- the models
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model, one call of it, and what is true of them.
+
+    Attributes:
+        build: makes the model.
+        call: makes the arguments (args, kwargs) of its forward.
+        params: the elements of its unique parameters.
+        macs: its multiply-accumulates in this call; None where nobody knows them.
+        rounding: half a unit of the last digit that `macs` was published with.
+    """
+
+    group: str
+    name: str
+    build: Callable[[], nn.Module]
+    call: Callable[[], Call]
+    params: int | None = None
+    macs: float | None = None
+    rounding: float = 0.0
+
+    @property
+    def key(self) -> str:
+        return f"{self.group}/{self.name}"
+
+
+def subjects() -> list[Subject]:
+    """Every model whose library is installed."""
+    found = list(case_subjects())
+    for library, make in (
+        ("torchvision", torchvision_subjects),
+        ("timm", timm_subjects),
+        ("transformers", transformers_subjects),
+    ):
+        if importlib.util.find_spec(library):
+            found += make()
+        else:
+            print(f"{library} is not installed: its models are left out", file=sys.stderr)
+    return found
+
+
+def case_subjects() -> Iterator[Subject]:
+    """The thirty models of tests/cases."""
+    for file in sorted((ROOT / "tests" / "cases").glob("[0-9]*.py")):
+        spec = importlib.util.spec_from_file_location(f"case_{file.stem}", file)
+        assert spec and spec.loader
+        case = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(case)
+        expected = case.EXPECTED
+        yield Subject(
+            "cases", file.stem, case.build, case.example, expected["total_params"], expected["macs"]
+        )
+
+
+TORCHVISION = """
+    alexnet convnext_tiny deeplabv3_mobilenet_v3_large densenet121 efficientnet_b0 efficientnet_v2_s googlenet
+    inception_v3 lraspp_mobilenet_v3_large maxvit_t mnasnet1_0 mobilenet_v2 mobilenet_v3_small r3d_18 raft_small
+    regnet_y_400mf resnet50 resnext50_32x4d s3d shufflenet_v2_x0_5 squeezenet1_1 swin3d_t swin_t swin_v2_t
+    vgg11_bn vit_b_16 vit_b_32
+""".split()
+
+TIMM = """
+    cait_xxs24_224 coat_lite_mini coatnet_rmlp_nano_rw_224 convformer_s18 convit_small convnextv2_nano
+    crossvit_9_240 davit_tiny deit_tiny_patch16_224 dla46_c dpn48b edgenext_small efficientformer_l1
+    efficientnet_cc_b0_4e efficientvit_b0 eva02_tiny_patch14_224 fastvit_t8 focalnet_tiny_lrf gcvit_xxtiny
+    ghostnetv2_100 gmlp_ti16_224 halonet50ts hgnetv2_b0 hiera_tiny_224 hrnet_w18_small inception_next_tiny
+    lambda_resnet26rpt_256 levit_192 maxvit_pico_rw_256 mixer_s32_224 mobilenetv4_conv_small_050 mobilevit_xxs
+    nf_regnet_b0 pit_ti_224 poolformer_s24 pvt_v2_b0 regnety_004 repvgg_a0 resnetv2_50d_gn skresnet18
+    swin_tiny_patch4_window7_224 swinv2_tiny_window8_256 tiny_vit_5m_224 vit_relpos_small_patch16_224
+    vit_small_patch16_rope_224 xcit_nano_12_p8_224
+""".split()
+
+
+def first_rows(oracle: str, names: list[str]) -> list[dict[str, str]]:
+    """The first row of each name in a table of published counts."""
+    with (ORACLES / oracle).open(newline="") as file:
+        rows = {row["model"]: row for row in reversed(list(csv.DictReader(file)))}
+    return [rows[name] for name in names]
+
+
+def torchvision_subjects() -> Iterator[Subject]:
+    """A model or two of each family of torchvision; GMACs were published with three decimals."""
+    for row in first_rows("torchvision-recount.csv", TORCHVISION):
+        shape = tuple(map(int, row["input"].split("x")))
+        arguments: dict[str, Any] = {"aux_loss": True} if row["model"].startswith("deeplab") else {}
+        if row["module"] == "segmentation":
+            arguments["weights_backbone"] = None
+        images = 2 if row["module"] == "optical_flow" else 1
+        yield Subject(
+            "torchvision",
+            row["model"],
+            functools.partial(build_torchvision, row["model"], arguments),
+            functools.partial(zeros_call, [shape] * images),
+            int(row["params"]),
+            float(row["gmacs"]) * 1e9,
+            0.0005e9,
+        )
+
+
+def timm_subjects() -> Iterator[Subject]:
+    """Small models over the families of timm; GMACs were published with four decimals."""
+    for row in first_rows("timm-counts.csv", TIMM):
+        yield Subject(
+            "timm",
+            row["model"],
+            functools.partial(build_timm, row["model"]),
+            functools.partial(zeros_call, [(1, 3, int(row["img_size"]), int(row["img_size"]))]),
+            int(row["params"]),
+            float(row["gmacs"]) * 1e9,
+            0.00005e9,
+        )
+
+
+class ZeroWeights(TorchFunctionMode):
+    """Fills what would be filled with random numbers with zeros: no count depends on them, and it is quicker."""
+
+    RANDOM = ("normal_", "uniform_", "erfinv_")
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in self.RANDOM and isinstance(args[0], torch.Tensor):
+            return args[0].zero_()
+        return func(*args, **(kwargs or {}))
+
+
+def build_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
+    from torchvision import models
+
+    with ZeroWeights():
+        model: nn.Module = models.get_model_builder(name)(weights=None, **arguments)
+    return model
+
+
+def build_timm(name: str) -> nn.Module:
+    import timm
+
+    with ZeroWeights():
+        model: nn.Module = timm.create_model(name, pretrained=False)
+    return model
+
+
+def zeros_call(shapes: list[tuple[int, ...]]) -> Call:
+    return tuple(torch.zeros(shape) for shape in shapes), {}
+
+
+IDS = {"input_ids": (2, 16)}
+IDS_TO_IDS = {"input_ids": (2, 16), "decoder_input_ids": (2, 8)}
+IMAGE = {"pixel_values": (2, 3, 64, 64)}
+LAYERS = {
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+}
+TEXT = {"vocab_size": 1000, **LAYERS}
+PATCHES = {"image_size": 64, "patch_size": 16, **LAYERS}
+SEQ2SEQ = {
+    "vocab_size": 1000,
+    "d_model": 64,
+    **{f"{side}_layers": 2 for side in ("encoder", "decoder")},
+    **{f"{side}_attention_heads": 4 for side in ("encoder", "decoder")},
+    **{f"{side}_ffn_dim": 128 for side in ("encoder", "decoder")},
+}
+SPECIAL_TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "decoder_start_token_id": 1}
+
+# model type -> class, configuration, shapes of the named inputs
+TRANSFORMERS: dict[str, tuple[str, dict[str, Any], dict[str, tuple[int, ...]]]] = {
+    "albert": ("AlbertModel", {**TEXT, "embedding_size": 32}, IDS),
+    "bart": ("BartForConditionalGeneration", SEQ2SEQ, IDS_TO_IDS),
+    "bert": ("BertForMaskedLM", TEXT, IDS),
+    "bloom": ("BloomForCausalLM", {"vocab_size": 1000, "hidden_size": 64, "n_layer": 2, "n_head": 4}, IDS),
+    "clip": (
+        "CLIPModel",
+        {"projection_dim": 32, "text_config": {**TEXT, "eos_token_id": 2}, "vision_config": PATCHES},
+        {**IDS, **IMAGE},
+    ),
+    "convnext": (
+        "ConvNextForImageClassification",
+        {"hidden_sizes": [16, 32, 64, 128], "depths": [1, 1, 2, 1]},
+        IMAGE,
+    ),
+    "deberta-v2": ("DebertaV2Model", TEXT, IDS),
+    "dinov2": ("Dinov2Model", PATCHES, IMAGE),
+    "distilbert": (
+        "DistilBertModel",
+        {"vocab_size": 1000, "dim": 64, "n_layers": 2, "n_heads": 4, "hidden_dim": 128},
+        IDS,
+    ),
+    "electra": ("ElectraForPreTraining", {**TEXT, "embedding_size": 32}, IDS),
+    "gemma": ("GemmaForCausalLM", {**TEXT, "num_key_value_heads": 1, "head_dim": 16}, IDS),
+    "gpt2": ("GPT2LMHeadModel", {"vocab_size": 1000, "n_embd": 64, "n_layer": 2, "n_head": 4}, IDS),
+    "gpt_neox": ("GPTNeoXForCausalLM", TEXT, IDS),
+    "llama": ("LlamaForCausalLM", {**TEXT, "num_key_value_heads": 2}, IDS),
+    "mamba": (
+        "MambaForCausalLM",
+        {"vocab_size": 1000, "hidden_size": 64, "num_hidden_layers": 2, "state_size": 8},
+        IDS,
+    ),
+    "mixtral": ("MixtralForCausalLM", {**TEXT, "num_key_value_heads": 2, "num_local_experts": 4}, IDS),
+    "opt": ("OPTForCausalLM", {**TEXT, "ffn_dim": 128, "word_embed_proj_dim": 64}, IDS),
+    "qwen2": ("Qwen2ForCausalLM", {**TEXT, "num_key_value_heads": 2}, IDS),
+    "roberta": ("RobertaForSequenceClassification", TEXT, IDS),
+    "segformer": (
+        "SegformerForSemanticSegmentation",
+        {"depths": [1] * 4, "hidden_sizes": [16, 32, 64, 128], "decoder_hidden_size": 64},
+        IMAGE,
+    ),
+    "swin": (
+        "SwinForImageClassification",
+        {"image_size": 64, "embed_dim": 32, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4},
+        IMAGE,
+    ),
+    "t5": (
+        "T5ForConditionalGeneration",
+        {"vocab_size": 1000, "d_model": 64, "d_kv": 16, "d_ff": 128, "num_layers": 2, "num_heads": 4},
+        IDS_TO_IDS,
+    ),
+    "vit": ("ViTForImageClassification", PATCHES, IMAGE),
+    "wav2vec2": (
+        "Wav2Vec2Model",
+        {**TEXT, "conv_dim": [32] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4},
+        {"input_values": (2, 4000)},
+    ),
+    "whisper": (
+        "WhisperForConditionalGeneration",
+        {**SEQ2SEQ, **SPECIAL_TOKENS, "max_source_positions": 50},
+        {"input_features": (2, 80, 100), "decoder_input_ids": (2, 8)},
+    ),
+}
+
+
+def transformers_subjects() -> Iterator[Subject]:
+    """Small configurations of the model types of TRANSFORMERS."""
+    for name, (_, _, shapes) in TRANSFORMERS.items():
+        yield Subject(
+            "transformers",
+            name,
+            functools.partial(build_transformers, name),
+            functools.partial(named_call, shapes),
+        )
+
+
+def build_transformers(name: str, **implementations: str) -> nn.Module:
+    import transformers
+
+    class_name, arguments, _ = TRANSFORMERS[name]
+    config = transformers.AutoConfig.for_model(name, **arguments, **implementations)
+    model: nn.Module = getattr(transformers, class_name)(config)
+    return model
+
+
+def named_call(shapes: dict[str, tuple[int, ...]]) -> Call:
+    dtypes = {name: torch.long if name.endswith("ids") else torch.float32 for name in shapes}
+    return (), {name: torch.zeros(shape, dtype=dtypes[name]) for name, shape in shapes.items()}
+
+
+# ---- the tools: (model, args, kwargs) -> figures, each by its documented call
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a tool says: elements of parameters, multiply-accumulates of the whole batch (None: it has none)."""
+
+    params: int
+    macs: float | None
+
+
+class NotForIt(Exception):
+    """The tool has no way to say this call."""
+
+
+class ReportedError(Exception):
+    """The tool printed an error in place of raising one; the message is its text."""
+
+
+def with_modelsum(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    import modelsum
+
+    try:
+        totals = modelsum.summarize(model, *args, kwargs=kwargs).totals
+    except modelsum.ForwardError as error:  # it brings what is known all the same
+        return Figures(error.summary.totals.params, None)
+    return Figures(totals.params, totals.macs)
+
+
+def with_torchinfo(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    from torchinfo import summary
+
+    if args:
+        result = summary(model, input_data=list(args), mode="eval", verbose=0, **kwargs)
+    else:
+        result = summary(model, input_data=kwargs, mode="eval", verbose=0)
+    return Figures(result.total_params, result.total_mult_adds)
+
+
+def with_fvcore(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    from fvcore.nn import FlopCountAnalysis, parameter_count
+
+    analysis = FlopCountAnalysis(model, by_position(model, args, kwargs))
+    macs = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).total()
+    return Figures(parameter_count(model)[""], macs)
+
+
+def with_ptflops_aten(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    return with_ptflops("aten", model, args, kwargs)
+
+
+def with_ptflops_pytorch(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    if type(model).__module__.startswith("transformers"):
+        raise NotForIt("its README advises against this backend for transformers")
+    figures = with_ptflops("pytorch", model, args, kwargs)
+    if figures.macs is None or not is_one_tensor(args, kwargs):
+        return figures
+    return replace(figures, macs=figures.macs * len(args[0]))  # it answers for one sample of the batch
+
+
+def with_ptflops(backend: str, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    from ptflops import get_model_complexity_info
+
+    def inputs(_: tuple[int, ...]) -> Any:
+        if is_one_tensor(args, kwargs):
+            return args[0]
+        return inspect.signature(model.forward).bind(*args, **kwargs).arguments
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        macs, params = get_model_complexity_info(
+            model,
+            (1,),
+            as_strings=False,
+            print_per_layer_stat=False,
+            backend=backend,
+            input_constructor=inputs,
+        )
+    if macs is None:
+        _, _, error = printed.getvalue().partition("exception: \n")
+        raise ReportedError(re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", error).split("\n")[0])
+    return Figures(params, macs)
+
+
+def with_thop(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    from thop import profile
+
+    macs, params = profile(model, inputs=by_position(model, args, kwargs), verbose=False)
+    return Figures(int(params), macs)
+
+
+def with_torchsummary(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    from torchsummary import summary
+
+    if kwargs or not all(isinstance(x, torch.Tensor) and x.dtype == torch.float32 for x in args):
+        raise NotForIt("it makes float32 tensors itself and passes them by position")
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        summary(model, [tuple(x.shape[1:]) for x in args], device="cpu")
+    found = re.search(r"Total params: ([\d,]+)", printed.getvalue())
+    assert found, "it printed no total"
+    return Figures(int(found[1].replace(",", "")), None)
+
+
+def is_one_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return len(args) == 1 and isinstance(args[0], torch.Tensor) and not kwargs
+
+
+def by_position(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The call without keywords: the defaults stand in for the parameters between those that are given."""
+    if not kwargs:
+        return args
+    bound = inspect.signature(model.forward).bind(*args, **kwargs)
+    last_given = list(bound.arguments)[-1]
+    bound.apply_defaults()
+    return bound.args[: list(bound.arguments).index(last_given) + 1]
+
+
+def with_flop_counter(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    """The truth about a model that nobody has published: eager kernels hide nothing from torch's counter."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    unique = {id(p): p.numel() for p in model.parameters()}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(*args, **kwargs)
+    return Figures(sum(unique.values()), counter.get_total_flops() // 2)
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool: the package that brings it, how it is called, and what it counts."""
+
+    package: str
+    count: Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], Figures]
+    call: str
+    convention: str
+
+
+TOOLS = {
+    "modelsum": Tool(
+        "modelsum",
+        with_modelsum,
+        "`summarize(model, *args, kwargs=kwargs)`",
+        "convolution, matmul and attention; no bias, norm or activation. `uncounted_ops` lists the rest",
+    ),
+    "torchinfo": Tool(
+        "torchinfo",
+        with_torchinfo,
+        "`summary(model, input_data=..., mode='eval')`",
+        "mult-adds of modules with weights, from the weights' shapes; biases and norms counted",
+    ),
+    "fvcore": Tool(
+        "fvcore",
+        with_fvcore,
+        "`FlopCountAnalysis(model, args).total()`, `parameter_count(model)['']`",
+        "one flop a multiply-accumulate, in a traced graph; norms, pooling and upsampling counted. It warns of ops "
+        "without a rule",
+    ),
+    "ptflops (aten)": Tool(
+        "ptflops",
+        with_ptflops_aten,
+        "`get_model_complexity_info(..., backend='aten', input_constructor=...)`",
+        "MACs of matmuls and convolutions, op by op, biases counted; params are those that require grad",
+    ),
+    "ptflops (pytorch)": Tool(
+        "ptflops",
+        with_ptflops_pytorch,
+        "`get_model_complexity_info(..., backend='pytorch', input_constructor=...)`",
+        "MACs of modules and some functions for one sample (multiplied here by the batch); biases, norms, "
+        "activations and pooling counted",
+    ),
+    "thop": Tool(
+        "thop",
+        with_thop,
+        "`profile(model, inputs=args)`",
+        "MACs of modules of known classes; norms, pooling and softmax counted",
+    ),
+    "torchsummary": Tool(
+        "torchsummary",
+        with_torchsummary,
+        "`summary(model, input_size, device='cpu')`, its printed total",
+        "none: parameters only. It makes the inputs itself, float32 with a batch of 2",
+    ),
+}
+TRUTH = "truth"  # the worker that counts with torch.utils.flop_counter
+
+
+# ---- one tool, in its own process
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of asking a tool about a model."""
+
+    params: int | None = None
+    macs: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+    not_for_it: str | None = None
+
+
+def ask(tool: str, subject: Subject) -> Answer:
+    """A fresh model, in eval mode, through the tool; only the tool's own call is timed."""
+    if tool == TRUTH:
+        count = with_flop_counter
+        model = build_transformers(subject.name, attn_implementation="eager", experts_implementation="eager")
+    else:
+        count, model = TOOLS[tool].count, subject.build()
+    model.eval()
+    args, kwargs = subject.call()
+    started = time.perf_counter()
+    try:
+        figures = count(model, args, kwargs)
+    except NotForIt as reason:
+        return Answer(not_for_it=str(reason))
+    except ReportedError as error:
+        return Answer(error=str(error), seconds=time.perf_counter() - started)
+    except Exception as error:
+        return Answer(error=first_line(error), seconds=time.perf_counter() - started)
+    return Answer(figures.params, figures.macs, time.perf_counter() - started)
+
+
+def first_line(error: BaseException) -> str:
+    """The class and the first line of the error that was raised first."""
+    cause = error.__cause__ or error
+    text = str(cause).strip()
+    return f"{type(cause).__name__}: {text.splitlines()[0] if text else ''}".rstrip(": ")
+
+
+def work(tool: str) -> None:
+    """Answer each key that comes on stdin with one line on stdout, until stdin ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what tools and models print must not get between the answers
+    warnings.simplefilter("ignore")
+    by_key = {subject.key: subject for subject in subjects()}
+    answers.write("ready\n")
+    answers.flush()
+    for line in sys.stdin:
+        answers.write(json.dumps(asdict(ask(tool, by_key[line.strip()]))) + "\n")
+        answers.flush()
+        gc.collect()
+
+
+class Worker:
+    """The process of one tool; replaced after it died or overran its time."""
+
+    def __init__(self, tool: str) -> None:
+        self.tool = tool
+        self.process: subprocess.Popen[str] | None = None
+
+    def ask(self, subject: Subject) -> Answer:
+        process = self.process = self.process or self._start()
+        assert process.stdin and process.stdout
+        process.stdin.write(subject.key + "\n")
+        process.stdin.flush()
+        ready, _, _ = select.select([process.stdout], [], [], SECONDS)
+        line = process.stdout.readline() if ready else ""
+        if line:
+            return Answer(**json.loads(line))
+        self.close()
+        reason = f"the process ended with {process.returncode}" if ready else f"no answer in {SECONDS} s"
+        return Answer(error=reason)
+
+    def _start(self) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, __file__, "--worker", self.tool],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=os.environ | {"HF_HUB_OFFLINE": "1"},
+        )
+        assert process.stdout
+        if process.stdout.readline() != "ready\n":
+            raise RuntimeError(f"the process of {self.tool} does not start: {' '.join(process.args)}")
+        return process
+
+    def close(self) -> None:
+        """End the process."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+# ---- the verdict
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tool on one model, judged."""
+
+    subject: Subject
+    tool: str
+    answer: Answer
+    verdict: str
+    detail: str
+
+
+VERDICTS = ("right", "close", "params right only", "wrong", "crash")
+NOT_FOR_IT = "n/a"
+
+
+def judge(subject: Subject, tool: str, answer: Answer) -> Row:
+    return Row(subject, tool, answer, *verdict(subject, answer))
+
+
+def verdict(subject: Subject, answer: Answer) -> tuple[str, str]:
+    """One of VERDICTS or NOT_FOR_IT, and what is off."""
+    assert subject.params is not None
+    if answer.not_for_it is not None:
+        return NOT_FOR_IT, answer.not_for_it
+    if answer.error is not None:
+        return "crash", answer.error
+    if answer.params != subject.params:
+        return "wrong", off("params", answer.params, subject.params)
+    if subject.macs is None:
+        return "right", ""
+    if answer.macs is None:
+        return "params right only", "no MACs"
+    error = abs(answer.macs - subject.macs)
+    rounded = max(subject.rounding, ROUNDED * subject.macs) if subject.rounding else 0
+    if error <= rounded:
+        return "right", ""
+    return "close" if error <= CLOSE * subject.macs else "params right only", off(
+        "MACs", answer.macs, subject.macs
+    )
+
+
+def off(what: str, said: float | None, truth: float) -> str:
+    """The error in words: relative, and absolute where the truth is 0."""
+    assert said is not None
+    if not truth:
+        return f"{what} {said:,.0f}, truth 0"
+    return f"{what} {relative(said, truth)}"
+
+
+def relative(said: float, truth: float) -> str:
+    """The relative error with two significant digits, in percent; as a factor from twice the truth on."""
+    if said >= 2 * truth:
+        return f"x {said / truth:.3g}"
+    return f"{float(f'{(said - truth) / truth * 100:.2g}'):+g} %"
+
+
+# ---- the comparison
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("patterns", nargs="*", default=["*"], help="models, like 'timm/*'")
+    parser.add_argument("--output", type=Path, default=ROOT / "reports")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(options.worker)
+        return
+    chosen = [s for s in subjects() if any(fnmatch.fnmatch(s.key, p) for p in options.patterns)]
+    chosen = list(with_truth(chosen))
+    rows = [row for tool in installed() for row in compared(tool, chosen)]
+    write_csv(rows, options.output / "tools.csv")
+    report = "\n".join(report_lines(rows)) + "\n"
+    (options.output / "tools.md").write_text(report, encoding="utf-8")
+    print("\n".join(totals_table(rows)))
+
+
+def installed() -> Iterator[str]:
+    for name, tool in TOOLS.items():
+        if importlib.util.find_spec(tool.package):
+            yield name
+        else:
+            print(f"{name} is not installed: left out (pip install {tool.package})", file=sys.stderr)
+
+
+def with_truth(chosen: Iterable[Subject]) -> Iterator[Subject]:
+    """The models, those without published figures counted by torch itself."""
+    worker = Worker(TRUTH)
+    for subject in chosen:
+        if subject.params is None:
+            counted = worker.ask(subject)
+            if counted.error:
+                raise RuntimeError(f"{subject.key} cannot be counted: {counted.error}")
+            yield replace(subject, params=counted.params, macs=counted.macs)
+        else:
+            yield subject
+    worker.close()
+
+
+def compared(tool: str, chosen: list[Subject]) -> Iterator[Row]:
+    worker = Worker(tool)
+    for subject in chosen:
+        row = judge(subject, tool, worker.ask(subject))
+        print(f"{tool}: {subject.key}: {row.verdict} {row.detail}", file=sys.stderr, flush=True)
+        yield row
+    worker.close()
+
+
+# ---- the reports
+
+
+def write_csv(rows: list[Row], file: Path) -> None:
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(
+            ("group", "model", "tool", "verdict", "detail", "params", "macs")
+            + ("true_params", "true_macs", "seconds")
+        )
+        for row in rows:
+            subject, answer = row.subject, row.answer
+            writer.writerow(
+                (subject.group, subject.name, row.tool, row.verdict, row.detail)
+                + tuple(map(whole, (answer.params, answer.macs, subject.params, subject.macs)))
+                + ("" if answer.seconds is None else f"{answer.seconds:.3f}",)
+            )
+
+
+def whole(number: float | None) -> str:
+    return "" if number is None else f"{number:.0f}"
+
+
+def report_lines(rows: list[Row]) -> Iterator[str]:
+    yield "# modelsum beside other tools"
+    yield ""
+    yield f"Made by `python tests/benchmarks/compare_tools.py`: {environment(rows)}."
+    yield ""
+    yield from totals_table(rows)
+    yield ""
+    yield from MEANING.strip().splitlines()
+    yield ""
+    yield from conventions_table(rows)
+    for group in unique(row.subject.group for row in rows):
+        yield ""
+        yield f"## {group}"
+        yield ""
+        yield TRUTHS[group]
+        yield ""
+        yield from group_table([row for row in rows if row.subject.group == group])
+    yield ""
+    yield from errors(rows)
+
+
+MEANING = f"""
+- **right**: the parameters are exact, and so are the MACs (where the truth is a rounded figure, within 0.1 % or its
+  last digit). Where nobody knows the MACs, or the forward has to fail, the parameters decide.
+- **close**: the parameters are exact, the MACs within {CLOSE:.0%}: what counting biases, norms or pooling makes of it.
+- **params right only**: the MACs are further off, or there are none. **wrong**: the parameters are not exact.
+- **crash**: an error in place of figures. **n/a**: the tool cannot be given this call. Each is in none of the others.
+- One multiply-accumulate is 1, for the whole batch; every model in eval mode, built fresh for each tool, on the CPU.
+  Seconds are of the tool's call alone, without building the model or importing anything.
+"""
+
+TRUTHS = {
+    "cases": "Thirty small models of one awkwardness each (`tests/cases`); the truth was worked out by hand.",
+    "torchvision": "The truth: `tests/oracles/torchvision-recount.csv`, GMACs with three decimals.",
+    "timm": "The truth: `tests/oracles/timm-counts.csv`, GMACs with four decimals.",
+    "transformers": "Small configurations (in the script). The truth: elements of unique parameters, and half of what "
+    "`torch.utils.flop_counter` counts on the CPU with attention and experts in their eager implementation. The tools "
+    "are given the default implementation.",
+}
+
+
+def environment(rows: list[Row]) -> str:
+    packages = unique(
+        ["torch", *(TOOLS[row.tool].package for row in rows), *(row.subject.group for row in rows)]
+    )
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in packages if name != "cases"]
+    return f"{', '.join(versions)}, Python {platform.python_version()}, {processor()}"
+
+
+def processor() -> str:
+    """The CPU in words, like '2 cores of AMD EPYC'."""
+    name = platform.machine()
+    with contextlib.suppress(OSError):
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+        name = found[1] if found else name
+    return f"{os.cpu_count()} cores of {name}"
+
+
+def totals_table(rows: list[Row]) -> Iterator[str]:
+    yield from header("tool", *VERDICTS, NOT_FOR_IT, "models", "median s a model")
+    for tool in unique(row.tool for row in rows):
+        mine = [row for row in rows if row.tool == tool]
+        counts = Counter(row.verdict for row in mine)
+        seconds = [row.answer.seconds for row in mine if row.answer.seconds is not None]
+        median = f"{statistics.median(seconds):.2f}" if seconds else ""
+        yield line(tool, *(counts[v] for v in (*VERDICTS, NOT_FOR_IT)), len(mine), median)
+
+
+def conventions_table(rows: list[Row]) -> Iterator[str]:
+    yield from header("tool", "called as", "what it counts", align="---")
+    for name in unique(row.tool for row in rows):
+        yield line(name, TOOLS[name].call, TOOLS[name].convention)
+
+
+def group_table(rows: list[Row]) -> Iterator[str]:
+    tools = unique(row.tool for row in rows)
+    yield from header("model", "params", "MACs", *tools)
+    cells = {(row.subject.key, row.tool): cell(row) for row in rows}
+    for subject in {row.subject.key: row.subject for row in rows}.values():
+        macs = "" if subject.macs is None else f"{subject.macs:,.0f}"
+        answers = (cells[subject.key, tool] for tool in tools)
+        yield line(subject.name, f"{subject.params:,}", macs, *answers)
+
+
+def cell(row: Row) -> str:
+    if row.verdict in ("right", "crash", NOT_FOR_IT):
+        return row.verdict
+    return f"close: {row.detail}" if row.verdict == "close" else row.detail
+
+
+def errors(rows: list[Row]) -> Iterator[str]:
+    """What stands behind each crash."""
+    yield "## Crashes"
+    yield ""
+    yield from header("tool", "models", "first line of the error", align="---")
+    crashes: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.verdict == "crash":
+            crashes.setdefault((row.tool, row.detail), []).append(row.subject.key)
+    for (tool, error), keys in crashes.items():
+        yield line(tool, ", ".join(keys), error)
+
+
+def header(*titles: str, align: str = "---:") -> Iterator[str]:
+    yield line(*titles)
+    yield line("---", *[align] * (len(titles) - 1))
+
+
+def line(*cells: object) -> str:
+    return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
+
+
+def unique(items: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(items))
+
+
+if __name__ == "__main__":
+    main()
