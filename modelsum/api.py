@@ -235,7 +235,7 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
 
 
 def _too_large_for_the_cpu(stopped: ModelError) -> bool:
-    """Whether its parameters alone take more than half of this machine's memory; `--device cpu` still tries."""
+    """Whether its parameters alone take more than half of the memory here; `--device cpu` still tries."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return isinstance(stopped, ForwardError) and stopped.summary.totals.param_bytes > memory / 2
 

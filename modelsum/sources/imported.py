@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modelsum.errors import ArgumentError, BuildError, UsageError, did_you_mean
-from modelsum.sources.arguments import checked_arguments
+from modelsum.sources.arguments import checked_arguments, refusals
 from modelsum.sources.base import Loaded
 from modelsum.spec import ModelSpec
 
@@ -52,7 +52,8 @@ class Imported:
                 "Name a torch.nn.Module, its class, or a function that returns one.",
             )
         keywords = checked_arguments(spec.text, found, arguments)
-        model, notice = build(lambda: _module_from(spec.text, found, keywords), device)
+        with refusals(spec.text, arguments):
+            model, notice = build(lambda: _module_from(spec.text, found, keywords), device)
         if any(t.device != device for t in (*model.parameters(), *model.buffers())):
             model = copy_to(model, device)  # a factory may name a device itself
         return Loaded(model, self.name, changed=bool(arguments), notices=(notice,) if notice else ())

@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from modelsum.errors import ArgumentError, UnknownModelError, did_you_mean
+from modelsum.errors import UnknownModelError, did_you_mean
 from modelsum.sources import installed
+from modelsum.sources.arguments import refusals
 from modelsum.sources.base import Loaded
 from modelsum.spec import InputSpec, ModelSpec
 
@@ -38,13 +39,8 @@ class Timm:
 
         from modelsum.sources.building import build
 
-        try:
+        with refusals(spec.text, arguments):
             model, notice = build(lambda: timm.create_model(spec.name, pretrained=False, **arguments), device)
-        except TypeError as error:
-            if not arguments or "unexpected keyword" not in str(error):
-                raise
-            given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-            raise ArgumentError(f"{spec.text} cannot take {given}: {error}") from error
         return Loaded(
             model,
             self.name,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelsum.errors import UnknownModelError, did_you_mean
 from modelsum.sources import installed
-from modelsum.sources.arguments import checked_arguments
+from modelsum.sources.arguments import checked_arguments, refusals
 from modelsum.sources.base import Loaded
 from modelsum.spec import InputSpec, ModelSpec
 
@@ -46,9 +46,10 @@ class Torchvision:
 
         builder = models.get_model_builder(name)
         keywords = checked_arguments(spec.text, builder, arguments)
-        model, notice = build(
-            lambda: builder(weights=None, **_without_backbone_weights(builder), **keywords), device
-        )
+        with refusals(spec.text, arguments):
+            model, notice = build(
+                lambda: builder(weights=None, **_without_backbone_weights(builder), **keywords), device
+            )
         inputs = _default_inputs(model, name)
         return Loaded(
             model,
