@@ -1,4 +1,4 @@
-"""Construction on the meta device: the same model as on the CPU, without its values; the CPU where that fails."""
+"""Construction on the meta device: the model that the CPU makes, without its values; the CPU where it fails."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Initialised(nn.Module):
         self.weight = nn.Parameter(torch.empty(6, 6))
         self.kernel = nn.Parameter(torch.empty(6, 6, 3, 3))
         self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
-        self.half = nn.Parameter(torch.zeros(3, dtype=torch.float16))
+        self.small = nn.Parameter(torch.zeros(3, dtype=torch.float16))
         self.drawn = nn.Parameter(torch.randn(4, 2) * 0.02)
         self.filled = nn.Parameter(torch.full((2,), 0.5))
         self.register_buffer("positions", torch.arange(8).unsqueeze(0))
@@ -172,17 +172,20 @@ def reads(value: Callable[[Tensor], Any]) -> Callable[[], nn.Module]:
         lambda w: w.tolist(),
         lambda w: w.detach().numpy(),
         lambda w: bool((w > 0).any()),
-        lambda w: w.nonzero().shape[0] < 10 or w.undefined,
+        lambda w: w.nonzero(),
         lambda w: torch.allclose(w, w),
-        lambda w: w + torch.ones(3, device="cpu"),
         lambda w: w.detach().cpu().numpy(),
     ],
-    ids=("item", "tolist", "numpy", "bool", "nonzero", "allclose", "mixed devices", "cpu"),
+    ids=("item", "tolist", "numpy", "bool", "nonzero", "allclose", "cpu"),
 )
 def test_a_constructor_that_reads_parameters_is_built_on_the_cpu(value: Callable[[Tensor], Any]) -> None:
     model, notice = build(reads(value), META)
     assert model.weight.is_meta
-    assert notice is not None or model.weight.shape == (3, 3)
+    assert notice is not None
+
+
+def test_a_cpu_tensor_among_meta_tensors_is_no_obstacle() -> None:
+    assert_built_alike(reads(lambda w: w + torch.ones(3, device="cpu")))
 
 
 def test_the_notice_gives_the_reason() -> None:
@@ -266,7 +269,7 @@ def test_wrong_arguments_of_an_initialiser_are_still_raised() -> None:
         nn.init.kaiming_uniform_(model.bias)
         return model
 
-    with pytest.raises(ValueError, match="[Ff]an in"):
+    with pytest.raises(ValueError, match=r"[Ff]an in and fan out"):
         build(factory, META)
 
 

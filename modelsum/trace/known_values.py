@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._device import DeviceContext
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_map_only
 
 from modelsum.trace import metakernels
@@ -25,9 +25,8 @@ _CPU = torch.device("cpu")
 _META = torch.device("meta")
 _ATTRIBUTE = "_modelsum_known"
 
-# Elements up to which values are carried: masks and ids are worth it, tables of floats are not.
-_MOST_INTEGERS = 1 << 20
-_MOST_FLOATS = 1 << 12
+# Elements up to which values are carried: the masks and ids of one sample are worth it, weights are not.
+_MOST_ELEMENTS = 1 << 20
 
 _aten = torch.ops.aten
 
@@ -69,8 +68,7 @@ def on_meta(tensor: Tensor) -> Tensor:
 
 
 def _few(tensor: Tensor) -> bool:
-    inexact = tensor.is_floating_point() or tensor.is_complex()
-    return tensor.numel() <= (_MOST_FLOATS if inexact else _MOST_INTEGERS)
+    return tensor.numel() <= _MOST_ELEMENTS
 
 
 class MetaFactories(DeviceContext):
@@ -87,11 +85,30 @@ class MetaFactories(DeviceContext):
     ) -> Any:
         kwargs = kwargs or {}
         if func in _LITERALS and (kwargs.get("device") is None or _names_meta(kwargs)):
+            args = tree_map_only(Tensor, _as_number, args)
             return _as_meta(func(*args, **{**kwargs, "device": _CPU}), always=True)
+        if func in _INDEXING and args[0].is_meta:
+            args = (args[0], _with_tensors(args[1]), *args[2:])
         return super().__torch_function__(func, types, args, kwargs)
 
 
 _LITERALS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
+_INDEXING = frozenset((Tensor.__getitem__, Tensor.__setitem__))
+
+
+def _as_number(tensor: Tensor) -> Any:
+    """The number in a 0-d tensor that is known, so that a list of them is a literal."""
+    value = value_of(tensor) if tensor.is_meta and not tensor.dim() else None
+    return tensor if value is None else value.item()
+
+
+def _with_tensors(index: Any) -> Any:
+    """An index whose lists of numbers are tensors: torch would make these below every mode."""
+    if isinstance(index, tuple):
+        return tuple(map(_with_tensors, index))
+    if isinstance(index, list) and index and all(isinstance(i, (int, bool)) for i in index):
+        return on_meta(torch.tensor(index, device=_CPU))
+    return index
 
 
 class _Carrying(TorchDispatchMode):
@@ -111,6 +128,9 @@ class _Carrying(TorchDispatchMode):
 @contextmanager
 def carried() -> Iterator[None]:
     """Make tensors on meta by default, and know the values of those that do not depend on unknown ones."""
+    if any(isinstance(mode, _Carrying) for mode in _get_current_dispatch_mode_stack()):
+        yield  # twice would do every in-place op on the values twice
+        return
     with MetaFactories(), _Carrying():
         yield
 
@@ -151,9 +171,23 @@ def _as_meta(tensor: Tensor, always: bool = False) -> Tensor:
 def _create(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """torch.arange and the like, and copies of CPU tensors, onto meta."""
     out = metakernels.run(func, args, kwargs)
-    if isinstance(out, Tensor) and _repeatable(func) and _few(out):
+    if isinstance(out, Tensor) and _repeatable(func) and func not in _UNFILLED and _few(out):
         learn(out, func(*args, **{**kwargs, "device": _CPU}))
     return out
+
+
+# They make tensors whose values are whatever was in memory: nothing to know.
+_UNFILLED = frozenset(
+    (
+        _aten.empty.memory_format,
+        _aten.empty_strided.default,
+        _aten.empty_like.default,
+        _aten.new_empty.default,
+        _aten.new_empty_strided.default,
+    )
+)
+# They decide every element of their first argument, whatever it held.
+_OVERWRITES = frozenset((_aten.fill_.Scalar, _aten.fill_.Tensor, _aten.zero_.default, _aten.copy_.default))
 
 
 def _repeatable(func: Any) -> bool:
@@ -167,7 +201,7 @@ def _run_known(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return tree_map_only(Tensor, on_meta, _on_values(func, args, kwargs))
     before = _contents(args)
     out = metakernels.run(func, args, kwargs)
-    if not _repeatable(func) or not all(_few(t) for t in _tensors((out,))):
+    if not _repeatable(func) or func in _UNFILLED or not all(_few(t) for t in _tensors((out,))):
         return out
     changed = func._schema.is_mutable
     values = _on_values(func, args, kwargs)
@@ -205,6 +239,12 @@ def _on_values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 def _run_unknown(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An op of which something is not known; a known mask still tells how much it selects."""
+    if func in _OVERWRITES and _few(args[0]) and all(value_of(t) is not None for t in _tensors(args[1:])):
+        out = metakernels.run(func, args, kwargs)
+        value = torch.empty(out.shape, dtype=out.dtype, device=_CPU)
+        _on_values(func, (value, *args[1:]), kwargs)
+        learn(out, value, _Contents(out._version + 1))  # torch counts the change after this call
+        return out
     if func in (_aten.index.Tensor, _aten._unsafe_index.Tensor):
         args = (args[0], _without_masks(args[1]), *args[2:])
     elif func is _aten.masked_select.default:
