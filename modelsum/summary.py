@@ -191,6 +191,7 @@ class Summary:
         batch: the batch size that was added to the inputs, or None where the shapes were taken literally.
         executed: the forward ran to its end.
         layers: in the order in which calls began, modules that were never called at their place.
+        macs_by_op: multiply-accumulates by op, the largest first; they add up to the total.
         uncounted_ops: ops that do arithmetic and have no rule, with how often they ran.
         notices: what the reader should know about how the figures were reached.
     """
@@ -205,6 +206,7 @@ class Summary:
     totals: Totals
     torchsummary: TorchsummaryTotals
     layers: tuple[Layer, ...]
+    macs_by_op: Mapping[str, int] = field(default_factory=dict)
     uncounted_ops: Mapping[str, int] = field(default_factory=dict)
     baseline: Baseline = Baseline("none")
     notices: tuple[str, ...] = ()
@@ -240,6 +242,7 @@ class Summary:
             "executed": self.executed,
             "totals": totals,
             "torchsummary": convention,
+            "macs_by_op": dict(self.macs_by_op),
             "uncounted_ops": dict(self.uncounted_ops),
             "layers": layers,
             "baseline": {

@@ -1,4 +1,4 @@
-"""Construction on the meta device: the model that the CPU makes, without its values; the CPU where it fails."""
+"""Construction on meta: the model that the CPU makes, without its values; the CPU where that fails."""
 
 from __future__ import annotations
 

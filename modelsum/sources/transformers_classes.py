@@ -73,8 +73,6 @@ def choose(
         own = configuration()
         part = _part_for(head, own)
         own = own if part is None else part  # a class may serve configurations that are not its own kind
-        if device.type == "meta" and own.dtype is not torch.bfloat16:
-            _compute_experts_on_meta(own)
         try:
             model: nn.Module = head._from_config(own)
         except _NOT_OF_META as error:
@@ -278,16 +276,3 @@ def _modeling_classes(config_class: Any) -> Iterator[Any]:
                 and value.forward is not nn.Module.forward
             ):
                 yield value
-
-
-# ---- mixtures of experts
-
-
-def _compute_experts_on_meta(config: Any) -> None:
-    """Have experts computed by batched matmuls: torch's grouped one takes nothing but bfloat16 on meta.
-
-    Both compute the tokens that the router selects, each with its top-k experts, so their MACs are the same.
-    """
-    for part in (config, *(getattr(config, key, None) for key in getattr(config, "sub_configs", {}))):
-        if getattr(part, "_experts_implementation", "") is None:
-            part._experts_implementation = "batched_mm"

@@ -75,7 +75,7 @@ _ACTIVATION_AND_LOSS = """
     softshrink hardshrink threshold relu relu6 prelu _prelu_kernel rrelu_with_noise_functional
     nll_loss_forward nll_loss2d_forward nll_loss_nd mse_loss l1_loss smooth_l1_loss huber_loss
     binary_cross_entropy soft_margin_loss multi_margin_loss multilabel_margin_loss_forward _ctc_loss
-    _thnn_fused_lstm_cell _thnn_fused_gru_cell lerp addcmul addcdiv
+    _thnn_fused_lstm_cell _thnn_fused_gru_cell lerp addcmul addcdiv floor_divide polar
 """
 
 _QUANTISATION = """

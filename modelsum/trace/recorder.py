@@ -67,6 +67,7 @@ class Recorder(TorchDispatchMode):
         root: the call of the model itself; all other calls are inside it.
         failure: the innermost call whose forward raised, or None.
         uncounted: ops without a rule, by name, with how often they ran.
+        macs_by_op: multiply-accumulates by the name of the op.
     """
 
     @classmethod
@@ -80,6 +81,7 @@ class Recorder(TorchDispatchMode):
         self.root = Call("", model, 0)
         self.failure: Call | None = None
         self.uncounted: Counter[str] = Counter()
+        self.macs_by_op: Counter[str] = Counter()
         self._stack: list[Call] = []
         self._numbers: Counter[int] = Counter()
         self._exits = 0
@@ -172,8 +174,16 @@ class Recorder(TorchDispatchMode):
                 if rule is Verdict.COMPOSITE:
                     with self:
                         return func.decompose(*args, **kwargs)
-                self.uncounted[func._schema.name.replace("::", ".")] += 1
+                self.uncounted[_name(func)] += 1
             return run(func, args, kwargs)
         out = run(func, args, kwargs)
-        self._stack[-1].own_macs += rule(*args, out=out, **kwargs)
+        macs = rule(*args, out=out, **kwargs)
+        self._stack[-1].own_macs += macs
+        self.macs_by_op[_name(func)] += macs
         return out
+
+
+def _name(op: Any) -> str:
+    """The op as torch spells it: "aten.convolution"."""
+    name: str = op._schema.name
+    return name.replace("::", ".")

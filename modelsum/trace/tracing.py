@@ -66,8 +66,9 @@ def trace(
         totals=_totals(model, recorder, args, kwargs),
         torchsummary=_torchsummary_totals(recorder, args, kwargs),
         layers=tuple(_layers(model, recorder)),
+        macs_by_op=dict(recorder.macs_by_op.most_common()),
         uncounted_ops=dict(sorted(recorder.uncounted.items())),
-        notices=notices + _notices(model),
+        notices=notices + _notices(model, recorder),
         made_with={"modelsum": __version__, "torch": torch.__version__, "python": platform.python_version()},
     )
     if error is not None:
@@ -129,10 +130,18 @@ def _is_container(module: nn.Module) -> bool:
     return isinstance(module, (nn.Sequential, nn.ModuleList))
 
 
-def _notices(model: nn.Module) -> tuple[str, ...]:
+_GROUPED = ("aten._grouped_mm", "aten._scaled_grouped_mm")
+
+
+def _notices(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
+    notices = []
     if census.uninitialized(model):
-        return ("some parameters are uninitialized: their size is known only after a forward pass",)
-    return ()
+        notices.append("some parameters are uninitialized: their size is known only after a forward pass")
+    if grouped := sum(recorder.macs_by_op[op] for op in _GROUPED):
+        notices.append(
+            f"mixture of experts: {grouped:,} MACs are grouped matmuls, of the tokens that the experts compute"
+        )
+    return tuple(notices)
 
 
 # ---- rows

@@ -52,3 +52,21 @@ def _added_to(bias: Tensor, product: Any) -> Any:
         return NotImplemented
     shape = tuple(product.shape)
     return product if broadcast_shape((bias.shape, shape)) == shape else NotImplemented
+
+
+@rule("_grouped_mm")
+def grouped_mm(a: Tensor, b: Tensor, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
+    """[tokens, k] @ [experts, k, n], each token with one expert, in any float dtype.
+
+    torch's own meta kernel takes bfloat16 alone; its kernels on real devices take the others too. Rows of
+    the result begin at multiples of 16 bytes.
+    """
+    if a.dim() != 2 or b.dim() != 3 or a.dtype not in FLOATS or a.dtype is not b.dtype or bias is not None:
+        return NotImplemented
+    if a.shape[1] != b.shape[1] or offs is None or offs.shape != (b.shape[0],):
+        return NotImplemented
+    dtype = out_dtype or a.dtype
+    columns = b.shape[2]
+    per_16_bytes = 16 // dtype.itemsize
+    row = -(-columns // per_16_bytes) * per_16_bytes
+    return a.new_empty((a.shape[0], row), dtype=dtype)[:, :columns]
