@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "summary": {"render"},  # print(summary) shows the table
     "zoo": set(),
     "sources": {"zoo", "trace"},
-    "trace": set(),
+    "trace": {"memory"},
+    "memory": set(),
     "baselines": set(),
     "render": {"zoo"},
     "api": {"sources", "trace", "baselines"},
@@ -29,7 +30,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "__init__": {"api"},
 }
-TORCH_FREE = {*GROUND, "baselines", "render", "cli", "api"}
+TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "api"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:

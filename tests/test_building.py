@@ -156,6 +156,30 @@ def test_tables_keep_their_values() -> None:
     assert model.largest == 3
 
 
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda t: t.fill_(1),
+        lambda t: t.data.fill_(1),
+        lambda t: nn.init.ones_(t),
+        lambda t: t.view(-1).fill_(1),
+        lambda t: t.zero_().add_(1),
+    ],
+    ids=("itself", "data", "init", "view", "zero"),
+)
+def test_a_table_that_is_filled_again_has_its_new_values(fill: Callable[[Tensor], Any]) -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.tensor([[5.0, 7.0]]))
+            fill(self.table)
+            self.total = self.table.sum().item()
+
+    model, _ = build(Table, META)
+    assert model.total == 2
+    assert model.table.is_meta
+
+
 def reads(value: Callable[[Tensor], Any]) -> Callable[[], nn.Module]:
     class Reading(nn.Linear):
         def __init__(self) -> None:

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.errors import ModelsumError
 from modelsum.trace import known_values
+from modelsum.trace.contents import contents_of, value_of
 from modelsum.trace.copying import copy_to
 
 META = torch.device("meta")
@@ -133,14 +134,16 @@ class _KnownValues(TorchDispatchMode):
 
 
 def _is_filled(tensor: Any, fill: Any) -> bool:
-    """Whether nothing is left to do: a meta tensor of no subclass, with no values that others know."""
+    """Whether nothing is left to do: a meta tensor of no subclass, with no values that somebody knows."""
     if (type(tensor) is not nn.Parameter and type(tensor) is not Tensor) or not tensor.is_meta:
         return False
-    value = known_values.value_of(tensor)
-    if value is not None and fill is Tensor.zero_:  # as nn.BatchNorm2d does to its counter of batches
-        value.zero_()
+    if contents_of(tensor) is None:
         return True
-    return value is None
+    value = value_of(tensor)
+    if value is None or fill is not Tensor.zero_:
+        return False
+    value.zero_()  # as nn.BatchNorm2d does to its counter of batches
+    return True
 
 
 # What constructors call most, kept short. These run no op ...

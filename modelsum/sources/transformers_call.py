@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.trace.copying import copy_to
+from modelsum.trace.isolation import runs_on_meta
 from modelsum.trace.known_values import carried, on_meta
 
 #: Tokens of a text where no other number is asked for; fewer where the model takes no more.
@@ -26,9 +29,10 @@ VIDEO_FRAMES = 8
 
 #: What the keys of a configuration's parts contain, by kind.
 VISION = ("vis", "vlm", "image", "backbone", "encoder", "img", "vit", "detector")
-AUDIO = ("audio", "encoder", "speech", "sound", "acoustic")
+AUDIO = ("audio", "encoder", "speech", "sound", "acoustic", "asr")
 
 _META = torch.device("meta")
+_KNOWN_ELEMENTS = 1 << 20  # larger tensors have no known values on meta
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,12 @@ class Call:
 
     def unbatched(self, *shape: int) -> Tensor:
         """As `floats`, of exactly this shape."""
-        if self.device.type == "meta":
-            return torch.empty(shape, dtype=self.model.dtype, device=self.device)
-        generator = torch.Generator(self.device).manual_seed(0)
-        return torch.rand(shape, generator=generator, device=self.device).to(self.model.dtype)
+        if self.device == _META and math.prod(shape) > _KNOWN_ELEMENTS:
+            return torch.empty(shape, dtype=self.model.dtype, device=_META)
+        # Values are made for meta too: some models look for images that are nothing but padding.
+        where = torch.device("cpu") if self.device == _META else self.device
+        generator = torch.Generator(where).manual_seed(0)
+        return self.place(torch.rand(shape, generator=generator, device=where).to(self.model.dtype))
 
     def integers(self, *shape: int, value: int = 0) -> Tensor:
         """[batch, *shape] of int64, the same value everywhere."""
@@ -103,18 +109,48 @@ class Call:
     # ---- features that take the places of tokens
 
     def features(self, tower: Any, method: str) -> int:
-        """Feature vectors that a method (get_image_features, say) makes of one sample; it is run on meta."""
-        model = tower if self.device == _META else copy_to(tower, _META)
-        make = getattr(model, method)
+        """Feature vectors that a method (get_image_features, say) makes of one sample.
+
+        It is run on meta, and on the device of the call where meta stops it. 0 where it fails on both: the
+        forward is going to fail in the same place, with more to say about it than could be said here.
+        """
+        if self.device != _META:
+            try:
+                return self._count(copy_to(tower, _META), method)
+            except Exception:  # whatever a model raises where values are missing; they are here below
+                pass
+        try:
+            return self._count(tower, method)
+        except Exception:  # see above
+            return 0
+
+    def _count(self, tower: Any, method: str) -> int:
+        make = getattr(tower, method)
         accepted = inspect.signature(make).parameters
-        arguments = {
-            name: on_meta(value) if isinstance(value, Tensor) and not value.is_meta else value
-            for name, value in self.made.items()
-            if name in accepted
-        }
-        with torch.no_grad(), carried():
-            output = make(**arguments)
-        return _rows(getattr(output, "pooler_output", output)) // self.batch
+        arguments = {name: value for name, value in self.made.items() if name in accepted}
+        device = next((p.device for p in tower.parameters()), self.device)
+        if device == _META:
+            arguments = {
+                name: on_meta(value) if isinstance(value, Tensor) and not value.is_meta else value
+                for name, value in arguments.items()
+            }
+        was_training = tower.training
+        tower.eval()  # layers are dropped at random otherwise
+        try:
+            with torch.no_grad(), runs_on_meta(device), carried() if device == _META else nullcontext():
+                output = make(**arguments)
+        finally:
+            tower.train(was_training)
+        made = getattr(output, "pooler_output", None)
+        return _rows(getattr(output, "last_hidden_state", output) if made is None else made) // self.batch
+
+
+#: What makes an argument; None leaves it out.
+Maker = Callable[[Call], Any]
+
+
+def left_out(call: Call) -> None:
+    """Not given."""
 
 
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "block_size")
@@ -170,6 +206,21 @@ def image_size(config: Any) -> tuple[int, int]:
     if isinstance(size, (list, tuple)):
         return (int(size[0]), int(size[-1]))
     return (int(size), int(size))
+
+
+def grid(config: Any) -> tuple[int, int, int]:
+    """Patches of one image in time, height and width; the last two are multiples of what the model merges."""
+    patch = patch_size(config)
+    merge = find(config, VISION, "spatial_merge_size", "merge_size", "merge_kernel_size", default=1)
+    merge = int(merge[-1] if isinstance(merge, (list, tuple)) else merge)
+    height, width = (max(size // patch // merge, 1) * merge for size in image_size(config))
+    return (1, height, width)
+
+
+def patch_values(config: Any) -> int:
+    """Values of a patch: its pixels in all channels and frames."""
+    depth = int(find(config, VISION, "temporal_patch_size", "patch_temporal", default=1))
+    return channels(config) * depth * patch_size(config) ** 2
 
 
 def channels(config: Any) -> int:

@@ -181,13 +181,18 @@ def _class(spec: ModelSpec, model_type: str, config: Any, stored: Mapping[str, A
         found = _find(name, type(config))
         if found is not None:
             return found
-    found = _mapped(model_type) or next(iter(_classes_of(type(config))), None)
+    found = class_of(model_type, config)
     if found is None:
         raise BuildError(
             f"{spec.text}: transformers has no model class for {type(config).__name__}",
             "It is the configuration of a part, or of a processor alone.",
         )
     return found
+
+
+def class_of(model_type: str, config: Any) -> Any:
+    """The model class that stands for a model type, or None."""
+    return _mapped(model_type) or next(iter(_classes_of(type(config))), None)
 
 
 def _head(spec: ModelSpec, config: Any) -> Any:

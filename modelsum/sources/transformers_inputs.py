@@ -22,16 +22,17 @@ from modelsum.sources.transformers_call import (
     VIDEO_FRAMES,
     VISION,
     Call,
+    Maker,
     channels,
     field,
     find,
     first_layer,
+    grid,
     image_size,
-    patch_size,
+    patch_values,
 )
+from modelsum.sources.transformers_parts import PARTS
 from modelsum.sources.transformers_special import SPECIAL
-
-Maker = Callable[[Call], Any]
 
 
 def example(model: Any, batch: int, length: int | None, device: torch.device) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _required(parameters: dict[str, inspect.Parameter]) -> set[str]:
 def _needs(model: Any, parameters: dict[str, inspect.Parameter]) -> frozenset[str]:
     """What forward insists on, and what the towers that make features for it insist on."""
     needs = _required(parameters)
-    for _, tower, method, argument in _towers(model):
+    for _, tower, method, argument in towers(model):
         if argument in parameters:
             needs |= _required(_parameters(getattr(tower, method)))
     return frozenset(needs)
@@ -82,14 +83,15 @@ def _needs(model: Any, parameters: dict[str, inspect.Parameter]) -> frozenset[st
 
 def _makers(model: Any, parameters: dict[str, inspect.Parameter]) -> dict[str, Maker]:
     """What makes the arguments, in the order in which they are made: text comes after what stands in it."""
-    special = SPECIAL.get(model.config.model_type, {})
+    model_type = model.config.model_type
+    special = {**PARTS.get(model_type, {}), **SPECIAL.get(model_type, {})}
     needs = _needs(model, parameters)
     wanted = {
         name: make
         for name, make in {**_FEATURES, **_OTHERS}.items()
         if name in parameters and (name in _ALWAYS or name in needs)
     }
-    wanted.update((name, make) for name, make in special.items() if name in parameters)
+    wanted.update((name, make) for name, make in special.items() if name in parameters or name in _PASSED_ON)
     return dict(sorted(wanted.items(), key=lambda item: (item[0] in _OTHERS, item[0] in _AFTER_TEXT)))
 
 
@@ -116,36 +118,22 @@ def pixel_values(call: Call) -> Any:
     if "vision_config" in vars(call.config) and call.config.vision_config is None:
         return None  # this configuration has no vision tower
     if call.takes & {"image_grid_thw", "grid_thw"}:
-        return call.unbatched(call.batch * math.prod(_grid(call)), _patch_values(call))
+        return call.unbatched(call.batch * math.prod(grid(call.config)), patch_values(call.config))
     frames = find(call.config, ("vis",), "num_frames")
     if frames and "pixel_values_videos" not in call.takes:
         return call.floats(int(frames), channels(call.config), *image_size(call.config))
     return call.floats(channels(call.config), *image_size(call.config))
 
 
-def _grid(call: Call) -> tuple[int, int, int]:
-    """Patches of one image in time, height and width; the last two are multiples of what the model merges."""
-    patch = patch_size(call.config)
-    merge = find(call.config, VISION, "spatial_merge_size", "merge_size", "merge_kernel_size", default=1)
-    merge = int(merge[-1] if isinstance(merge, (list, tuple)) else merge)
-    height, width = (max(size // patch // merge, 1) * merge for size in image_size(call.config))
-    return (1, height, width)
-
-
-def _patch_values(call: Call) -> int:
-    depth = int(find(call.config, VISION, "temporal_patch_size", "patch_temporal", default=1))
-    return channels(call.config) * depth * patch_size(call.config) ** 2
-
-
 def grid_thw(call: Call) -> Any:
     """[batch, 3]: the patches of each image in time, height and width."""
-    return call.batched(_grid(call)) if call.made.keys() & {"pixel_values", "hidden_states"} else None
+    return call.batched(grid(call.config)) if call.made.keys() & {"pixel_values", "hidden_states"} else None
 
 
 def hidden_states(call: Call) -> Tensor:
     """[patches, values of a patch] where a grid says where each belongs, else [batch, tokens, hidden]."""
     if "grid_thw" in call.takes:
-        return call.unbatched(call.batch * math.prod(_grid(call)), _patch_values(call))
+        return call.unbatched(call.batch * math.prod(grid(call.config)), patch_values(call.config))
     return call.floats(call.tokens(), int(field(call.config, "input_dim", "hidden_size")))
 
 
@@ -196,9 +184,9 @@ def input_features(call: Call) -> Any:
     layer = first_layer(_audio_tower(call.model))
     if isinstance(layer, nn.Conv1d):
         return call.floats(layer.in_channels, frames)
-    if isinstance(layer, nn.Linear):
-        return call.floats(frames, layer.in_features)
-    bins = find(call.config, AUDIO, "num_mel_bins", "input_feat_size", "feature_size", "n_mels", default=80)
+    bins = find(call.config, AUDIO, "num_mel_bins", "input_feat_size", "feature_size", "n_mels")
+    if bins is None:
+        bins = layer.in_features if isinstance(layer, nn.Linear) else 80
     return call.floats(frames, int(bins))
 
 
@@ -215,8 +203,9 @@ def features_mask(call: Call) -> Any:
     features = call.made.get("input_features")
     if features is None:
         return None
-    # Mel bins are fewer than frames, whichever of the two comes first.
-    return call.trues(max(features.shape[1:]))
+    sides = features.shape[1:]
+    # Otherwise mel bins are fewer than frames, whichever of the two comes first.
+    return call.trues(FRAMES if FRAMES in sides else max(sides))
 
 
 def padding_mask(call: Call) -> Any:
@@ -227,18 +216,20 @@ def padding_mask(call: Call) -> Any:
 
 # ---- texts
 
+_SOUNDS = "get_audio_features"
+
 # The placeholders of a modality in a text: entries of the configuration with the token, the method that makes
 # the features, the argument with the data.
 _MODALITIES = (
     (("image_token_id", "image_token_index", "img_token_id"), "get_image_features", "pixel_values"),
     (("video_token_id", "video_token_index"), "get_video_features", "pixel_values_videos"),
-    (("audio_token_id", "audio_token_index"), "get_audio_features", "input_features"),
-    (("audio_token_id", "audio_token_index"), "get_audio_features", "input_values"),
+    (("audio_token_id", "audio_token_index"), _SOUNDS, "input_features"),
+    (("audio_token_id", "audio_token_index"), _SOUNDS, "input_values"),
 )
-_TYPES = {"get_image_features": 1, "get_video_features": 2, "get_audio_features": 3}
+_TYPES = {"get_image_features": 1, "get_video_features": 2, _SOUNDS: 3}
 
 
-def _towers(model: Any) -> Iterator[tuple[int, Any, str, str]]:
+def towers(model: Any) -> Iterator[tuple[int, Any, str, str]]:
     """(token, module, method, argument) of every modality: the outermost module that names its token."""
     for entries, method, argument in _MODALITIES:
         for module in model.modules():
@@ -252,12 +243,14 @@ def _towers(model: Any) -> Iterator[tuple[int, Any, str, str]]:
 
 def _placeholders(call: Call) -> list[tuple[int, int]]:
     """(token, type) for every token whose place a feature takes."""
-    return [
-        place
-        for token, tower, method, argument in _towers(call.model)
-        if argument in call.made
-        for place in [(token, _TYPES[method])] * call.features(tower, method)
-    ]
+    places = []
+    for token, tower, method, argument in towers(call.model):
+        if argument in call.made:
+            # Gemma 3n fills up the features of a sound to a number that never changes.
+            fixed = field(tower.config, "audio_soft_tokens_per_image") if method == _SOUNDS else None
+            number = call.features(tower, method) if fixed is None else int(fixed)
+            places += [(token, _TYPES[method])] * number
+    return places
 
 
 def input_ids(call: Call) -> Tensor:
@@ -326,7 +319,8 @@ _OTHERS: dict[str, Maker] = {
     "qformer_input_ids": lambda call: call.integers(call.tokens(), value=call.filler()),
 }
 _AFTER_TEXT = frozenset({"attention_mask"})
-
+#: Arguments that forward only passes on to its layers, and does not name itself.
+_PASSED_ON = frozenset({"t_cond"})
 
 #: What is given wherever forward takes it; the rest only where forward or a tower insists on it.
 _ALWAYS = frozenset(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 
 def identity(tensor: Tensor) -> Hashable:
@@ -36,7 +37,13 @@ def unique(tensors: Iterable[Tensor | None]) -> Iterator[Tensor]:
 
 
 def nbytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's elements."""
+    """Bytes of a tensor's elements; of a sparse tensor, those of what it stores: values and indices."""
+    if tensor.layout is torch.sparse_coo:
+        return nbytes(tensor._values()) + nbytes(tensor._indices())
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return nbytes(tensor.values()) + nbytes(tensor.crow_indices()) + nbytes(tensor.col_indices())
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return nbytes(tensor.values()) + nbytes(tensor.ccol_indices()) + nbytes(tensor.row_indices())
     return tensor.numel() * tensor.element_size()
 
 
@@ -56,6 +63,34 @@ class Share:
             if p.requires_grad:
                 trainable += p.numel()
         return cls(params, trainable)
+
+
+def shares(model: nn.Module) -> dict[int, Share]:
+    """The share of every module of a model, by the id of the module.
+
+    A module's share is the sum of its children's and its own, so that one walk is enough: but for the modules
+    in which something is shared, a tensor or a child, and must not be added twice. These are counted anew.
+    """
+    modules = list(model.modules())  # parents before the children that were found through them
+    children = {id(m): [c for c in m._modules.values() if c is not None] for m in modules}
+    own = {id(m): list(unique(own_parameters(m))) for m in modules}
+    owners = Counter(identity(p) for tensors in own.values() for p in tensors)
+    parents = Counter(id(c) for found in children.values() for c in found)
+    parents[id(model)] += 1
+    result: dict[int, Share] = {}
+    shared: set[int] = set()
+    for module in reversed(modules):
+        key = id(module)
+        inside = children[key]
+        if parents[key] > 1 or any(owners[identity(p)] > 1 for p in own[key]):
+            shared.add(key)
+        if key in shared or any(id(c) in shared or id(c) not in result for c in inside):
+            shared.add(key)
+            result[key] = Share.of(module.parameters())
+        else:
+            parts = [Share.of(own[key]), *(result[id(c)] for c in inside)]
+            result[key] = Share(sum(p.params for p in parts), sum(p.trainable for p in parts))
+    return result
 
 
 def own_parameters(module: nn.Module) -> list[Tensor | None]:
@@ -78,7 +113,8 @@ def packed_params(model: nn.Module) -> int:
 def _packed_tensors(module: nn.Module) -> Iterator[Tensor]:
     packed: Any = getattr(module, "_packed_params", None)
     if isinstance(packed, torch.ScriptObject):
-        yield from (t for t in packed.unpack() if t is not None)
+        unpack: Any = getattr(packed, "unpack")  # noqa: B009 (its methods are not declared)
+        yield from (t for t in unpack() if t is not None)
 
 
 def uninitialized(model: nn.Module) -> bool:

@@ -8,15 +8,17 @@ on the meta device they become shapes, on their own device they share storage wi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from modelsum.errors import BuildError
-from modelsum.trace.known_values import on_meta
+from modelsum.trace.census import identity
+from modelsum.trace.isolation import deep_enough
+from modelsum.trace.known_values import learn, on_meta, value_of
 
 
 def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
@@ -32,14 +34,20 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
             device_limit=True,
         )
     memo: dict[int, Any] = {}
-    for tensor, is_buffer in _tensors_of(model):
-        if id(tensor) not in memo and not isinstance(tensor, UninitializedTensorMixin):
-            memo[id(tensor)] = _moved(tensor, device, clone=is_buffer)
-    duplicate = _deepcopy(model, memo)
-    for module in duplicate.modules():
-        for name, child in module._modules.items():
-            if child is not None:
-                module._modules[name] = unwrapped(child)
+    originals: list[Tensor] = []  # kept alive: a memo goes by the address of an object
+    twins: dict[Hashable, Tensor] = {}
+    with deep_enough(model):
+        for tensor, is_buffer in _tensors_of(model):
+            if id(tensor) not in memo:
+                memo[id(tensor)] = _twin(tensor, device, twins, clone=is_buffer)
+                originals.append(tensor)
+        duplicate = _deepcopy(model, memo)
+        for tensor in originals:
+            _copy_attributes(tensor, memo)
+        for module in duplicate.modules():
+            for name, child in module._modules.items():
+                if child is not None:
+                    module._modules[name] = unwrapped(child)
     return duplicate
 
 
@@ -79,21 +87,50 @@ def _plain_tensors(value: Any) -> Iterator[Tensor]:
             yield from _plain_tensors(item)
 
 
-def _moved(tensor: Tensor, device: torch.device, *, clone: bool) -> Tensor:
-    moved = on_meta(tensor) if device.type == "meta" else tensor.detach().to(device)
-    if clone and moved.device.type != "meta":
-        moved = moved.clone()
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(moved, requires_grad=tensor.requires_grad)
-    return moved
+def _twin(tensor: Tensor, device: torch.device, twins: dict[Hashable, Tensor], *, clone: bool) -> Tensor:
+    """The tensor in the copy. Those that are the same part of one storage are so in the copy too."""
+    if isinstance(tensor, UninitializedTensorMixin):
+        # Lazy: it has no shape yet, and is no tensor that could be copied.
+        lazy: Any = nn.UninitializedParameter if isinstance(tensor, nn.Parameter) else nn.UninitializedBuffer
+        fresh: Tensor = lazy(tensor.requires_grad, device=device, dtype=tensor.dtype)
+        return fresh
+    same = identity(tensor)
+    if same in twins:
+        moved = twins[same].detach()
+        if (value := value_of(twins[same])) is not None and moved.is_meta:
+            learn(moved, value)
+    elif isinstance(tensor, nn.Parameter):
+        moved = tensor.detach().to(device)  # the values of parameters are never known
+    elif device.type == "meta":
+        moved = on_meta(tensor)
+    else:
+        moved = tensor.detach().to(device, copy=clone)
+    twins[same] = moved
+    if not isinstance(tensor, nn.Parameter):
+        return moved
+    kind = type(tensor)
+    if kind is not nn.Parameter and issubclass(kind, nn.Parameter):
+        return torch.Tensor._make_subclass(kind, moved, tensor.requires_grad)
+    return nn.Parameter(moved, requires_grad=tensor.requires_grad)
+
+
+def _copy_attributes(tensor: Tensor, memo: dict[int, Any]) -> None:
+    """What libraries keep on a tensor: how it is quantised, by what it shall be initialised."""
+    twin = memo[id(tensor)]
+    for name, value in vars(tensor).items():
+        if name not in vars(twin) and not name.startswith("_modelsum"):
+            setattr(twin, name, _copy_attribute(value, memo))
 
 
 def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
-        return copy.deepcopy(model, dict(memo))
+        tried = dict(memo)
+        duplicate = copy.deepcopy(model, tried)
     except Exception:
         # Something in it cannot be copied (a lock, a process group, a generator): share only that.
         return _copy_modules(model, memo)
+    memo.update(tried)
+    return duplicate
 
 
 def _copy_modules(model: nn.Module, memo: dict[int, Any]) -> nn.Module:

@@ -17,8 +17,8 @@ def wanted(module: nn.Module) -> str | None:
         sizes = ", ".join(_SPATIAL[3 - len(module.kernel_size) :])
         return f"[N, {module.in_channels}, {sizes}]"
     if isinstance(module, (nn.Linear, nn.LayerNorm)):
-        sizes = getattr(module, "normalized_shape", None) or (getattr(module, "in_features", "?"),)
-        return f"[..., {', '.join(map(str, sizes))}]"
+        ends = getattr(module, "normalized_shape", None) or (getattr(module, "in_features", "?"),)
+        return f"[..., {', '.join(map(str, ends))}]"
     if isinstance(module, (_BatchNorm, nn.GroupNorm)):
         return f"[N, {getattr(module, 'num_features', None) or module.num_channels}, ...]"
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):

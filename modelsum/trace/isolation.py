@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -49,8 +51,100 @@ def plain_ops() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(enabled)
 
 
+@contextmanager
+def runs_on_meta(device: torch.device) -> Iterator[None]:
+    """Lift checks that refuse the meta device, or read values, though shapes are all that counts.
+
+    `torch.autocast(x.device.type)` knows no meta device: there it is the CPU's, which leaves meta tensors as
+    they are. Distributions read their parameters to validate them. flex_attention names the devices it
+    was written for. All of it is put back, and nothing changes where the forward runs for real.
+    """
+    if device.type != "meta":
+        yield
+        return
+    with ExitStack() as changed:
+        changed.enter_context(
+            _replaced(torch.autocast, "__init__", _autocast_on_meta(torch.autocast.__init__))
+        )
+        changed.enter_context(_replaced(torch.distributions.Distribution, "_validate_args", False))
+        flex = sys.modules.get("torch.nn.attention.flex_attention")
+        if hasattr(flex, "_validate_device"):
+            changed.enter_context(_replaced(flex, "_validate_device", lambda *tensors: None))
+        yield
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def _autocast_on_meta(init: Callable[..., None]) -> Callable[..., None]:
+    def __init__(self: torch.autocast, device_type: str, *args: Any, **kwargs: Any) -> None:
+        init(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
+
+    return __init__
+
+
 def _uncompiled() -> AbstractContextManager[object]:
     # Nothing is compiled where torch._dynamo was never imported; importing it takes a second.
     if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
-        return torch.compiler.set_stance("force_eager")
+        stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+        return stance
     return nullcontext()
+
+
+class SharedTensors:
+    """Tensors that a copy of a model shares with the caller's model, put back if an op writes to them."""
+
+    def __init__(self, tensors: Iterable[Tensor]) -> None:
+        self._shared = {storage._cdata: storage for t in tensors if (storage := _storage(t)) is not None}
+        self._before: dict[int, torch.UntypedStorage] = {}
+
+    def keep(self, tensors: Iterable[Tensor]) -> None:
+        """Remember what is in the shared ones of these, which are about to change."""
+        for tensor in tensors:
+            storage = _storage(tensor)
+            if storage is not None and storage._cdata in self._shared:
+                self._before.setdefault(storage._cdata, storage.clone())
+
+    def restore(self) -> None:
+        """Put everything back that was kept."""
+        for key, before in self._before.items():
+            self._shared[key].copy_(before)
+        self._before.clear()
+
+
+def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError, ValueError):
+        return None  # sparse, uninitialised and wrapper tensors have no storage of their own
+
+
+@contextmanager
+def deep_enough(model: nn.Module) -> Iterator[None]:
+    """Let Python recurse as deep as the modules of the model are nested: some frames more for each level.
+
+    Copying takes about six frames a level, and a hooked call two more than a plain one.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + 16 * _depth(model))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _depth(model: nn.Module) -> int:
+    depth, seen, level = 0, {id(model)}, [model]
+    while level:
+        depth += 1
+        inner = [child for module in level for child in module._modules.values() if child is not None]
+        level = [m for m in {id(m): m for m in inner}.values() if id(m) not in seen]
+        seen.update(map(id, level))
+    return depth

@@ -5,11 +5,13 @@ that were handed in, positions from torch.arange, index tables made by a constru
 values (`.item()`, `.tolist()`, `if mask.all()`, `nonzero`) to decide what to do. Here every op whose
 inputs are all known is also done on the CPU, so that a model can go on where meta alone would stop.
 Nothing is guessed: what depends on parameters or random numbers stays unknown.
+
+`modelsum.trace.contents` keeps the values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,58 +19,20 @@ import torch
 from torch import Tensor
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
-from torch.utils._pytree import tree_map_only
 
 from modelsum.trace import metakernels
+from modelsum.trace.contents import contents_of, few, forget, is_lost, learn, on_meta, value_of
+from modelsum.trace.op_facts import OpFacts, facts_of, tensors_among
+
+__all__ = ["MetaFactories", "carried", "learn", "on_meta", "run", "value_of"]
 
 _CPU = torch.device("cpu")
 _META = torch.device("meta")
-_ATTRIBUTE = "_modelsum_known"
-
-# Elements up to which values are carried: the masks and ids of one sample are worth it, weights are not.
-_MOST_ELEMENTS = 1 << 20
 
 _aten = torch.ops.aten
 
 
-class _Contents:
-    """The contents that a tensor and its views share, with the tensor version that they stand for."""
-
-    __slots__ = ("version",)
-
-    def __init__(self, version: int) -> None:
-        self.version = version
-
-
-def learn(tensor: Tensor, value: Tensor, contents: _Contents | None = None) -> None:
-    """Remember that the meta tensor holds `value`, a CPU tensor of the same shape and dtype."""
-    setattr(tensor, _ATTRIBUTE, (value, contents or _Contents(tensor._version)))
-
-
-def value_of(tensor: Tensor) -> Tensor | None:
-    """The values of a tensor as a CPU tensor, or None where they are not known.
-
-    An in-place op that was not followed has changed the tensor's version: then they are not known any more.
-    """
-    if tensor.device.type == "cpu":
-        return tensor
-    known = getattr(tensor, _ATTRIBUTE, None)
-    if known is None or known[1].version != tensor._version:
-        return None
-    value: Tensor = known[0]
-    return value
-
-
-def on_meta(tensor: Tensor) -> Tensor:
-    """A tensor's twin on the meta device, with its values known if they are few."""
-    twin = tensor.detach().to(_META)
-    if tensor.device.type == "cpu" and _few(tensor):
-        learn(twin, tensor.detach().clone())
-    return twin
-
-
-def _few(tensor: Tensor) -> bool:
-    return tensor.numel() <= _MOST_ELEMENTS
+# ---- the modes
 
 
 class MetaFactories(DeviceContext):
@@ -85,15 +49,29 @@ class MetaFactories(DeviceContext):
     ) -> Any:
         kwargs = kwargs or {}
         if func in _LITERALS and (kwargs.get("device") is None or _names_meta(kwargs)):
-            args = tree_map_only(Tensor, _as_number, args)
-            return _as_meta(func(*args, **{**kwargs, "device": _CPU}), always=True)
+            return self._literal(func, types, args, kwargs)
         if func in _INDEXING and args[0].is_meta:
             args = (args[0], _with_tensors(args[1]), *args[2:])
+        elif func in _TO_NUMPY and args[0].is_meta:
+            value = value_of(args[0])
+            if value is not None:
+                args = (value, *args[1:])
         return super().__torch_function__(func, types, args, kwargs)
+
+    def _literal(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        data = args[0] if args else kwargs.get("data")
+        if isinstance(data, Tensor) and data.is_meta and data.dim():
+            if func is not torch.tensor:
+                return super().__torch_function__(func, types, args, kwargs)  # perhaps data itself
+            copy = data.detach().clone()
+            return copy if kwargs.get("dtype") is None else copy.to(kwargs["dtype"])
+        made = func(*_map(_as_number, args), **{**kwargs, "device": _CPU})
+        return on_meta(made).requires_grad_(made.requires_grad)
 
 
 _LITERALS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
 _INDEXING = frozenset((Tensor.__getitem__, Tensor.__setitem__))
+_TO_NUMPY: frozenset[Callable[..., Any]] = frozenset((Tensor.numpy, Tensor.__array__))
 
 
 def _as_number(tensor: Tensor) -> Any:
@@ -135,124 +113,132 @@ def carried() -> Iterator[None]:
         yield
 
 
+# ---- ops
+
+# Kernels that read one argument (by its place) on the CPU, wherever the others are.
+_READ_ON_CPU = {_aten._pack_padded_sequence.default: 1, _aten._pad_packed_sequence.default: 1}
+# Batch norms that update running_mean and running_var without saying so in their schema.
+_BATCH_NORMS = frozenset((_aten.native_batch_norm.default, _aten.cudnn_batch_norm.default))
+
+
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Do an op on meta tensors, and beside it on the values of its arguments where all of them are known.
 
     A CPU tensor among meta tensors, made by a model that names no device, counts as its twin on meta.
     """
-    tensors = list(_tensors(args)) + list(_tensors(kwargs.values()))
-    if not any(t.is_meta for t in tensors):
-        return _create(func, args, kwargs) if _names_meta(kwargs) else func(*args, **kwargs)
-    if any(t.dim() and t.device == _CPU for t in tensors):
-        args, kwargs = tree_map_only(Tensor, _as_meta, (args, kwargs))
-        tensors = list(_tensors(args)) + list(_tensors(kwargs.values()))
-    if any(value_of(t) is None for t in tensors):
-        return _run_unknown(func, args, kwargs)
-    return _run_known(func, args, kwargs)
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
-
-
-def _names_meta(kwargs: dict[str, Any]) -> bool:
-    device = kwargs.get("device")
-    return device is not None and torch.device(device).type == "meta"
-
-
-def _as_meta(tensor: Tensor, always: bool = False) -> Tensor:
-    return on_meta(tensor) if (always or tensor.dim()) and tensor.device == _CPU else tensor
+    tensors = tensors_among(args)
+    if kwargs:
+        tensors += tensors_among(kwargs.values())
+    if not any(t.is_meta or is_lost(t) for t in tensors):
+        return _create(func, args, kwargs) if kwargs and _names_meta(kwargs) else func(*args, **kwargs)
+    if func in _READ_ON_CPU:
+        return _run_reading(func, args, kwargs)
+    op = facts_of(func)
+    known = all(value_of(t) is not None for t in tensors)
+    if any(t.device == _CPU and (t.dim() or is_lost(t)) for t in tensors):
+        for target in op.written(args, kwargs):
+            if target.device == _CPU:
+                if known:
+                    return _on_values(func, args, kwargs)
+                forget(target)
+        args, kwargs = _map(_as_meta, args), _map_values(_as_meta, kwargs)
+        known = known and all(few(t) for t in tensors)
+    if known:
+        return _run_known(func, op, args, kwargs)
+    return _run_unknown(func, op, args, kwargs)
 
 
 def _create(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """torch.arange and the like, and copies of CPU tensors, onto meta."""
     out = metakernels.run(func, args, kwargs)
-    if isinstance(out, Tensor) and _repeatable(func) and func not in _UNFILLED and _few(out):
+    if isinstance(out, Tensor) and not facts_of(func).forgets and few(out):
         learn(out, func(*args, **{**kwargs, "device": _CPU}))
     return out
 
 
-# They make tensors whose values are whatever was in memory: nothing to know.
-_UNFILLED = frozenset(
-    (
-        _aten.empty.memory_format,
-        _aten.empty_strided.default,
-        _aten.empty_like.default,
-        _aten.new_empty.default,
-        _aten.new_empty_strided.default,
-    )
-)
-# They decide every element of their first argument, whatever it held.
-_OVERWRITES = frozenset((_aten.fill_.Scalar, _aten.fill_.Tensor, _aten.zero_.default, _aten.copy_.default))
-
-
-def _repeatable(func: Any) -> bool:
-    return torch.Tag.nondeterministic_seeded not in func.tags
-
-
-def _run_known(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if torch.Tag.data_dependent_output in func.tags or _moves_to_cpu(kwargs):
+def _run_known(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if op.reads or _moves_to_cpu(kwargs):
         return _on_values(func, args, kwargs)
-    if torch.Tag.dynamic_output_shape in func.tags:
-        return tree_map_only(Tensor, on_meta, _on_values(func, args, kwargs))
-    before = _contents(args)
+    if op.resizes:
+        return _map(on_meta, _on_values(func, args, kwargs))
+    if op.writes:
+        return _write_known(func, op, args, kwargs)
     out = metakernels.run(func, args, kwargs)
-    if not _repeatable(func) or func in _UNFILLED or not all(_few(t) for t in _tensors((out,))):
-        return out
-    changed = func._schema.is_mutable
-    values = _on_values(func, args, kwargs)
-    if changed and before is not None:
-        before.version += 1  # torch counts the change after this call, for the tensor and all its views
-    view = before if changed or _is_view(func) else None
-    for tensor, value in zip(_tensors((out,)), _tensors((values,)), strict=True):
-        if changed:
-            # The tensor itself is returned: its contents were changed in place, like those on the CPU.
-            continue
-        learn(tensor, value, view)
+    made = tensors_among((out,))
+    if not op.forgets and all(map(few, made)):
+        values = tensors_among((_on_values_if_possible(func, args, kwargs),))
+        if len(values) == len(made):  # some kernels leave out results that nobody needs on their device
+            base = args[0] if op.is_view else None
+            for tensor, value in zip(made, values, strict=True):
+                learn(tensor, value, base)
     return out
 
 
-def _is_view(func: Any) -> bool:
-    return any(r.alias_info is not None for r in func._schema.returns)
-
-
-def _contents(args: tuple[Any, ...]) -> _Contents | None:
-    known = getattr(args[0], _ATTRIBUTE, None) if args and isinstance(args[0], Tensor) else None
-    return None if known is None else known[1]
-
-
-def _moves_to_cpu(kwargs: dict[str, Any]) -> bool:
-    device = kwargs.get("device")
-    return device is not None and torch.device(device).type == "cpu"
-
-
-def _on_values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    values, named = tree_map_only(Tensor, value_of, (args, kwargs))
-    if "device" in named:
-        named = {**named, "device": _CPU}
-    return func(*values, **named)
-
-
-def _run_unknown(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """An op of which something is not known; a known mask still tells how much it selects."""
-    if func in _OVERWRITES and _few(args[0]) and all(value_of(t) is not None for t in _tensors(args[1:])):
-        out = metakernels.run(func, args, kwargs)
-        value = torch.empty(out.shape, dtype=out.dtype, device=_CPU)
-        _on_values(func, (value, *args[1:]), kwargs)
-        learn(out, value, _Contents(out._version + 1))  # torch counts the change after this call
+def _write_known(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An op that changes tensors: the same is done to their values, which their views then have too."""
+    out = metakernels.run(func, args, kwargs)
+    written = op.written(args, kwargs)
+    if op.forgets or _on_values_if_possible(func, args, kwargs) is _CANNOT:
+        for tensor in written:
+            forget(tensor)
         return out
-    if func in (_aten.index.Tensor, _aten._unsafe_index.Tensor):
+    for contents in {id(c): c for c in map(contents_of, written) if c is not None}.values():
+        contents.changes += 1  # torch counts the change after this call, once for the tensor and its views
+    return out
+
+
+def _run_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An op of which something is not known; a known mask still tells how much it selects."""
+    if _moves_to_cpu(kwargs):
+        kwargs = {**kwargs, "device": _META}  # no data to move: a meta tensor stands for it there too
+    if op.writes:
+        return _write_unknown(func, op, args, kwargs)
+    if func in _BATCH_NORMS and args[5]:
+        for running in tensors_among(args[3:5]):
+            forget(running)
+    elif func in (_aten.index.Tensor, _aten._unsafe_index.Tensor):
         args = (args[0], _without_masks(args[1]), *args[2:])
     elif func is _aten.masked_select.default:
         mask = value_of(args[1])
         if mask is not None:
             shape = torch.broadcast_shapes(args[0].shape, mask.shape)
             return args[0].new_empty(int(mask.expand(shape).sum()))
-    return metakernels.run(func, args, kwargs)
+    out = metakernels.run(func, args, kwargs)
+    if op.shape_only and few(out):
+        shape = torch.empty(args[0].shape if few(args[0]) else 0, dtype=args[0].dtype, device=_CPU)
+        learn(out, _on_values(func, (shape, *args[1:]), kwargs))
+    return out
+
+
+def _write_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An op that changes tensors into something unknown, or an unknown one into something known."""
+    out = metakernels.run(func, args, kwargs)
+    written = op.written(args, kwargs)
+    targets = {id(t): t for t in written}
+    sources = (t for t in tensors_among((*args, *kwargs.values())) if id(t) not in targets)
+    values: dict[int, Tensor] = {}
+    if op.overwrites and all(map(few, written)) and all(value_of(t) is not None for t in sources):
+        values = {key: torch.empty(t.shape, dtype=t.dtype, device=_CPU) for key, t in targets.items()}
+
+        def value(tensor: Tensor) -> Tensor | None:
+            return values[id(tensor)] if id(tensor) in values else value_of(tensor)
+
+        func(*_map(value, args), **_map_values(value, kwargs))
+    for tensor in written:
+        forget(tensor)
+    for key, known in values.items():
+        learn(targets[key], known)
+        contents = contents_of(targets[key])
+        if contents is not None:
+            contents.changes += 1  # torch counts the change after this call
+    return out
+
+
+def _run_reading(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An op that wants one argument on the CPU: it gets its values, where they are known."""
+    place = _READ_ON_CPU[func]
+    value = value_of(args[place])
+    return func(*args[:place], args[place] if value is None else value, *args[place + 1 :], **kwargs)
 
 
 def _without_masks(indices: Any) -> list[Any]:
@@ -265,3 +251,52 @@ def _without_masks(indices: Any) -> list[Any]:
         else:
             plain += [on_meta(i) for i in mask.nonzero().unbind(1)]
     return plain
+
+
+def _on_values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    values, named = _map(value_of, args), _map_values(value_of, kwargs)
+    if "device" in named:
+        named["device"] = _CPU
+    return func(*values, **named)
+
+
+_CANNOT = object()
+
+
+def _on_values_if_possible(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The op on the values; where the CPU has no kernel for it, that is no reason for meta to stop."""
+    try:
+        return _on_values(func, args, kwargs)
+    except NotImplementedError:
+        return _CANNOT
+
+
+# ---- arguments
+
+
+def _map(change: Callable[[Tensor], Any], value: Any) -> Any:
+    """The arguments or results of an op with every tensor replaced."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)([_map(change, v) for v in value])
+    return value
+
+
+def _map_values(change: Callable[[Tensor], Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _map(change, value) for name, value in kwargs.items()}
+
+
+def _names_meta(kwargs: Mapping[str, Any]) -> bool:
+    device = kwargs.get("device")
+    return device is not None and torch.device(device).type == "meta"
+
+
+def _moves_to_cpu(kwargs: Mapping[str, Any]) -> bool:
+    device = kwargs.get("device") if kwargs else None
+    return device is not None and torch.device(device).type == "cpu"
+
+
+def _as_meta(tensor: Tensor) -> Tensor:
+    """The twin of a CPU tensor; a number (0-d) stays where it is, as torch takes it on every device."""
+    return on_meta(tensor) if tensor.device == _CPU and (tensor.dim() or is_lost(tensor)) else tensor

@@ -8,7 +8,7 @@ Three lists say what happens to every op of a forward pass:
   MACs (multiply-accumulates of convolutions, matmuls and attention) do not count.
 - *unknown*: everything else. It is reported as an uncounted op, never taken for 0 in silence.
 
-An op that torch itself defines in terms of others (einsum, matmul, lstm, ...) is not looked up: its parts are.
+An op that torch defines in terms of others (einsum, lstm, ...) is not looked up: its parts are.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from modelsum.trace.rules import (
     ragged_attention,
     rnn_layer,
     sampled_addmm,
+    time_batch_convolution,
     transposed_convolution,
 )
 
@@ -78,7 +79,7 @@ COUNTED: dict[str, Rule] = {
     "aten::slow_conv_transpose3d": transposed_convolution,
     "aten::_conv_depthwise2d": plain_convolution,
     "aten::conv_depthwise3d": plain_convolution,
-    "aten::conv_tbc": plain_convolution,
+    "aten::conv_tbc": time_batch_convolution,
     "torchvision::deform_conv2d": deformable_convolution,
     "aten::mm": mm,
     "aten::_int_mm": mm,
@@ -210,11 +211,19 @@ def _look_up(op: Any) -> Rule | Verdict:
             return Verdict.IGNORED
     if isinstance(op, HigherOrderOperator):
         return Verdict.COMPOSITE if _has_plain_kernel(op) else Verdict.UNKNOWN
-    if torch.Tag.pointwise in op.tags or _is_view(op) or torch.Tag.inplace_view in op.tags:
+    if _is_elementwise(op) or _is_view(op) or torch.Tag.inplace_view in op.tags:
         return Verdict.IGNORED
     if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
         return Verdict.COMPOSITE
     return Verdict.UNKNOWN
+
+
+def _is_elementwise(op: Any) -> bool:
+    """Whether torch tags the op as pointwise, or its plain form where the op works in place."""
+    namespace, _, name = name_of(op).partition("::")
+    plain = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
+    forms = (op, getattr(plain, op._overloadname, op))
+    return any(torch.Tag.pointwise in form.tags for form in forms)
 
 
 def _is_view(op: Any) -> bool:

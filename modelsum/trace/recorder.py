@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
+from torch._ops import HigherOrderOperator
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.summary import ShapeTree
+from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.known_values import MetaFactories, run
-from modelsum.trace.ops import Verdict, rule_for
+from modelsum.trace.op_facts import facts_of
+from modelsum.trace.ops import Verdict, name_of, rule_for
+from modelsum.trace.rules import Rule
 from modelsum.trace.shapes import call_tree, shape_tree, tensors_in
 
 
@@ -55,9 +60,11 @@ class Call:
 
     def walk(self) -> Iterator[Call]:
         """This call and all calls inside it, in the order in which they began."""
-        yield self
-        for child in self.children:
-            yield from child.walk()
+        pending = [self]
+        while pending:
+            call = pending.pop()
+            yield call
+            pending.extend(reversed(call.children))
 
 
 class Recorder(TorchDispatchMode):
@@ -68,7 +75,11 @@ class Recorder(TorchDispatchMode):
         failure: the innermost call whose forward raised, or None.
         uncounted: ops without a rule, by name, with how often they ran.
         macs_by_op: multiply-accumulates by the name of the op.
+        scripted: paths of the outermost TorchScript modules, whose insides take no hooks.
+        lazy_output: the model returned a generator, so that part of its work was not done.
     """
+
+    supports_higher_order_operators = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -82,6 +93,9 @@ class Recorder(TorchDispatchMode):
         self.failure: Call | None = None
         self.uncounted: Counter[str] = Counter()
         self.macs_by_op: Counter[str] = Counter()
+        self.scripted = _outermost_scripted(model)
+        self.lazy_output = False
+        self._shared = SharedTensors(() if self.on_meta else model.parameters())
         self._stack: list[Call] = []
         self._numbers: Counter[int] = Counter()
         self._exits = 0
@@ -107,7 +121,10 @@ class Recorder(TorchDispatchMode):
             except BaseException:
                 self._leave(None, failed=True)
                 raise
+            finally:
+                self._shared.restore()
             self._leave(output, failed=False)
+        self.lazy_output = isinstance(output, Generator)
         return output
 
     # ---- modules
@@ -116,9 +133,10 @@ class Recorder(TorchDispatchMode):
     def _hooks(self, model: nn.Module) -> Iterator[None]:
         handles = []
         try:
+            handles += self._hooks_of_scripted(model)
             for path, module in model.named_modules():
                 if module is model or isinstance(module, torch.jit.ScriptModule):
-                    continue  # TorchScript takes no Python hooks: its work belongs to the module around it
+                    continue
                 handles.append(
                     module.register_forward_pre_hook(self._entering(path), prepend=True, with_kwargs=True)
                 )
@@ -127,6 +145,25 @@ class Recorder(TorchDispatchMode):
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _hooks_of_scripted(self, model: nn.Module) -> list[Any]:
+        """TorchScript takes no hooks of its own; hooks for every module there is see its outer calls."""
+        paths = {id(model.get_submodule(path)): path for path in self.scripted if path}
+        if not paths:
+            return []
+
+        def entering(module: nn.Module, args: Any) -> None:
+            if id(module) in paths:
+                self._entering(paths[id(module)])(module, args, {})
+
+        def leaving(module: nn.Module, args: Any, output: Any) -> None:
+            if id(module) in paths:
+                self._leaving(module, args, output)
+
+        return [
+            register_module_forward_pre_hook(entering),
+            register_module_forward_hook(leaving, always_call=True),
+        ]
 
     def _entering(self, path: str) -> Callable[..., None]:
         def entering(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -167,23 +204,45 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         rule = rule_for(func)
-        if isinstance(rule, Verdict):
-            if rule is not Verdict.IGNORED:
-                if types:
-                    return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
-                if rule is Verdict.COMPOSITE:
-                    with self:
-                        return func.decompose(*args, **kwargs)
-                self.uncounted[_name(func)] += 1
-            return run(func, args, kwargs)
-        out = run(func, args, kwargs)
-        macs = rule(*args, out=out, **kwargs)
-        self._stack[-1].own_macs += macs
-        self.macs_by_op[_name(func)] += macs
+        if isinstance(func, HigherOrderOperator):
+            if rule is Verdict.COMPOSITE:
+                kernel = func.py_kernels[torch._C.DispatchKey.CompositeExplicitAutograd]
+                with self:
+                    return kernel(*args, **kwargs)
+            return self._counted(func, rule, func(*args, **kwargs), args, kwargs)
+        if isinstance(rule, Verdict) and rule is not Verdict.IGNORED:
+            if types:
+                return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
+            if rule is Verdict.COMPOSITE:
+                with self:
+                    return func.decompose(*args, **kwargs)
+        if not self.on_meta and (writes := facts_of(func).written(args, kwargs)):
+            self._shared.keep(writes)
+        return self._counted(func, rule, run(func, args, kwargs), args, kwargs)
+
+    def _counted(
+        self, func: Any, rule: Rule | Verdict, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        """The result of an op, after its work was put down."""
+        if rule is Verdict.UNKNOWN:
+            self.uncounted[_spelled(func)] += 1
+        elif not isinstance(rule, Verdict):
+            macs = rule(*args, **{**kwargs, "out": out})  # the result, also where the caller named its place
+            self._stack[-1].own_macs += macs
+            self.macs_by_op[_spelled(func)] += macs
         return out
 
 
-def _name(op: Any) -> str:
+def _spelled(op: Any) -> str:
     """The op as torch spells it: "aten.convolution"."""
-    name: str = op._schema.name
-    return name.replace("::", ".")
+    return name_of(op).replace("::", ".")
+
+
+def _outermost_scripted(model: nn.Module) -> tuple[str, ...]:
+    found: list[str] = []
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) and not any(
+            not outer or path.startswith(f"{outer}.") for outer in found
+        ):
+            found.append(path)
+    return tuple(found)

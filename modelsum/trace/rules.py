@@ -13,6 +13,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from modelsum.trace.contents import value_of
+
 Rule: TypeAlias = Callable[..., int]
 
 
@@ -39,6 +41,11 @@ def plain_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any
 def transposed_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
     """A convolution op that is always transposed."""
     return _kernel_work(x, weight)
+
+
+def time_batch_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
+    """torch.conv_tbc: x [time, batch, in], weight [kernel, in, out]."""
+    return out.numel() * weight.shape[0] * weight.shape[1]
 
 
 def deformable_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
@@ -88,7 +95,7 @@ def addmv(bias: Tensor, a: Tensor, b: Tensor, *_: Any, out: Tensor, **__: Any) -
 def matmul(a: Tensor, b: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
     """[..., m, k] @ [..., k, n] with broadcasting, nested tensors sample by sample: out elements * k.
 
-    torch splits a matmul of plain tensors into mm and bmm; whole it comes from nested tensors and quantised ones.
+    torch splits a matmul of plain tensors into mm and bmm; nested and quantised ones it leaves whole.
     """
     if a.is_nested:
         parts = zip(a.unbind(), b.unbind() if b.is_nested else [b] * len(a.unbind()), strict=True)
@@ -107,13 +114,14 @@ def _is_sparse(x: Tensor) -> bool:
 
 def _stored(x: Tensor) -> int:
     """Elements that take part in a matmul: those that a sparse tensor stores, else all."""
-    if not _is_sparse(x) or x.layout is torch._mkldnn:
+    if not _is_sparse(x) or x.is_mkldnn:
         return x.numel()
     return x._values().numel() if x.layout is torch.sparse_coo else x.values().numel()
 
 
 def _coordinates(x: Tensor) -> Tensor:
-    return x.to_sparse_coo()._indices().cpu()
+    coordinates: Tensor = x.to_sparse_coo()._indices().cpu()
+    return coordinates
 
 
 def linear(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
@@ -140,7 +148,8 @@ def grouped_mm(a: Tensor, b: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
     """Grouped matmul of a mixture of experts: the tokens that are in `a` are computed, each with one expert.
 
     [tokens, k] with [experts, k, n]: tokens * k * n. [m, tokens] with [tokens, n] (a weight gradient):
-    m * tokens * n. [groups, m, k] with [groups, k, n]: as bmm. [groups, m, k] with [k, tokens]: m * k * tokens.
+    m * tokens * n. [groups, m, k] with [groups, k, n]: as bmm. [groups, m, k] with [k, tokens]:
+    m * k * tokens.
     """
     if a.dim() == 3 and b.dim() == 2:
         return a.shape[1] * a.shape[2] * b.shape[1]
@@ -190,7 +199,10 @@ def efficient_attention(
 
 
 def _ragged(q: Tensor, v: Tensor, starts_q: Tensor, starts_k: Tensor) -> int:
-    pairs = int((starts_q.diff().cpu() * starts_k.diff().cpu()).sum())  # query-key pairs of all sequences
+    known_q, known_k = value_of(starts_q), value_of(starts_k)
+    if known_q is None or known_k is None:
+        raise NotImplementedError("the lengths of the sequences in a ragged attention are unknown on meta")
+    pairs = int((known_q.diff() * known_k.diff()).sum())  # query-key pairs of all sequences
     return pairs * q.shape[-2] * (q.shape[-1] + v.shape[-1])
 
 
@@ -210,15 +222,15 @@ def packed_rnn(x: Tensor, *_: Any, out: Any, **__: Any) -> int:
     directions = output.shape[-1] // hidden
     deeper_layers = state.shape[0] // directions - 1
     weights = x.shape[-1] + hidden + deeper_layers * (directions * hidden + hidden)
-    return x.numel() // x.shape[-1] * directions * gates * hidden * weights
+    return x.numel() // x.shape[-1] * int(directions * gates * hidden * weights)
 
 
 def packed_cell(gates: int) -> Rule:
-    """The rule of a quantised RNN cell: x [batch, in] and state [batch, hidden] meet `gates * hidden` rows each."""
+    """A quantised RNN cell: x [batch, in] and its state [batch, hidden] meet `gates * hidden` rows each."""
 
     def rule(x: Tensor, state: Any, *_: Any, out: Any, **__: Any) -> int:
         h = state if isinstance(state, Tensor) else state[0]
-        return gates * h.shape[-1] * (x.numel() + h.numel())
+        return int(gates * h.shape[-1] * (x.numel() + h.numel()))
 
     return rule
 
@@ -226,4 +238,4 @@ def packed_cell(gates: int) -> Rule:
 def cudnn_rnn(x: Tensor, weights: Any, *_: Any, out: Any, **__: Any) -> int:
     """aten::_cudnn_rnn: all layers and directions; every step's vector times every weight matrix."""
     steps = x.numel() // x.shape[-1]
-    return steps * sum(math.prod(w.shape) for w in weights if w.dim() == 2)
+    return steps * int(sum(math.prod(w.shape) for w in weights if w.dim() == 2))

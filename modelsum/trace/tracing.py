@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from modelsum.errors import ForwardError
-from modelsum.summary import Input, Layer, Model, Summary, Totals, TorchsummaryTotals
+from modelsum.summary import Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 from modelsum.trace import census
 from modelsum.trace.expectations import explain
-from modelsum.trace.isolation import isolated, plain_ops
+from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta
 from modelsum.trace.recorder import Call, Recorder
 from modelsum.trace.shapes import named_tensors_in, tensor_shape, tensors_in
 from modelsum.version import __version__
@@ -47,33 +47,45 @@ def trace(
     Raises:
         ForwardError: the forward raised; carries the summary of what did run.
     """
-    model.train(mode == "train")
-    recorder = Recorder(model, device)
-    error: Exception | None = None
-    with isolated(), plain_ops(), torch.no_grad():
-        try:
-            recorder.run(args, kwargs)
-        except Exception as caught:
-            error = caught
-    summary = Summary(
-        model=identity,
-        inputs=_describe_inputs(args, kwargs),
-        mode=mode,
-        device=str(device),
-        dtype=_dtype(model, args, kwargs),
-        batch=batch,
-        executed=error is None,
-        totals=_totals(model, recorder, args, kwargs),
-        torchsummary=_torchsummary_totals(recorder, args, kwargs),
-        layers=tuple(_layers(model, recorder)),
-        macs_by_op=dict(recorder.macs_by_op.most_common()),
-        uncounted_ops=dict(sorted(recorder.uncounted.items())),
-        notices=notices + _notices(model, recorder),
-        made_with={"modelsum": __version__, "torch": torch.__version__, "python": platform.python_version()},
-    )
+    with deep_enough(model):
+        recorder, error = _run(model, args, kwargs, mode, device)
+        summary = Summary(
+            model=identity,
+            inputs=_describe_inputs(args, kwargs),
+            mode=mode,
+            device=str(device),
+            dtype=_dtype(model, args, kwargs),
+            batch=batch,
+            executed=error is None,
+            totals=_totals(model, recorder, args, kwargs),
+            torchsummary=_torchsummary_totals(recorder, args, kwargs),
+            layers=tuple(_layers(model, recorder)),
+            macs_by_op=dict(recorder.macs_by_op.most_common()),
+            uncounted_ops=dict(sorted(recorder.uncounted.items())),
+            notices=notices + _notices(model, recorder),
+            made_with={
+                "modelsum": __version__,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        )
     if error is not None:
         raise _forward_error(error, recorder.failure or recorder.root, summary, device) from error
     return summary
+
+
+def _run(
+    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str, device: torch.device
+) -> tuple[Recorder, Exception | None]:
+    """What one hooked forward recorded, and what it raised."""
+    with isolated(), plain_ops(), runs_on_meta(device), torch.no_grad():
+        model.train(mode == "train")
+        recorder = Recorder(model, device)
+        try:
+            recorder.run(args, kwargs)
+        except Exception as error:
+            return recorder, error
+    return recorder, None
 
 
 def _describe_inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Input, ...]:
@@ -137,11 +149,30 @@ def _notices(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
     notices = []
     if census.uninitialized(model):
         notices.append("some parameters are uninitialized: their size is known only after a forward pass")
+    if integers := sum(p.numel() for p in census.unique(model.parameters()) if _is_integer(p)):
+        notices.append(
+            f"{integers:,} params are integers, as of quantised weights: "
+            "counted are the elements that are stored, however many weights are packed in one"
+        )
     if grouped := sum(recorder.macs_by_op[op] for op in _GROUPED):
         notices.append(
-            f"mixture of experts: {grouped:,} MACs are grouped matmuls, of the tokens that the experts compute"
+            f"mixture of experts: {grouped:,} MACs are grouped matmuls, "
+            "of the tokens that the experts compute"
+        )
+    if recorder.lazy_output:
+        notices.append("the output is a generator: what it computes when it is read is not counted")
+    if recorder.scripted:
+        names = ", ".join(path or "the model" for path in recorder.scripted[:3])
+        more = f" and {len(recorder.scripted) - 3} more" if len(recorder.scripted) > 3 else ""
+        notices.append(
+            f"TorchScript in {names}{more}: the modules inside take no hooks, so their rows show no calls; "
+            "their work is counted in the row around them"
         )
     return tuple(notices)
+
+
+def _is_integer(tensor: torch.Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized)
 
 
 # ---- rows
@@ -149,11 +180,15 @@ def _notices(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
 
 def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
     """A row for every call in the order in which calls began; uncalled modules stand under their parent."""
-    shares = {id(m): census.Share.of(m.parameters()) for m in model.modules()}
+    shares = census.shares(model)
     counted: set[Hashable] = set()
     _group(recorder.root, dict(model.named_modules()))
     _add_uncalled(recorder)
-    for parent, call in _numbered(recorder.root):
+    numbered = list(_numbered(recorder.root))
+    macs = [call.own_macs for _, call in numbered]
+    for index in range(len(numbered) - 1, 0, -1):
+        macs[numbered[index][0] or 0] += macs[index]
+    for (parent, call), call_macs in zip(numbered, macs, strict=True):
         own = list(census.unique(census.own_parameters(call.module)))
         share, own_share = shares[id(call.module)], census.Share.of(own)
         fresh = [p for p in own if census.identity(p) not in counted]
@@ -175,7 +210,7 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
             counted_params=sum(p.numel() for p in fresh),
             trainable_params=share.trainable,
             own_trainable_params=own_share.trainable,
-            macs=sum(c.own_macs for c in call.walk()),
+            macs=call_macs,
             own_macs=call.own_macs,
             output_elements=call.output_elements,
             output_bytes=call.output_bytes,
@@ -194,26 +229,25 @@ def _numbered(root: Call) -> Iterator[tuple[int | None, Call]]:
         index += 1
 
 
-def _group(call: Call, modules: Mapping[str, nn.Module]) -> None:
-    """Put calls from inside a module that is not called itself (an nn.ModuleList, say) under a row of its own."""
-    groups: dict[str, Call] = {}
-    grouped: list[Call] = []
-    for child in call.children:
-        _group(child, modules)
+def _group(root: Call, modules: Mapping[str, nn.Module]) -> None:
+    """Put calls inside a module that is not called itself (an nn.ModuleList, say) under a row of its own."""
+    for call in list(root.walk()):
+        groups: dict[str, Call] = {}
+        grouped: list[Call] = []
         prefix = f"{call.path}." if call.path else ""
-        inside = child.path.removeprefix(prefix).rpartition(".")[0] if child.path.startswith(prefix) else ""
-        if not inside:
-            grouped.append(child)
-            continue
-        level, path = grouped, prefix.rstrip(".")
-        for name in inside.split("."):
-            path = f"{path}.{name}" if path else name
-            if path not in groups:
-                groups[path] = Call(path, modules[path], 0)
-                level.append(groups[path])
-            level = groups[path].children
-        level.append(child)
-    call.children = grouped
+        for child in call.children:
+            inside = (
+                child.path.removeprefix(prefix).rpartition(".")[0] if child.path.startswith(prefix) else ""
+            )
+            level, path = grouped, prefix.rstrip(".")
+            for name in inside.split(".") if inside else ():
+                path = f"{path}.{name}" if path else name
+                if path not in groups:
+                    groups[path] = Call(path, modules[path], 0)
+                    level.append(groups[path])
+                level = groups[path].children
+            level.append(child)
+        call.children = grouped
 
 
 def _add_uncalled(recorder: Recorder) -> None:
@@ -248,7 +282,7 @@ def _forward_error(error: Exception, call: Call, summary: Summary, device: torch
 
 
 def _may_be_meta(error: Exception, text: str, layer: type[nn.Module]) -> bool:
-    """Whether the meta device may be at fault: always, but where a layer of torch itself refuses its input."""
+    """Whether the meta device may be at fault: always, but where a layer of torch refuses its input."""
     lowered = text.lower()
     if isinstance(error, NotImplementedError) or "meta" in lowered or "device" in lowered:
         return True

@@ -174,12 +174,14 @@ def timm_subjects() -> Iterator[Subject]:
 class ZeroWeights(TorchFunctionMode):
     """Fills weights with zeros in place of random numbers: no count depends on them, and it is quicker."""
 
-    RANDOM = ("normal_", "uniform_", "erfinv_")
+    RANDOM = ("normal_", "uniform_", "erfinv_", "kaiming_normal_", "kaiming_uniform_")
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") in self.RANDOM and isinstance(args[0], torch.Tensor):
-            return args[0].zero_()
-        return func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") not in self.RANDOM:
+            return func(*args, **kwargs)
+        with torch.no_grad():
+            return (args[0] if args else kwargs["tensor"]).zero_()
 
 
 def build_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
@@ -267,7 +269,7 @@ def transformers_subjects() -> Iterator[Subject]:
 
 
 def build_transformers(name: str, **implementations: str) -> nn.Module:
-    """Without a cache of keys and values among the outputs: no tool counts it, and a traced graph cannot hold it."""
+    """Without a cache among the outputs, which multiplies nothing and cannot be traced."""
     import transformers
 
     class_name, settings, _ = TRANSFORMERS[name]
@@ -425,20 +427,21 @@ TOOLS = {
         "modelsum",
         with_modelsum,
         "`summarize(model, *args, kwargs=kwargs)`",
-        "convolution, matmul and attention, op by op; no biases or norms. Lists the ops that it has no rule for",
+        "convolution, matmul and attention, op by op; no biases or norms. Lists the ops without a rule",
     ),
     "torchinfo": Tool(
         "torchinfo",
         with_torchinfo,
         "`summary(model, input_data=..., mode='eval')`",
-        "mult-adds of modules, from the shapes of their parameters; biases and norms too",
+        "mult-adds of modules: their parameters, biases too, times the output positions of a convolution, "
+        "times the batch for all else",
     ),
     "fvcore": Tool(
         "fvcore",
         with_fvcore,
         "`FlopCountAnalysis(model, args).total()`, `parameter_count(model)['']`",
         "one flop a multiply-accumulate, in a traced graph; norms, pooling and upsampling too. "
-        "Warns of the ops that it has no rule for",
+        "Warns of the ops without a rule",
     ),
     "ptflops (aten)": Tool(
         "ptflops",
@@ -481,15 +484,16 @@ class Answer:
     seconds: float | None = None
     error: str | None = None
     not_for_it: str | None = None
+    not_built: str | None = None
 
 
 def ask(tool: str, subject: Subject) -> Answer:
     """A fresh model, in eval mode, through the tool; only the tool's own call is timed."""
-    if tool == TRUTH:
-        count = with_flop_counter
-        model = build_transformers(subject.name, attn_implementation="eager", experts_implementation="eager")
-    else:
-        count, model = TOOLS[tool].count, subject.build()
+    count = with_flop_counter if tool == TRUTH else TOOLS[tool].count
+    try:
+        model = written_out(subject) if tool == TRUTH else subject.build()
+    except Exception as error:
+        return Answer(not_built=first_line(error))
     model.eval()
     args, kwargs = subject.call()
     started = time.perf_counter()
@@ -504,6 +508,11 @@ def ask(tool: str, subject: Subject) -> Answer:
     return Answer(figures.params, figures.macs, time.perf_counter() - started)
 
 
+def written_out(subject: Subject) -> nn.Module:
+    """A transformers model whose attention and experts are plain matmuls."""
+    return build_transformers(subject.name, attn_implementation="eager", experts_implementation="eager")
+
+
 def first_line(error: BaseException) -> str:
     """The class and the first line of the error that was raised first."""
     cause = error.__cause__ or error
@@ -514,6 +523,7 @@ def first_line(error: BaseException) -> str:
 def work(tool: str) -> None:
     """Answer each key that comes on stdin with one line on stdout, until stdin ends."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    torch.set_num_threads(1)  # steadier times where other work shares the cores
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what tools and models print must not get between the answers
     warnings.simplefilter("ignore")
@@ -537,15 +547,20 @@ class Worker:
         process = self.process = self.process or self._start()
         assert process.stdin
         assert process.stdout
-        process.stdin.write(subject.key + "\n")
-        process.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it died since its last answer; reading will tell
+            process.stdin.write(subject.key + "\n")
+            process.stdin.flush()
         ready, _, _ = select.select([process.stdout], [], [], SECONDS)
         line = process.stdout.readline() if ready else ""
-        if line:
-            return Answer(**json.loads(line))
-        self.close()
-        reason = f"the process ended with {process.returncode}" if ready else f"no answer in {SECONDS} s"
-        return Answer(error=reason)
+        if not line:
+            code = process.wait() if ready else None
+            self.close()
+            return Answer(error=f"the process ended with {code}" if ready else f"no answer in {SECONDS} s")
+        answer = Answer(**json.loads(line))
+        if answer.not_built:
+            self.close()
+            raise RuntimeError(f"{subject.key} cannot be built: {answer.not_built}")
+        return answer
 
     def _start(self) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -594,29 +609,32 @@ def judge(subject: Subject, tool: str, answer: Answer) -> Row:
 
 def verdict(subject: Subject, answer: Answer) -> tuple[str, str]:
     """One of VERDICTS or NOT_FOR_IT, and what is off."""
-    assert subject.params is not None
     if answer.not_for_it is not None:
         return NOT_FOR_IT, answer.not_for_it
     if answer.error is not None:
         return "crash", answer.error
+    macs, detail = macs_verdict(subject, answer.macs)
     if answer.params != subject.params:
-        return "wrong", off("params", answer.params, subject.params)
+        return "wrong", ", ".join(filter(None, [off("params", answer.params, subject.params), detail]))
+    return macs, detail
+
+
+def macs_verdict(subject: Subject, macs: float | None) -> tuple[str, str]:
+    """The verdict on MACs, where the parameters are right."""
     if subject.macs is None:
         return "right", ""
-    if answer.macs is None:
+    if macs is None:
         return "params right only", "no MACs"
-    error = abs(answer.macs - subject.macs)
-    rounded = max(subject.rounding, ROUNDED * subject.macs) if subject.rounding else 0
-    if error <= rounded:
+    error = abs(macs - subject.macs)
+    if error <= (max(subject.rounding, ROUNDED * subject.macs) if subject.rounding else 0):
         return "right", ""
-    return "close" if error <= CLOSE * subject.macs else "params right only", off(
-        "MACs", answer.macs, subject.macs
-    )
+    return "close" if error <= CLOSE * subject.macs else "params right only", off("MACs", macs, subject.macs)
 
 
-def off(what: str, said: float | None, truth: float) -> str:
+def off(what: str, said: float | None, truth: float | None) -> str:
     """The error in words: relative, and absolute where the truth is 0."""
     assert said is not None
+    assert truth is not None
     if not truth:
         return f"{what} {said:,.0f}, truth 0"
     return f"{what} {relative(said, truth)}"
@@ -684,18 +702,8 @@ def compared(tool: str, chosen: list[Subject]) -> Iterator[Row]:
 # ---- the reports
 
 
-COLUMNS = (
-    "group",
-    "model",
-    "tool",
-    "verdict",
-    "detail",
-    "params",
-    "macs",
-    "true_params",
-    "true_macs",
-    "seconds",
-)
+COLUMNS = ("group", "model", "tool", "verdict", "detail")
+COLUMNS += ("params", "macs", "true_params", "true_macs", "seconds")
 
 
 def write_csv(rows: list[Row], file: Path) -> None:
@@ -737,25 +745,25 @@ def report_lines(rows: list[Row]) -> Iterator[str]:
 
 
 MEANING = f"""
-- **right**: the parameters are exact, and so are the MACs (where the truth is a rounded figure: within 0.1 %,
-  or its last digit). Where nobody knows the MACs, the parameters decide.
-- **close**: the parameters are exact, the MACs within {CLOSE:.0%}, which a convention on biases, norms or
-  pooling may explain. In a very small model such a convention weighs more.
+- **right**: the parameters are exact, and so are the MACs (where the truth is a rounded figure: within
+  {ROUNDED * 100:g} %, or its last digit). Where nobody knows the MACs, the parameters decide.
+- **close**: the parameters are exact, the MACs within {CLOSE * 100:g} %, which a convention on biases, norms
+  or pooling may explain. In a very small model such a convention weighs more.
 - **params right only**: the MACs are further off, or there are none. **wrong**: the parameters are not exact.
 - **crash**: an error in place of figures. **n/a**: the tool cannot be given this call.
-- A multiply-accumulate counts as 1, and for the whole batch. Every tool is given a fresh model in eval mode on
-  the CPU. Seconds are of the tool's call alone, without building the model or importing the tool.
+- A multiply-accumulate counts as 1, and for the whole batch. Every tool is given a fresh model in eval mode
+  on the CPU, and one thread. Seconds are of the tool's call alone, without building the model.
 """
 
 TRUTHS = {
-    "cases": "Thirty models of one awkwardness each (`tests/cases`); the truth was worked out by hand. Case 19 "
-    "fails on purpose: the error that modelsum raises carries the summary so far, and its parameters are judged. "
+    "cases": "Thirty models of one awkwardness each (`tests/cases`); the truth was worked out by hand. "
+    "Case 19 fails on purpose: modelsum's error carries the summary so far, whose parameters are judged. "
     "In case 41 the weights are packed, and 0 parameters are right.",
     "torchvision": "The truth: `tests/oracles/torchvision-recount.csv`, GMACs with three decimals.",
     "timm": "The truth: `tests/oracles/timm-counts.csv`, GMACs with four decimals.",
     "transformers": "Small configurations, which are in the script. The truth: the elements of the unique "
-    "parameters, and half of what `torch.utils.flop_counter` counts on the CPU with the eager implementation of "
-    "attention and experts. The tools are given the default one.",
+    "parameters, and half of what `torch.utils.flop_counter` counts on the CPU with attention and experts in "
+    "their eager implementation. The tools are given the default one.",
 }
 
 

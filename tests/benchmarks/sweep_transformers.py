@@ -4,11 +4,12 @@
 
 The work is done by a worker process that takes one type after the other; one that dies or overruns its time
 is replaced, so that no type can stop the sweep. Each type is summarized on the meta device, as `--device
-auto` does it first; what only the values of tensors could answer is run on the CPU if it is small enough.
-Checked on every row:
+auto` does it first; a small one that meta cannot run is run on the CPU. Checked on every row:
 
 - params is the sum of numel() over the model's unique parameters, counted here by object identity;
-- MACs are half of what torch.utils.flop_counter counts on the same meta model and inputs, where that runs.
+- MACs are half of what torch.utils.flop_counter counts on the same model, inputs and device, where that runs.
+
+What has no numbers has a status and a reason (`sweep_transformers_reasons`).
 """
 
 from __future__ import annotations
@@ -18,14 +19,22 @@ import csv
 import fnmatch
 import json
 import os
+import re
 import resource
 import select
 import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import sweep_transformers_reasons as reasons
+
+if TYPE_CHECKING:
+    from modelsum.errors import BuildError, ForwardError
 
 FIELDS = (
     "type",
@@ -49,55 +58,115 @@ CPU_PARAMS = 300_000_000  # larger models are not built on the CPU
 
 def examine(name: str) -> dict[str, Any]:
     """The row of one model type."""
-    from modelsum import api, spec
-    from modelsum.errors import BuildError, ForwardError, ModelsumError
+    from modelsum.errors import BuildError, ForwardError
 
     row: dict[str, Any] = dict.fromkeys(FIELDS)
     row["type"] = name
-    model = spec.parse_model(f"transformers/{name}")
     started = time.monotonic()
     try:
-        try:
-            summary = api.run(api.Request(model=model, device="meta"))
-        except ForwardError as error:
-            params = error.summary.totals.params
-            row.update({"class": error.summary.model.class_name, "params": params, "device": "meta"})
-            if not error.device_limit or params > CPU_PARAMS or "META_ONLY" in os.environ:
-                raise
-            row["reason"] = f"meta: {error.message}"
-            summary = api.run(api.Request(model=model, device="cpu"))
-        row.update(
-            {"class": summary.model.class_name, "params": summary.totals.params, "macs": summary.totals.macs}
-        )
-        row.update(
-            {"device": summary.device, "status": "ok" if summary.device == "meta" else "ok on the CPU"}
-        )
-        row["uncounted"] = " ".join(f"{op}x{n}" for op, n in summary.uncounted_ops.items())
-        row.update(check(model, summary))
-    except ForwardError as error:
-        row.update(status="forward failed", reason=error.message + located(error.__cause__))
+        counted(name, row)
     except BuildError as error:
-        row.update(status="not built", reason=error.message)
-    except ModelsumError as error:
-        row.update(status="refused", reason=error.message)
+        row.update(unbuilt(name, error))
+    except ForwardError as error:
+        row.update(unrun(name, error))
     except Exception as error:
-        row.update(status="failed", reason=f"{type(error).__name__}: {error}" + located(error))
+        row.update(status="failed", reason=reasons.described(error) + located(error))
     row["seconds"] = round(time.monotonic() - started, 1)
     return row
 
 
-def located(error: BaseException | None) -> str:
-    """Where in the libraries the error was raised."""
-    import traceback
+def counted(name: str, row: dict[str, Any]) -> None:
+    """Fill in the numbers, from the meta device or, where that cannot run a small model, from the CPU."""
+    from modelsum import api, spec
+    from modelsum.errors import ForwardError
 
-    frames = (
-        [f for f in traceback.extract_tb(error.__traceback__) if "/transformers/" in f.filename]
-        if error
-        else []
+    model = spec.parse_model(f"transformers/{name}")
+    try:
+        summary = api.run(api.Request(model=model, device="meta"))
+    except ForwardError as error:
+        params = error.summary.totals.params
+        if name in reasons.LIBRARY or not error.device_limit or params > CPU_PARAMS:
+            raise
+        row["reason"] = f"reads {reasons.DATA_DEPENDENT.get(name, '?')}{located(error.__cause__)}"
+        summary = api.run(api.Request(model=model, device="cpu"))
+    row.update(
+        {
+            "class": summary.model.class_name,
+            "params": summary.totals.params,
+            "macs": summary.totals.macs,
+            "device": summary.device,
+            "status": "ok",
+            "uncounted": " ".join(f"{op} x {n}" for op, n in summary.uncounted_ops.items()),
+        }
     )
-    if not frames:
+    row.update(check(model, summary))
+
+
+def unbuilt(name: str, error: BuildError) -> dict[str, Any]:
+    """Status and reason of a type that was not built: the library's, if plain torch does no better."""
+    if "no model class" in error.message:
+        return {"status": "no model", "reason": "transformers has no model class for it"}
+    plain = reasons.plain_build_error(name)
+    cause = error.__cause__
+    if plain is None or cause is None or not reasons.same(reasons.described(cause), plain):
+        return {"status": "failed", "reason": f"{error.message}; plain torch: {plain}"}
+    package = re.search(r"requires the (\w+) library", plain)
+    if package:
+        return {"status": "library", "reason": f"needs {package[1]}"}
+    return {"status": "library", "reason": f"default configuration is broken: {plain[:200]}{located(cause)}"}
+
+
+def unrun(name: str, error: ForwardError) -> dict[str, Any]:
+    """Status and reason of a type whose forward failed."""
+    totals, cause = error.summary.totals, error.__cause__
+    found: dict[str, Any] = {
+        "class": error.summary.model.class_name,
+        "params": totals.params,
+        "device": error.summary.device,
+    }
+    if 'missing the required "forward"' in error.message:
+        return found | {"status": "no model", "reason": "the class has no forward"}
+    broken = reasons.LIBRARY.get(name)
+    if broken is not None and cause is not None:
+        evidence = evidence_for(broken, name, totals.params, reasons.described(cause))
+        if evidence is not None:
+            reason = f"default configuration is broken: {broken.why} ({evidence}){located(cause)}"
+            return found | {"status": "library", "reason": reason}
+    elif name in reasons.DATA_DEPENDENT and error.device_limit:
+        reason = f"reads {reasons.DATA_DEPENDENT[name]}; too large for the CPU{located(cause)}"
+        return found | {"status": "data-dependent", "reason": reason}
+    return found | {"status": "failed", "reason": error.message + located(cause)}
+
+
+def evidence_for(broken: reasons.Broken, name: str, params: int, error: str) -> str | None:
+    """What was seen without modelsum that proves a configuration broken, or None."""
+    try:
+        return looked_up(broken, name, params, error)
+    except Exception as failure:  # then nothing is proven
+        print(f"{name}: {reasons.described(failure)}", file=sys.stderr)
+        return None
+
+
+def looked_up(broken: reasons.Broken, name: str, params: int, error: str) -> str | None:
+    """The widths, the expression that holds, or the error on plain torch."""
+    if broken is reasons.WIDTHS:
+        return reasons.widths(name)
+    if broken.holds is not None:
+        return broken.holds if reasons.holds(broken.holds, name) else None
+    plain = reasons.plain_forward_error(name, params, CPU_PARAMS)
+    if plain is None:
+        return None
+    # The kernels of meta and CPU put the same complaint into words of their own.
+    return f"without modelsum: {plain[:160]}" if reasons.same_kind(error, plain) else None
+
+
+def located(error: BaseException | None) -> str:
+    """Where in the library the error was raised."""
+    frames = traceback.extract_tb(error.__traceback__) if error else []
+    inside = [f for f in frames if "/transformers/models/" in f.filename]
+    if not inside:
         return ""
-    return f" [{os.path.basename(frames[-1].filename)}:{frames[-1].lineno} {frames[-1].line}]"
+    return f" [{os.path.basename(inside[-1].filename)}:{inside[-1].lineno} {inside[-1].line}]"
 
 
 def check(model: Any, summary: Any) -> dict[str, Any]:
@@ -106,32 +175,40 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     from modelsum.sources import resolve
-    from modelsum.trace.isolation import isolated, plain_ops
+    from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
     from modelsum.trace.known_values import carried
 
-    meta = torch.device("meta")
+    device = torch.device(summary.device)
+    known = carried if device.type == "meta" else nullcontext
     with isolated():
-        loaded = resolve(model).load(model, {}, meta)
+        loaded = resolve(model).load(model, {}, device)
     found: dict[str, Any] = {}
     params = sum(p.numel() for p in {id(p): p for p in loaded.model.parameters()}.values())
     if params != summary.totals.params:
         found.update(status="wrong params", reason=f"parameters() has {params} elements")
-    args, kwargs = loaded.example(1, None, meta)
+    with known():
+        args, kwargs = loaded.example(1, None, device)
     # The counter does not know the grouped matmul of a mixture of experts: each token times one expert.
     grouped = {torch.ops.aten._grouped_mm: lambda a, b, *_, **__: 2 * a[0] * b[1] * b[2]}
     counter = FlopCounterMode(display=False, custom_mapping=grouped)
     loaded.model.eval()
     try:
-        with isolated(), plain_ops(), torch.no_grad(), carried(), counter:
+        with isolated(), plain_ops(), runs_on_meta(device), torch.no_grad(), known(), counter:
             loaded.model(*args, **kwargs)
     except Exception as error:
-        found["flop_counter_macs"] = f"failed: {type(error).__name__}"
+        found["flop_counter_macs"] = f"failed: {reasons.described(error)[:120]}"
         return found
     macs = counter.get_total_flops() // 2
     found["flop_counter_macs"] = macs
     if macs != summary.totals.macs:
-        ops = {str(op): n // 2 for op, n in counter.get_flop_counts().get("Global", {}).items()}
-        found.update(macs_differ=f"{summary.totals.macs - macs:+d}; flop_counter has {ops}")
+        theirs = {str(op): n // 2 for op, n in counter.get_flop_counts().get("Global", {}).items()}
+        ops = sorted({*theirs, *summary.macs_by_op})
+        apart = {op: (summary.macs_by_op.get(op, 0), theirs.get(op, 0)) for op in ops}
+        found["macs_differ"] = "; ".join(
+            f"{op}: modelsum {one}, flop_counter {other}"
+            for op, (one, other) in apart.items()
+            if one != other
+        )
     return found
 
 
@@ -235,49 +312,93 @@ def write(rows: dict[str, dict[str, Any]], folder: Path) -> None:
     (folder / "transformers.md").write_text(report(table), encoding="utf-8")
 
 
+STATUSES = {
+    "ok": "numbers, on meta or (see the column) on the CPU",
+    "library": "a package that is missing, or a default configuration that the library cannot use itself",
+    "no model": "no model class, or one without a forward",
+    "data-dependent": "the forward reads values that it computed, and the model is too large for the CPU",
+    "failed": "modelsum's own",
+    "wrong params": "modelsum's own",
+    "stopped": "out of time or memory",
+}
+
+
 def report(table: list[dict[str, Any]]) -> str:
-    """In Markdown: counts, differences from flop_counter, uncounted ops, and what has no numbers."""
+    """In Markdown: counts, differences from flop_counter, what has no numbers, and all rows."""
     import torch
     import transformers
 
     from modelsum.version import __version__
 
+    counts = Counter(row["status"] for row in table)
+    seconds = sum(float(row["seconds"] or 0) for row in table)
     lines = [
         "# Every model type of transformers",
         "",
-        "Made by `python tests/benchmarks/sweep_transformers.py`: each type with a configuration, in its",
-        "default configuration.",
+        f"{len(table)} types: " + ", ".join(f"{n} {status}" for status, n in counts.most_common()) + ".",
+        "",
+        "| status | types | |",
+        "| --- | ---: | --- |",
+        *(f"| {status} | {n} | {STATUSES.get(status, '')} |" for status, n in counts.most_common()),
+        "",
+        "Each type with a configuration class, in its default configuration and with its default input.",
+        "Made by `python tests/benchmarks/sweep_transformers.py`, which takes every type; with names or",
+        "patterns of types behind it, it does these again and replaces their rows. The rows took",
+        f"{seconds:.0f} s in all, one process, two cores, at most {MEMORY_BYTES / 2**30:.0f} GiB.",
         f"modelsum {__version__}, torch {torch.__version__}, transformers {transformers.__version__}.",
         "",
-        "| status | types |",
-        "| --- | --- |",
-        *(f"| {status} | {n} |" for status, n in Counter(row["status"] for row in table).most_common()),
+        "## Checks",
         "",
-        "| check | agrees | differs | not run |",
-        "| --- | --- | --- | --- |",
-        check_line(table),
+        "| of the rows with numbers | agree | differ | not run |",
+        "| --- | ---: | ---: | ---: |",
+        params_line(table),
+        macs_line(table),
+        "",
+        "The grouped matmul of experts has no rule in flop_counter; it is given one: each token, one expert.",
         "",
     ]
     sections = (
-        ("MACs unlike those of torch.utils.flop_counter", "macs_differ"),
+        ("MACs unlike flop_counter's, op by op", "macs_differ"),
+        ("Where flop_counter does not run", "flop_counter_macs"),
         ("Ops without a rule", "uncounted"),
     )
     for title, key in sections:
-        lines += [f"## {title}", "", *(f"- `{row['type']}`: {row[key]}" for row in table if row[key]), ""]
-    failed = [row for row in table if not str(row["status"]).startswith("ok")]
-    lines += [
-        "## Types without numbers",
-        "",
-        "| type | class | status | reason |",
-        "| --- | --- | --- | --- |",
-    ]
-    for row in failed:
-        reason = " ".join(str(row["reason"]).split()).replace("|", "\\|")
-        lines.append(f"| {row['type']} | {row['class'] or ''} | {row['status']} | {reason} |")
+        rows = [row for row in table if row[key] and not str(row[key]).isdigit()]
+        lines += [f"### {title}", "", *(f"- `{row['type']}`: {row[key]}" for row in rows), ""]
+    lines += ["## Types without numbers", "", "| type | class | params | status | reason |"]
+    lines += ["| --- | --- | ---: | --- | --- |"]
+    without = [row for row in table if row["status"] != "ok"]
+    for row in sorted(without, key=lambda row: (list(STATUSES).index(row["status"]), row["type"])):
+        cells = (row["type"], row["class"] or "", grouped(row["params"]), row["status"], line(row["reason"]))
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "## Types with numbers", "", "| type | class | params | MACs | |"]
+    lines += ["| --- | --- | ---: | ---: | --- |"]
+    for row in table:
+        if row["status"] == "ok":
+            note = f"on the CPU: {line(row['reason'])}" if row["device"] == "cpu" else ""
+            cells = (row["type"], row["class"], grouped(row["params"]), grouped(row["macs"]), note)
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def check_line(table: list[dict[str, Any]]) -> str:
+def grouped(number: Any) -> str:
+    """A count in groups of three digits, or nothing."""
+    return f"{int(number):,}" if str(number or "").isdigit() else ""
+
+
+def line(text: Any) -> str:
+    """A text as a cell of a table."""
+    return " ".join(str(text or "").split()).replace("|", "\\|")
+
+
+def params_line(table: list[dict[str, Any]]) -> str:
+    """How often the parameters were the sum over unique ones."""
+    right = sum(row["status"] == "ok" for row in table)
+    wrong = sum(row["status"] == "wrong params" for row in table)
+    return f"| params = sum of numel() over unique parameters | {right} | {wrong} | 0 |"
+
+
+def macs_line(table: list[dict[str, Any]]) -> str:
     """How often flop_counter was asked and agreed."""
     asked = [row for row in table if str(row["flop_counter_macs"] or "").isdigit()]
     differ = sum(bool(row["macs_differ"]) for row in asked)

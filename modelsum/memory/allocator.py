@@ -1,0 +1,199 @@
+"""PyTorch's caching allocator for CUDA, simulated: what a log of storages makes it reserve.
+
+The facts, from c10/core/AllocatorConfig.h and c10/cuda/CUDACachingAllocator.cpp (torch 2.14.1), for the
+native backend, one stream and the default configuration:
+
+1. A request is rounded up to a multiple of 512 bytes, and is 512 bytes at least.
+   `torch.cuda.max_memory_allocated` adds up these blocks, not what was asked for.
+2. There are two pools. Blocks of up to 1 MiB come from the small pool, whose segments have 2 MiB. Larger
+   ones come from the large pool: below 10 MiB out of segments of 20 MiB, from 10 MiB on out of a segment
+   of their own size rounded up to 2 MiB.
+3. The best fit is taken: the smallest free block of the pool that is large enough, of several of the same
+   size the one at the lowest address. What is left of it is split off where that is at least 512 bytes
+   (small pool) or more than 1 MiB (large pool); a rest that is not split off counts as allocated.
+4. A block that is given back joins its free neighbours in the segment. Segments stay reserved until
+   `empty_cache`, or until the device refuses another one: then those that are entirely free are returned.
+5. With `expandable_segments:True` there is one growing segment a pool, mapped in pages of 2 MiB (small)
+   or 20 MiB (large), and any rest of 512 bytes or more is split off. A free block at the end is extended
+   with just the pages that are missing.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from modelsum.memory.log import Event
+
+MIB = 1 << 20
+BLOCK_BYTES = 512
+SMALL_BYTES = 1 * MIB
+SMALL_SEGMENT_BYTES = 2 * MIB
+LARGE_SEGMENT_BYTES = 20 * MIB
+OWN_SEGMENT_BYTES = 10 * MIB
+SEGMENT_ROUNDING_BYTES = 2 * MIB
+
+# Segments lie apart in the address space, so that blocks of two of them are never neighbours.
+_SEGMENT_DISTANCE = 1 << 45
+
+
+class Block:
+    """A stretch of a segment: in use, or in the free list of its pool."""
+
+    __slots__ = ("address", "next", "previous", "size", "small", "used")
+
+    def __init__(self, address: int, size: int, small: bool) -> None:
+        self.address = address
+        self.size = size
+        self.small = small
+        self.used = False
+        self.previous: Block | None = None
+        self.next: Block | None = None
+
+
+_Free: TypeAlias = tuple[int, int, Block]
+
+
+class CachingAllocator:
+    """The state of the allocator.
+
+    Attributes:
+        allocated: bytes of the blocks in use; `allocated_peak` the most so far.
+        reserved: bytes of all segments; `reserved_peak` the most so far.
+    """
+
+    def __init__(self, *, expandable_segments: bool = False) -> None:
+        """`expandable_segments` as in PYTORCH_ALLOC_CONF."""
+        self.allocated = self.allocated_peak = 0
+        self.reserved = self.reserved_peak = 0
+        self._expandable = expandable_segments
+        self._free: dict[bool, list[_Free]] = {True: [], False: []}
+        self._ends: dict[bool, Block] = {}  # the last block of each expandable segment
+        self._segments = 0
+
+    def malloc(self, nbytes: int) -> Block:
+        """Allocate a block of at least so many bytes."""
+        size = max(BLOCK_BYTES, -(-nbytes // BLOCK_BYTES) * BLOCK_BYTES)
+        small = size <= SMALL_BYTES
+        block = self._best_fit(size, small) or (
+            self._extend(size, small) if self._expandable else self._new_segment(size, small)
+        )
+        self._split(block, size)
+        block.used = True
+        self.allocated += block.size
+        self.allocated_peak = max(self.allocated_peak, self.allocated)
+        return block
+
+    def free(self, block: Block) -> None:
+        """Give a block back to its pool, joined with the free blocks beside it."""
+        self.allocated -= block.size
+        block.used = False
+        before, after = block.previous, block.next
+        if before is not None and not before.used:
+            self._take(before)
+            block = self._join(before, block)
+        if after is not None and not after.used:
+            self._take(after)
+            block = self._join(block, after)
+        self._put(block)
+
+    def _best_fit(self, size: int, small: bool) -> Block | None:
+        pool = self._free[small]
+        index = bisect_left(pool, size, key=lambda entry: entry[0])
+        return pool.pop(index)[2] if index < len(pool) else None
+
+    def _new_segment(self, size: int, small: bool) -> Block:
+        if small:
+            segment = SMALL_SEGMENT_BYTES
+        elif size < OWN_SEGMENT_BYTES:
+            segment = LARGE_SEGMENT_BYTES
+        else:
+            segment = -(-size // SEGMENT_ROUNDING_BYTES) * SEGMENT_ROUNDING_BYTES
+        self._segments += 1
+        self._reserve(segment)
+        return Block(self._segments * _SEGMENT_DISTANCE, segment, small)
+
+    def _extend(self, size: int, small: bool) -> Block:
+        """Map more pages at the end of the pool's segment: only what its last block, if free, lacks."""
+        page = SMALL_SEGMENT_BYTES if small else LARGE_SEGMENT_BYTES
+        end = self._ends.get(small)
+        if end is None:
+            address, missing = (1 + small) * _SEGMENT_DISTANCE, size
+        else:
+            address, missing = end.address + end.size, size - (0 if end.used else end.size)
+        mapped = -(-missing // page) * page
+        self._reserve(mapped)
+        if end is not None and not end.used:
+            self._take(end)
+            end.size += mapped
+            return end
+        block = Block(address, mapped, small)
+        if end is not None:
+            block.previous, end.next = end, block
+        self._ends[small] = block
+        return block
+
+    def _reserve(self, nbytes: int) -> None:
+        self.reserved += nbytes
+        self.reserved_peak = max(self.reserved_peak, self.reserved)
+
+    def _split(self, block: Block, size: int) -> None:
+        rest = block.size - size
+        worth_it = rest >= BLOCK_BYTES if block.small or self._expandable else rest > SMALL_BYTES
+        if not worth_it:
+            return
+        remainder = Block(block.address + size, rest, block.small)
+        remainder.previous, remainder.next = block, block.next
+        if block.next is not None:
+            block.next.previous = remainder
+        block.next, block.size = remainder, size
+        if self._ends.get(block.small) is block:
+            self._ends[block.small] = remainder
+        self._put(remainder)
+
+    def _join(self, left: Block, right: Block) -> Block:
+        left.size += right.size
+        left.next = right.next
+        if right.next is not None:
+            right.next.previous = left
+        if self._ends.get(right.small) is right:
+            self._ends[right.small] = left
+        left.used = False
+        return left
+
+    def _put(self, block: Block) -> None:
+        insort(self._free[block.small], (block.size, block.address, block))
+
+    def _take(self, block: Block) -> None:
+        pool = self._free[block.small]
+        pool.pop(bisect_left(pool, (block.size, block.address), key=lambda entry: entry[:2]))
+
+
+def replay(events: Iterable[Event], *, expandable_segments: bool = False) -> CachingAllocator:
+    """The allocator after all events of a log; a storage that changes its size gets another block."""
+    allocator = CachingAllocator(expandable_segments=expandable_segments)
+    blocks: dict[int, Block] = {}
+    sizes: dict[int, int] = {}
+    for storage, change, _, _ in events:
+        size = sizes.get(storage, 0) + change
+        old = blocks.pop(storage, None)
+        if size:
+            blocks[storage] = allocator.malloc(size)
+        if old is not None:
+            allocator.free(old)
+        sizes[storage] = size
+    return allocator
+
+
+# What a process takes on the device besides, least and most. Least: a CUDA context with lazily loaded
+# kernels (287 MB, pytorch#86509) and no workspaces. Most: the line through 896 real training runs on an
+# A100 that itu-rad/GPUMemNet has published, 1.04 times the simulated reserved bytes and 1759 MiB.
+_LEAST_CONTEXT_BYTES = 287_000_000
+_MOST_FACTOR = 1.04
+_MOST_CONTEXT_BYTES = 1759 * MIB
+
+
+def process_bytes(reserved: int) -> tuple[int, int]:
+    """The range in which the process's memory on the device lies, for so many reserved bytes."""
+    return reserved + _LEAST_CONTEXT_BYTES, int(_MOST_FACTOR * reserved) + _MOST_CONTEXT_BYTES

@@ -1,0 +1,77 @@
+"""What a training step is like: the choices that its memory depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelsum.errors import UsageError, did_you_mean
+
+OPTIMIZERS = ("none", "sgd", "momentum", "adam", "adamw", "adafactor", "lion")
+IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
+LOSSES = ("sum", "cross-entropy")
+ATTENTION = ("auto", "math", "flash", "efficient")
+AMP = ("none", "bf16")
+TARGETS = ("cpu", "cuda")
+
+_NOT_IN_TORCH = {("adafactor", "fused"), ("lion", "fused")}
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryOptions:
+    """The training step to predict.
+
+    Attributes:
+        optimizer: one of `OPTIMIZERS`; "momentum" is SGD with momentum. All with torch's defaults.
+        implementation: "for-loop", "foreach" or "fused"; None for what torch takes on the target without
+            being told: for-loop on the CPU, foreach on CUDA.
+        loss: "sum" of every output tensor, or "cross-entropy" of the first one.
+        attention: which kernel scaled_dot_product_attention runs; "auto" for the one the target would take.
+        amp: "none", or "bf16" for a forward pass under torch.autocast.
+        checkpoint: patterns (fnmatch) of module paths whose activations are recomputed in the backward pass.
+        freeze: patterns of module paths or parameter names that are not trained.
+        accumulate: forward and backward passes before each optimizer step.
+        expandable_segments: the CUDA allocator's setting of this name.
+        timeline_points: the most points that the timeline has.
+
+    Raises UsageError for a word that is not one of those.
+    """
+
+    optimizer: str = "none"
+    implementation: str | None = None
+    loss: str = "sum"
+    attention: str = "auto"
+    amp: str = "none"
+    checkpoint: tuple[str, ...] = ()
+    freeze: tuple[str, ...] = ()
+    accumulate: int = 1
+    expandable_segments: bool = False
+    timeline_points: int = 400
+
+    def __post_init__(self) -> None:
+        _check("optimizer", self.optimizer, OPTIMIZERS)
+        _check("loss", self.loss, LOSSES)
+        _check("attention", self.attention, ATTENTION)
+        _check("amp", self.amp, AMP)
+        if self.implementation is not None:
+            _check("implementation", self.implementation, IMPLEMENTATIONS)
+        if (self.optimizer, self.implementation) in _NOT_IN_TORCH:
+            raise UsageError(f"{self.optimizer} has no fused implementation", "Use for-loop or foreach.")
+        if self.accumulate < 1:
+            raise UsageError(f"accumulate {self.accumulate}: at least 1 pass goes before an optimizer step")
+        if self.timeline_points < 2:
+            raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
+
+    def implementation_on(self, target: str) -> str:
+        """The implementation, by default the one that torch.optim takes for the target's tensors."""
+        return self.implementation or ("foreach" if target == "cuda" else "for-loop")
+
+
+def check_target(target: str) -> None:
+    """Raise UsageError where there is no such target."""
+    _check("target", target, TARGETS)
+
+
+def _check(name: str, word: str, valid: tuple[str, ...]) -> None:
+    if word not in valid:
+        hint = did_you_mean(word, valid) or f"It is one of {', '.join(valid)}."
+        raise UsageError(f"{name} {word!r} is not known", hint)

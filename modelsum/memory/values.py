@@ -1,0 +1,147 @@
+"""What is said about a model's memory: plain frozen values, the JSON block `memory`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The largest number of live bytes over some time.
+
+    Attributes:
+        bytes: the sum of the parts.
+        parts: bytes by category (`modelsum.memory.log.CATEGORIES`) at that moment.
+        phase: "forward", "backward" or "optimizer step".
+        module: path of the module that ran, or whose derivative ran; "" is the root.
+    """
+
+    bytes: int
+    parts: Mapping[str, int]
+    phase: str
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A moment of the timeline: after so many allocations and releases of the step, what was live."""
+
+    event: int
+    phase: str
+    module: str
+    parts: Mapping[str, int]
+
+    @property
+    def live_bytes(self) -> int:
+        """All bytes that were live."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleMemory:
+    """What a module and the modules in it take.
+
+    Attributes:
+        saved_bytes: bytes saved for backward by this module and those in it.
+        own_saved_bytes: of those, by the module itself.
+        peak_bytes: most live bytes, of everything, while it or its derivative ran in a training step, or
+            in the forward pass where nothing is trained.
+    """
+
+    saved_bytes: int
+    own_saved_bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The memory of a model, predicted from shapes or measured on a device.
+
+    Attributes:
+        kind: "predicted" or "measured".
+        target: "cpu" or "cuda".
+        saved_for_backward_bytes: unique storages that autograd keeps at the end of a training forward,
+            parameters, buffers and inputs left out; None where nothing can be trained.
+        inference: the peak of a forward pass in evaluation mode without gradients.
+        training: the peak of a training step in steady state, or None where nothing can be trained.
+        first_step: the peak of the first step, in which the optimizer makes its state.
+        phase_peak_bytes: the peak of each phase of the training step in steady state.
+        allocated_bytes: most bytes in the blocks of the CUDA caching allocator; None for the CPU.
+        reserved_bytes: what that allocator takes from the device for them; None for the CPU.
+        process_bytes: least and most that the process takes on the device, or None.
+        modules: by path, every module that did something.
+        timeline: live bytes over the training step in steady state, or over the forward pass.
+        assumptions: what was taken for granted, by name: optimizer, attention, loss, ...
+        notices: what could not be predicted, and why.
+    """
+
+    kind: str
+    target: str
+    saved_for_backward_bytes: int | None
+    inference: Peak
+    training: Peak | None
+    first_step: Peak | None
+    phase_peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    process_bytes: tuple[int, int] | None = None
+    modules: Mapping[str, ModuleMemory] = field(default_factory=dict)
+    timeline: tuple[Point, ...] = ()
+    assumptions: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def inference_peak_bytes(self) -> int:
+        """Most live bytes of a forward pass in evaluation mode without gradients."""
+        return self.inference.bytes
+
+    @property
+    def training_peak_bytes(self) -> int | None:
+        """Most live bytes of a training step in steady state."""
+        return self.training.bytes if self.training else None
+
+    @property
+    def first_step_peak_bytes(self) -> int | None:
+        """Most live bytes of the first training step."""
+        return self.first_step.bytes if self.first_step else None
+
+    @property
+    def peak(self) -> Peak:
+        """The peak of the training step, or of inference where nothing can be trained."""
+        return self.training or self.inference
+
+    def to_dict(self) -> dict[str, Any]:
+        """The block `memory` of the JSON, schema version 1."""
+        return {
+            "kind": self.kind,
+            "target": self.target,
+            "saved_for_backward_bytes": self.saved_for_backward_bytes,
+            "inference_peak_bytes": self.inference_peak_bytes,
+            "training_peak_bytes": self.training_peak_bytes,
+            "first_step_peak_bytes": self.first_step_peak_bytes,
+            "at_peak": dict(self.peak.parts),
+            "peak_phase": self.peak.phase,
+            "peak_module": self.peak.module,
+            "at_inference_peak": dict(self.inference.parts),
+            "inference_peak_module": self.inference.module,
+            "phase_peak_bytes": dict(self.phase_peak_bytes),
+            "allocated_bytes": self.allocated_bytes,
+            "reserved_bytes": self.reserved_bytes,
+            "process_bytes": list(self.process_bytes) if self.process_bytes else None,
+            "modules": {
+                path: {
+                    "saved_bytes": m.saved_bytes,
+                    "own_saved_bytes": m.own_saved_bytes,
+                    "peak_bytes": m.peak_bytes,
+                }
+                for path, m in self.modules.items()
+            },
+            "timeline": [
+                {"event": p.event, "phase": p.phase, "module": p.module, "parts": dict(p.parts)}
+                for p in self.timeline
+            ],
+            "assumptions": dict(self.assumptions),
+            "notices": list(self.notices),
+        }

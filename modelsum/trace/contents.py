@@ -1,0 +1,138 @@
+"""What is known of the contents of tensors on the meta device.
+
+A meta tensor has no data, but its values can be kept beside it, as a CPU tensor: those of token ids, masks
+and index tables. A view's value is a view of its base's value, so a change in place reaches both. What
+becomes of a value is decided per storage, which all views share:
+
+- a change that was made on the values too is counted in `Contents.changes`, and has to agree with the
+  version that torch counts for the tensor;
+- a change that was not leaves the storage unknown, however many tensors look at it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_CPU = torch.device("cpu")
+_ATTRIBUTE = "_modelsum_contents"
+
+# Elements up to which values are carried: the masks and ids of one sample are worth it, weights are not.
+_MOST_ELEMENTS = 1 << 20
+
+
+class Contents:
+    """The contents of one storage.
+
+    Attributes:
+        changes: how many changes in place were made on the values too.
+    """
+
+    __slots__ = ("changes",)
+
+    def __init__(self) -> None:
+        self.changes = 0
+
+
+class _Lost(Contents):
+    """Contents of a storage on the CPU that took values which nobody knows."""
+
+    __slots__ = ()
+
+
+class _Known:
+    """A tensor's value, with the changes of its contents and the version of torch's that it stands for."""
+
+    __slots__ = ("changes", "contents", "value", "version")
+
+    def __init__(self, value: Tensor, contents: Contents, changes: int, version: int) -> None:
+        self.value = value
+        self.contents = contents
+        self.changes = changes
+        self.version = version
+
+
+class _Losses:
+    """Whether a storage on the CPU was ever lost: nearly always none was, and nothing is looked up."""
+
+    any = False
+
+
+def few(tensor: Tensor) -> bool:
+    """Whether a tensor is small enough for its values to be carried."""
+    return tensor.numel() <= _MOST_ELEMENTS
+
+
+def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:
+    """Remember that the meta tensor holds `value`, a CPU tensor of the same shape and dtype.
+
+    Where they differ in shape or dtype, value is not what an op does on this tensor, and nothing is learnt.
+
+    Args:
+        base: what `tensor` is a view of, if an op is about to return it: from then on torch counts the
+            versions of both together.
+    """
+    if tensor.layout is not torch.strided or tensor.shape != value.shape or tensor.dtype is not value.dtype:
+        return
+    contents = contents_of(tensor)
+    if contents is None:
+        contents = Contents()
+        setattr(tensor.untyped_storage(), _ATTRIBUTE, contents)
+    setattr(
+        tensor,
+        _ATTRIBUTE,
+        _Known(value, contents, contents.changes, _version(tensor if base is None else base)),
+    )
+
+
+def value_of(tensor: Tensor) -> Tensor | None:
+    """The values of a tensor as a CPU tensor, or None where they are not known."""
+    if tensor.device.type == "cpu":
+        return None if is_lost(tensor) else tensor
+    if not tensor.is_meta:
+        return tensor.cpu()
+    known: _Known | None = getattr(tensor, _ATTRIBUTE, None)
+    if known is None:
+        return None
+    contents = known.contents
+    if contents_of(tensor) is not contents:
+        return None
+    if tensor.is_inference():
+        return known.value  # torch counts no versions for it
+    changed = contents.changes - known.changes == tensor._version - known.version
+    return known.value if changed else None
+
+
+def on_meta(tensor: Tensor) -> Tensor:
+    """A tensor's twin on the meta device, with its values known if they are few."""
+    twin = tensor.detach().to("meta")
+    if tensor.device.type == "cpu" and few(tensor) and not is_lost(tensor):
+        learn(twin, tensor.detach().clone())
+    return twin
+
+
+def contents_of(tensor: Tensor) -> Contents | None:
+    """What is known of the storage of a tensor, or None."""
+    try:
+        found: Contents | None = getattr(tensor.untyped_storage(), _ATTRIBUTE, None)
+    except NotImplementedError:
+        return None  # a sparse tensor: it has no storage of its own
+    return found
+
+
+def forget(tensor: Tensor) -> None:
+    """From now on the contents of a tensor are unknown, and those of all tensors that share its storage."""
+    on_cpu = tensor.device.type == "cpu"
+    if not on_cpu and contents_of(tensor) is None:
+        return
+    setattr(tensor.untyped_storage(), _ATTRIBUTE, _Lost() if on_cpu else None)
+    _Losses.any = _Losses.any or on_cpu
+
+
+def is_lost(tensor: Tensor) -> bool:
+    """Whether a tensor on the CPU took values that are not known."""
+    return _Losses.any and isinstance(contents_of(tensor), _Lost)
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version

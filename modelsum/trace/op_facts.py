@@ -1,0 +1,96 @@
+"""What an op does to tensors, as far as its schema and tags tell: writes, views, random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+class OpFacts:
+    """Facts of an op that decide what can be known of its results.
+
+    Attributes:
+        writes: place and name of the arguments that it changes.
+        is_view: its results are views of its first argument.
+        forgets: leaves what it writes, or makes, without known values: random numbers, unfilled memory.
+        reads: its result is no tensor but depends on values, like `.item()`.
+        resizes: the shape of its result depends on values, like `nonzero`.
+        overwrites: decides every element of what it writes to, whatever it held.
+        shape_only: takes nothing but the shape and dtype of its first argument.
+    """
+
+    __slots__ = ("forgets", "is_view", "overwrites", "reads", "resizes", "shape_only", "writes")
+
+    def __init__(self, func: Any) -> None:
+        arguments = func._schema.arguments
+        self.writes = tuple(
+            (place, argument.name)
+            for place, argument in enumerate(arguments)
+            if argument.alias_info is not None and argument.alias_info.is_write
+        )
+        self.is_view = any(
+            r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns
+        )
+        tags = func.tags
+        self.forgets = func in _UNFILLED or torch.Tag.nondeterministic_seeded in tags
+        self.reads = torch.Tag.data_dependent_output in tags
+        self.resizes = torch.Tag.dynamic_output_shape in tags
+        results_only = all(arguments[place].kwarg_only for place, _ in self.writes)  # "out=" of an overload
+        self.overwrites = func in _OVERWRITES or (bool(self.writes) and results_only)
+        self.shape_only = func in _SHAPE_ONLY
+
+    def written(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
+        """The tensors that a call changes."""
+        return tensors_among(args[i] if i < len(args) else kwargs.get(name) for i, name in self.writes)
+
+
+# They make tensors whose values are whatever was in memory, or leave some so: nothing to know.
+_UNFILLED = frozenset(
+    (
+        _aten.empty.memory_format,
+        _aten.empty_strided.default,
+        _aten.empty_like.default,
+        _aten.new_empty.default,
+        _aten.new_empty_strided.default,
+        _aten.resize_.default,
+        _aten.resize_as_.default,
+        *(getattr(_aten.set_, overload) for overload in _aten.set_.overloads()),
+    )
+)
+_OVERWRITES = frozenset((_aten.fill_.Scalar, _aten.fill_.Tensor, _aten.zero_.default, _aten.copy_.default))
+_SHAPE_ONLY = frozenset(
+    (
+        _aten.zeros_like.default,
+        _aten.ones_like.default,
+        _aten.full_like.default,
+        _aten.new_zeros.default,
+        _aten.new_ones.default,
+        _aten.new_full.default,
+    )
+)
+
+_cache: dict[Any, OpFacts] = {}
+
+
+def facts_of(func: Any) -> OpFacts:
+    """The facts of an op (a torch._ops.OpOverload)."""
+    found = _cache.get(func)
+    if found is None:
+        found = _cache[func] = OpFacts(func)
+    return found
+
+
+def tensors_among(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among the arguments of an op, in order, lists of tensors included."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, (list, tuple)):
+            found += tensors_among(value)
+    return found

@@ -1,0 +1,193 @@
+"""The memory of inference and of a training step, predicted by going through them on the meta device.
+
+The step is that of the usual loop
+
+    optimizer.zero_grad(set_to_none=True)
+    for _ in range(accumulate):
+        loss(model(*args, **kwargs)).backward()
+    optimizer.step()
+
+in which nothing but the model and the loss holds on to the output. Forward and backward pass really run,
+on shapes; the optimizer's step is added in closed form. In steady state the optimizer's state is there
+from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from modelsum.errors import ModelsumError, UsageError, did_you_mean
+from modelsum.memory import allocator
+from modelsum.memory.cpu_kernels import KERNELS as CPU_KERNELS
+from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.memory.peaks import Replay, inclusive_sum, replay
+from modelsum.memory.values import Memory, ModuleMemory
+from modelsum.trace import attention
+from modelsum.trace.checkpointing import checkpointed
+from modelsum.trace.isolation import isolated, plain_ops
+from modelsum.trace.lifetimes import KernelRule
+from modelsum.trace.recurrent import fused_lstm
+from modelsum.trace.stage import Recording, Stage
+
+_KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": {}}
+_ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
+
+
+def measure_memory(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    options: MemoryOptions,
+    target: str,
+) -> Memory:
+    """Predict the memory of `model(*args, **kwargs)`, without gradients and in a training step.
+
+    Args:
+        model: on the meta device, as the arguments are, and the caller's own: its mode is changed. It may
+            be on the CPU too; then everything is done for real, and takes that time and memory.
+        options: the training step.
+        target: the device to predict for: "cpu" or "cuda".
+
+    Raises:
+        UsageError: a pattern of the options matches nothing.
+        Exception: whatever the forward raises in evaluation mode. Where only training fails, the result
+            has no figures for it and says why.
+    """
+    check_target(target)
+    implementation = options.implementation_on(target)
+
+    def stage() -> Stage:
+        return Stage(model, args, kwargs, kernels=_KERNELS[target], round_to=_ROUND_TO[target])
+
+    notices: list[str] = []
+    training: Recording | None = None
+    with (
+        isolated(),
+        plain_ops(),
+        fused_lstm(target),
+        attention.redirected(target, options.attention) as chosen,
+    ):
+        inference = stage().inference()
+        try:
+            with _frozen(model, options.freeze), checkpointed(model, options.checkpoint):
+                training = stage().training(
+                    options,
+                    implementation,
+                    counts_on_device=target == "cpu" or implementation == "fused",
+                )
+        except ModelsumError:
+            raise
+        except Exception as error:
+            reason = str(error).split("\n")[0]
+            notices.append(f"the training step could not be predicted: {type(error).__name__}: {reason}")
+        else:
+            if training is None:
+                notices.append(
+                    "nothing can be trained: no output depends on a parameter that takes gradients"
+                )
+    assumptions = _assumptions(options, implementation, chosen.words, target)
+    return _memory(inference, training, options, target, assumptions, tuple(notices))
+
+
+@contextmanager
+def _frozen(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
+    """Parameters that match, by their own name or that of a module around them, take no gradients."""
+    frozen = []
+    for pattern in patterns:
+        names = dict(model.named_parameters(remove_duplicate=False))
+        matching = [p for name, p in names.items() if any(fnmatchcase(n, pattern) for n in _around(name))]
+        if not matching:
+            raise UsageError(f"freeze {pattern!r} matches no parameter", did_you_mean(pattern, names))
+        frozen += [p for p in matching if p.requires_grad]
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+
+
+def _around(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _assumptions(
+    options: MemoryOptions, implementation: str, attention_words: str, target: str
+) -> dict[str, str]:
+    said = {
+        "loss": options.loss,
+        "optimizer": options.optimizer,
+        "attention": attention_words,
+        "gradients": "set to None before each step",
+    }
+    if options.optimizer != "none":
+        said["optimizer"] += f" ({implementation}, default settings)"
+    if options.accumulate > 1:
+        said["accumulate"] = f"{options.accumulate} passes"
+    for name in ("checkpoint", "freeze"):
+        if getattr(options, name):
+            said[name] = ", ".join(getattr(options, name))
+    if target == "cuda":
+        said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
+        said["kernels"] = "their workspaces are not in the allocated bytes"
+    else:
+        said["kernels"] = "float32 on x86 with oneDNN"
+    return said
+
+
+def _memory(
+    inference: Recording,
+    training: Recording | None,
+    options: MemoryOptions,
+    target: str,
+    assumptions: Mapping[str, str],
+    notices: tuple[str, ...],
+) -> Memory:
+    points = options.timeline_points
+    without = replay(inference.categories, inference.setup, inference.first, 0 if training else points)
+    step: Replay | None = None
+    first: Replay | None = None
+    if training:
+        step = replay(training.categories, training.steady_setup, training.steady, points)
+        first = replay(training.categories, training.setup, training.first)
+    shown = step or without
+    saved = inclusive_sum(training.saved) if training else {}
+    allocated = reserved = process = None
+    if target == "cuda":
+        run = training or inference
+        events = (*run.setup, *run.first, *run.between, *(run.steady if training else ()))
+        simulated = allocator.replay(events, expandable_segments=options.expandable_segments)
+        allocated, reserved = simulated.allocated_peak, simulated.reserved_peak
+        process = allocator.process_bytes(reserved)
+    return Memory(
+        kind="predicted",
+        target=target,
+        saved_for_backward_bytes=sum(training.saved.values()) if training else None,
+        inference=without.peak,
+        training=step.peak if step else None,
+        first_step=first.peak if first else None,
+        phase_peak_bytes={phase: peak.bytes for phase, peak in shown.phases.items()},
+        allocated_bytes=allocated,
+        reserved_bytes=reserved,
+        process_bytes=process,
+        modules={
+            path: ModuleMemory(
+                saved_bytes=saved.get(path, 0),
+                own_saved_bytes=training.saved.get(path, 0) if training else 0,
+                peak_bytes=shown.modules.get(path, 0),
+            )
+            for path in sorted({*saved, *shown.modules})
+        },
+        timeline=shown.timeline,
+        assumptions=assumptions,
+        notices=notices,
+    )
