@@ -27,7 +27,6 @@ class RealPeaks:
         first_step: of the first training step.
         training: of the second training step, in which the optimizer has its state.
         phases: of each phase of that.
-        steps: live bytes after every allocation in each step, for looking at differences.
     """
 
     inference: int
@@ -88,7 +87,7 @@ def real_peaks(
         targets: tensors that the loss uses and that are there all along.
         forward: called in place of the model in training, as under autocast.
     """
-    there = storage_bytes(model.parameters(), model.buffers(), args, targets)
+    there = storage_bytes(model.parameters(), model.buffers(), args)
 
     def inference() -> None:
         with torch.no_grad():
@@ -98,6 +97,7 @@ def real_peaks(
     inference()  # kernels may set themselves up at their first call
     events = recorded(inference)
     inference_peak = there + _peak(events)
+    there += storage_bytes(targets)
 
     model.train()
     stepper = optimizer([p for p in model.parameters() if p.requires_grad]) if optimizer else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_blocks_never_overlap_and_all_memory_is_accounted_for(expandable: bool) 
         else:
             used.append(allocator.malloc(int(2 ** generator.uniform(0, 25))))
         spans = sorted((b.address, b.address + b.size) for b in used)
-        assert all(end <= start for (_, end), (start, _) in zip(spans, spans[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
         assert allocator.allocated == sum(b.size for b in used) <= allocator.reserved
     for block in used:
         allocator.free(block)

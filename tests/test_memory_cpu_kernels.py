@@ -149,6 +149,12 @@ def test_attention(make: Callable[[int], Tensor], length: int) -> None:
     compare(aten._scaled_dot_product_flash_attention_for_cpu_backward.default, arguments, 0.01, 512)
 
 
+def test_embedding_backward_of_a_transposed_gradient() -> None:
+    grad = torch.rand(64, 8, 64).transpose(0, 1)
+    ids = torch.randint(512, (8, 64))
+    compare(aten.embedding_dense_backward.default, (grad, ids, 512, -1, False), 0, 512)
+
+
 @pytest.mark.parametrize("dims", [[1], [1, 2]])
 def test_roll(dims: list[int]) -> None:
     compare(aten.roll.default, (torch.rand(8, 21, 21, 96), [3] * len(dims), dims), 0, 512)
@@ -178,6 +184,18 @@ def test_lstm(sizes: tuple[int, int, int, int], train: bool) -> None:
         if train:
             workspace = op(*arguments)[3].numel()
             assert lstm_workspace_bytes(*sizes) == pytest.approx(workspace, rel=0.01)
+            backward_of_lstm(arguments)
+
+
+def backward_of_lstm(arguments: tuple[Any, ...]) -> None:
+    x, w1, w2, b1, b2, hx, cx, reverse, sizes, mode, hidden, layers, biases, both, batch_first, train = (
+        arguments
+    )
+    output, hy, cy, workspace = torch.ops.aten.mkldnn_rnn_layer(*arguments)
+    grad = torch.rand(1, 1, 1).expand(output.shape)
+    tensors = (x, w1, w2, b1, b2, hx, cx, output, hy, cy, grad, None, None)
+    settings = (reverse, mode, hidden, layers, biases, train, both, sizes, batch_first, workspace)
+    compare(torch.ops.aten.mkldnn_rnn_layer_backward.default, (*tensors, *settings), 0.02, 20_000)
 
 
 def test_the_table_names_ops_that_torch_has() -> None:

@@ -139,9 +139,14 @@ def test_what_is_saved_has_its_category_from_the_start() -> None:
 
 def test_the_function_is_put_back_also_after_an_exception() -> None:
     original = functional.scaled_dot_product_attention
-    with pytest.raises(KeyError), redirected("cpu"):
-        assert functional.scaled_dot_product_attention is not original
-        raise KeyError
+
+    def failing() -> None:
+        with redirected("cpu"):
+            assert functional.scaled_dot_product_attention is not original
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        failing()
     assert functional.scaled_dot_product_attention is original
 
 
@@ -195,7 +200,7 @@ def test_the_choice_for_cuda_goes_by_dtype_and_mask(dtype: torch.dtype, masked: 
     with redirected("cuda") as chosen:
         out = functional.scaled_dot_product_attention(q, q, q, mask)
     assert out.shape == q.shape
-    assert chosen.words == f"{kernel} (1 calls)"
+    assert chosen.words == kernel
 
 
 def test_multi_head_attention_is_redirected_too() -> None:

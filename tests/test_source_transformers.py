@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from modelsum import spec, summarize
-from modelsum.errors import ArgumentError, BuildError, UnknownModelError, UsageError
+from modelsum.errors import ArgumentError, BuildError, ForwardError, UnknownModelError, UsageError
 from modelsum.sources import installed, resolve
 from modelsum.sources.transformers import source
 
@@ -124,6 +124,65 @@ def test_experts_are_counted_once_a_selected_token() -> None:
     )
     assert two.totals.macs - one.totals.macs == 2 * 128 * 3 * 32 * 64  # layers, tokens, matrices
     assert two.totals.params == one.totals.params
+
+
+# ---- what goes with a text
+
+
+LLAVA = KINDS["llava"][0]
+IDEFICS3 = {
+    "text_config": DECODER | {"model_type": "llama", "pad_token_id": 0},
+    "vision_config": TEXT | {"image_size": 40, "patch_size": 8},
+    "image_token_id": 9,
+}
+GEMMA3 = {
+    "text_config": DECODER | {"head_dim": 8, "sliding_window": 64},
+    "vision_config": VISION,
+    "image_token_index": 99,
+}
+
+
+def test_features_are_counted_without_dropping_layers_at_random() -> None:
+    """A tower is asked for its features in eval mode, and is in train mode afterwards as it was before."""
+    loaded = source.load(spec.parse_model("transformers/llava"), LLAVA, META)
+    assert loaded.example is not None
+    tower = loaded.model.get_submodule("vision_tower")
+    modes: list[bool] = []
+    tower.register_forward_hook(lambda module, *_: modes.append(module.training))
+    loaded.model.train()
+    loaded.example(1, None, META)
+    assert modes == [False]
+    assert tower.training
+
+
+def test_images_are_given_where_a_model_looks_for_padding_among_them() -> None:
+    """Idefics3 leaves out images of zeros: the default one has values, and as many patches as it merges."""
+    summary = summarize("transformers/idefics3", model_args=IDEFICS3, device="meta")
+    shapes = {i.name: i.shape for i in summary.inputs}
+    assert shapes == {"pixel_values": (1, 1, 3, 32, 32), "input_ids": (1, 4 + 128)}
+
+
+def test_a_tower_that_fails_is_reported_with_everything_before_it() -> None:
+    """4 x 4 patches cannot be pooled to 16 x 16 tokens: the forward says so, with rows and parameters."""
+    with pytest.raises(ForwardError, match="avg_pool") as caught:
+        summarize("transformers/gemma3", model_args=GEMMA3, device="meta")
+    assert caught.value.summary.totals.params > 0
+    assert any(layer.path == "vision_tower" for layer in caught.value.summary.layers)
+
+
+def test_parts_of_models_are_given_what_the_rest_would_make() -> None:
+    """The Q-Former of BLIP-2: 32 queries, and the 257 features of its vision model."""
+    arguments = TEXT | {"encoder_hidden_size": 48}
+    summary = summarize("transformers/blip_2_qformer", model_args=arguments, device="meta")
+    shapes = {i.name: i.shape for i in summary.inputs}
+    assert shapes == {"query_embeds": (1, 32, 32), "encoder_hidden_states": (1, 257, 48)}
+
+
+def test_the_tables_name_model_types() -> None:
+    from modelsum.sources.transformers_parts import PARTS
+    from modelsum.sources.transformers_special import SPECIAL
+
+    assert {*PARTS, *SPECIAL} <= set(source.names())
 
 
 # ---- folders

@@ -158,15 +158,22 @@ def lstm(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> in
 
 
 def lstm_backward(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> int:
-    """As forward; and zeros for gradients that are missing: 1,772,088 bytes for the same layer."""
+    """As forward; and zeros for gradients that are missing: 1,772,088 bytes for the same layer.
+
+    A weight whose rows are not as long as `leading_dimension` wants them is copied once more.
+    """
     length, batch, inputs = x.shape
     hidden = recurrent_weight.shape[1]
     grads = rest[7:10]  # of output, hidden state and cell state
     missing = sum(1 for grad in grads[1:] if grad is None) * batch * hidden * _FLOAT_BYTES
     copied = _copy_unless_contiguous(*grads)
-    wide = length * batch * leading_dimension(inputs) * _FLOAT_BYTES if inputs > hidden else 0
+    padded = sum(
+        _FLOAT_BYTES * 4 * hidden * leading_dimension(n)
+        for n in (inputs, hidden)
+        if leading_dimension(n) != n
+    )
     packed = _lstm_weights(inputs, hidden) + _FLOAT_BYTES * 4 * hidden
-    return int(copied + missing + packed + _lstm_scratch(length, batch, hidden) + wide)
+    return int(copied + missing + packed + _lstm_scratch(length, batch, hidden) + padded)
 
 
 KERNELS: dict[str, Rule] = {

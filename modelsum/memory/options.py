@@ -10,7 +10,6 @@ OPTIMIZERS = ("none", "sgd", "momentum", "adam", "adamw", "adafactor", "lion")
 IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
 LOSSES = ("sum", "cross-entropy")
 ATTENTION = ("auto", "math", "flash", "efficient")
-AMP = ("none", "bf16")
 TARGETS = ("cpu", "cuda")
 
 _NOT_IN_TORCH = {("adafactor", "fused"), ("lion", "fused")}
@@ -26,7 +25,6 @@ class MemoryOptions:
             being told: for-loop on the CPU, foreach on CUDA.
         loss: "sum" of every output tensor, or "cross-entropy" of the first one.
         attention: which kernel scaled_dot_product_attention runs; "auto" for the one the target would take.
-        amp: "none", or "bf16" for a forward pass under torch.autocast.
         checkpoint: patterns (fnmatch) of module paths whose activations are recomputed in the backward pass.
         freeze: patterns of module paths or parameter names that are not trained.
         accumulate: forward and backward passes before each optimizer step.
@@ -40,7 +38,6 @@ class MemoryOptions:
     implementation: str | None = None
     loss: str = "sum"
     attention: str = "auto"
-    amp: str = "none"
     checkpoint: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     accumulate: int = 1
@@ -51,7 +48,6 @@ class MemoryOptions:
         _check("optimizer", self.optimizer, OPTIMIZERS)
         _check("loss", self.loss, LOSSES)
         _check("attention", self.attention, ATTENTION)
-        _check("amp", self.amp, AMP)
         if self.implementation is not None:
             _check("implementation", self.implementation, IMPLEMENTATIONS)
         if (self.optimizer, self.implementation) in _NOT_IN_TORCH:

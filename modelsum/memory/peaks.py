@@ -57,7 +57,7 @@ def replay(
     first = events[0] if events else Event(0, 0, SETUP, "")
     peaks: dict[str, tuple[int, tuple[int, ...], str]] = {first.phase: (live, tuple(parts), first.module)}
     modules: dict[str, int] = {}
-    timeline = _Timeline(points, events)
+    timeline = _Timeline(points, events) if points else None
     for index, (storage, nbytes, phase, module) in enumerate(events):
         if phase not in peaks:
             peaks[phase] = (live, tuple(parts), module)
@@ -67,13 +67,14 @@ def replay(
             modules[module] = live
         if nbytes > 0 and live > peaks[phase][0]:
             peaks[phase] = (live, tuple(parts), module)
-        timeline.add(index, live, parts)
+        if timeline is not None:
+            timeline.add(index, live, parts)
     by_phase = {phase: Peak(n, _named(p), phase, m) for phase, (n, p, m) in peaks.items()}
     return Replay(
         peak=max(by_phase.values(), key=lambda peak: peak.bytes),
         phases=by_phase,
         modules=inclusive_maximum(modules),
-        timeline=timeline.finished(),
+        timeline=timeline.finished() if timeline else (),
         parts=_named(parts),
     )
 
@@ -112,14 +113,12 @@ class _Timeline:
         phases = len({event.phase for event in events})
         # Two points a stretch, and each phase may add a stretch that is cut short.
         stretches = max(1, points // 2 - phases)
-        self._length = -(-len(events) // stretches) if points else 0
+        self._length = -(-len(events) // stretches)
         self._start = 0
         self._highest = -1
         self._top: tuple[int, tuple[int, ...]] = (0, ())
 
     def add(self, index: int, live: int, parts: Sequence[int]) -> None:
-        if not self._length:
-            return
         if live > self._highest:
             self._highest, self._top = live, (index, tuple(parts))
         last = index + 1 == len(self._events)

@@ -106,12 +106,12 @@ _SAM3_MASKS: dict[str, Maker] = {
 # ---- videos with prompts
 
 
-def _session(call: Call) -> Any:
-    """What keeps the state of a video: one frame, and one point on it for one object."""
+def _new_session(call: Call) -> Any:
+    """What keeps the state of a video, with one frame."""
     module = inspect.getmodule(type(call.model))
     kind = next(v for k, v in vars(module).items() if k.endswith("VideoInferenceSession"))
     height, width = image_size(call.config)
-    session = kind(
+    return kind(
         video=call.unbatched(1, 3, height, width),
         video_height=height,
         video_width=width,
@@ -120,12 +120,27 @@ def _session(call: Call) -> Any:
         video_storage_device=call.device,
         dtype=call.model.dtype,
     )
+
+
+def _session(call: Call) -> Any:
+    """A video with a point on its frame, for one object."""
+    session = _new_session(call)
+    middle = session.video_height / 2
     point = {
-        "point_coords": call.place(torch.full((1, 1, 1, 2), height / 2)),
+        "point_coords": call.place(torch.full((1, 1, 1, 2), middle)),
         "point_labels": call.place(torch.ones((1, 1, 1), dtype=torch.int32)),
     }
     session.add_point_inputs(session.obj_id_to_idx(1), 0, point)
     session.obj_with_new_inputs = [1]
+    return session
+
+
+def _prompted_session(call: Call) -> Any:
+    """The same with a text that says what to look for."""
+    session = _new_session(call)
+    prompt = session.add_prompt("a thing")
+    session.prompt_input_ids[prompt] = call.place(torch.ones((1, _PROMPT), dtype=torch.int64))
+    session.prompt_attention_masks[prompt] = call.place(torch.ones((1, _PROMPT), dtype=torch.int64))
     return session
 
 
@@ -170,6 +185,49 @@ def _shared_keys(call: Call) -> dict[str, tuple[Tensor, Tensor]]:
     return shared
 
 
+# Heavy atoms of an amino acid, about their average.
+_ATOMS = 8
+
+
+def _residues(dtype: torch.dtype = torch.int64, value: int = 0) -> Maker:
+    """[batch, tokens], the same for every residue of a chain."""
+    return lambda call: call.place(torch.full((call.batch, call.tokens()), value, dtype=dtype))
+
+
+def _atoms(call: Call) -> Any:
+    """The atoms of a chain, each with its residue."""
+    kind = inspect.getmodule(type(call.model)).EsmFold2AtomInputs  # type: ignore[union-attr]
+    number = call.tokens() * _ATOMS
+    residue = call.batched([atom // _ATOMS for atom in range(number)])
+    return kind(
+        ref_pos=call.floats(number, 3),
+        ref_charge=call.floats(number),
+        atom_attention_mask=call.trues(number),
+        ref_element=call.integers(number, value=6),
+        ref_atom_name_chars=call.integers(number, 4),
+        ref_space_uid=residue,
+        atom_to_token=residue,
+    )
+
+
+def _positions(call: Call) -> Tensor:
+    """[batch, tokens]: 0, 1, 2, ..."""
+    return call.batched(range(call.tokens()))
+
+
+# A protein of one chain.
+_ESMFOLD2: dict[str, Maker] = {
+    "token_index": _positions,
+    "residue_index": _positions,
+    **dict.fromkeys(("asym_id", "sym_id", "entity_id", "mol_type"), _residues()),
+    "res_type": _residues(value=2),
+    "token_bonds": lambda call: call.floats(call.tokens(), call.tokens(), 1),
+    "attention_mask": _residues(torch.bool, 1),
+    "atom_inputs": _atoms,
+    "input_ids": _residues(value=5),
+}
+
+
 def _retrieved(call: Call) -> Tensor:
     """[batch * documents, tokens]."""
     shape = (call.batch * int(call.config.n_docs), _PASSAGE)
@@ -186,6 +244,7 @@ PARTS: dict[str, dict[str, Maker]] = {
     "deepseek_ocr2_encoder": {"inputs_embeds": part(512, "hidden_size"), "num_patches": lambda call: 256},
     "dia_decoder": {"encoder_hidden_states": texts("cross_hidden_size")},
     "edgetam_video": _VIDEO,
+    "esmfold2": _ESMFOLD2,
     "gemma4_unified_assistant": {
         "input_ids": left_out,
         "inputs_embeds": lambda call: call.floats(1, call.model.pre_projection.in_features),
@@ -235,6 +294,7 @@ PARTS: dict[str, dict[str, Maker]] = {
     "sam3_lite_text_mask_decoder": _SAM3_MASKS,
     "sam3_mask_decoder": _SAM3_MASKS,
     "sam3_tracker_video": _VIDEO,
+    "sam3_video": _VIDEO | {"inference_session": _prompted_session},
     "speecht5": {
         "input_values": part(FRAMES, "hidden_size"),
         "decoder_input_values": part(FRAMES, "hidden_size"),

@@ -81,7 +81,7 @@ def molmo2_patches(call: Call) -> Tensor:
 
 
 def molmo2_tokens(call: Call) -> int:
-    # The adapter pools two by two patches.
+    """Tokens of an image: the adapter pools two by two patches."""
     _, height, width = grid(call.config)
     return math.ceil(height / 2) * math.ceil(width / 2)
 
@@ -105,6 +105,7 @@ def inkling2_cells(call: Call) -> Tensor:
 
 
 def inkling2_grid(call: Call) -> tuple[int, int, int]:
+    """An image in time, height and width, counted in its tokens."""
     side = patch_size(call.config) * int(find(call.config, VISION, "spatial_merge_size"))
     height, width = image_size(call.config)
     return (1, height // side, width // side)

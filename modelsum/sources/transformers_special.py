@@ -162,7 +162,7 @@ def _hop_samples(call: Call) -> Tensor:
 
 def _janus_side(config: Any) -> int:
     # Each level of the encoder but the last halves the image.
-    return int(config.num_patches) * 2 ** (len(config.channel_multiplier) - 1)
+    return int(config.num_patches * 2 ** (len(config.channel_multiplier) - 1))
 
 
 def _short_texts(number: int) -> Maker:
@@ -183,6 +183,10 @@ _PE_VIDEO: dict[str, Maker] = {"pixel_values_videos": _timm_frames}
 _QWEN_SOUND: dict[str, Maker] = {
     "input_features": lambda call: call.unbatched(call.config.num_mel_bins, call.batch * FRAMES),
     "feature_lens": lambda call: call.integers(value=FRAMES),
+}
+# Its processor adds the differences between frames, and joins two frames.
+_GRANITE_SPEECH5: dict[str, Maker] = {
+    "input_features": frames_of(lambda config: 4 * int(find(config, ("encoder",), "num_mel_bins")))
 }
 _QWEN_ASR: dict[str, Maker] = {
     "input_features": chunks_of(mel_bins, 500),  # it takes multiples of 100 frames
@@ -267,6 +271,8 @@ SPECIAL: dict[str, dict[str, Maker]] = {
     },
     "granite4_vision": _TILES,
     "granite_docling": {"pixel_values": images(1), "pixel_attention_mask": lambda call: call.trues(1)},
+    "granite_speech5_ctc": _GRANITE_SPEECH5,
+    "granite_speech5_encoder": _GRANITE_SPEECH5,
     "granitemoehybrid": _NO_CACHE,
     "idefics": {
         "pixel_values": images(1),

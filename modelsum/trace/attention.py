@@ -32,8 +32,8 @@ class Chosen:
 
     @property
     def words(self) -> str:
-        """Like "flash (24 calls)"; "not used" where the function was never called."""
-        return ", ".join(f"{k} ({n} calls)" for k, n in self.kernels.items()) or "not used"
+        """Like "flash", or "flash, math", the most frequent first; "not used" where it was never called."""
+        return ", ".join(kernel for kernel, _ in self.kernels.most_common()) or "not used"
 
 
 @contextmanager

@@ -142,8 +142,9 @@ class Lifetimes(TorchDispatchMode):
 
         Only not under a dispatch mode: there it makes a new tensor and lets go of the first one (torch's
         input_buffer.cpp, can_accumulate_inplace). Which of the two it is, is seen when that happens.
+        A view is not added to: it holds on to its base, so that nobody alone has the memory.
         """
-        first = self.number_of(args[0]) if isinstance(args[0], Tensor) else None
+        first = self.number_of(args[0]) if isinstance(args[0], Tensor) and not args[0]._is_view() else None
         made = self.number_of(out)
         if first is None or made is None or len(self.log.events) != before + 1:
             return

@@ -63,14 +63,15 @@ def _layers(
     """mkldnn_rnn of ATen/native/mkldnn/RNN.cpp."""
     if batch_first:
         input = input.transpose(0, 1)
-    x = input.contiguous()
+    # As there: the input is kept to the end, and the outputs of a layer until the next one has its own.
+    first = x = input.contiguous()
     hx, cx = (state.contiguous() for state in states)
     directions = 2 if bidirectional else 1
     a_layer = 4 if has_biases else 2
     hidden_size = weights[1].shape[1]
+    outputs = [first] * directions
     last_hidden, last_cell = [], []
     for layer in range(num_layers):
-        outputs = []
         for direction in range(directions):
             index = layer * directions + direction
             own = list(weights[index * a_layer : (index + 1) * a_layer])
@@ -80,7 +81,7 @@ def _layers(
                 *(x, *own, hx[index], cx[index], direction > 0, [], _LSTM, hidden_size, num_layers),
                 *(has_biases, bidirectional, batch_first, train),
             )
-            outputs.append(output)
+            outputs[direction] = output
             last_hidden.append(hidden)
             last_cell.append(cell)
         x = outputs[0] if directions == 1 else torch.cat(outputs, -1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -69,10 +69,20 @@ class Stage:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         *,
+        held: Iterable[Tensor] | None = None,
         kernels: Mapping[str, KernelRule] | None = None,
         round_to: int = 1,
     ) -> None:
-        """`kernels`: memory inside them, by op; `round_to`: the allocator's granularity in bytes."""
+        """Set up a stage.
+
+        Args:
+            model: the model to run, `model(*args, **kwargs)`.
+            args: on the model's device, as kwargs are.
+            kwargs: by name.
+            held: all tensors of the model's modules, where the caller has `held_by(model)` already.
+            kernels: memory inside them, by op.
+            round_to: the allocator's granularity in bytes.
+        """
         self._model = model
         self._args = args
         self._kwargs = kwargs
@@ -82,7 +92,7 @@ class Stage:
         self.log = Log(round_to)
         self.lifetimes = Lifetimes(self.log, self._device, kernels)
         self.lifetimes.watch(self._parameters, WEIGHTS)
-        self.lifetimes.watch((tensor for tensor, _ in _tensors_of(model)), BUFFERS)
+        self.lifetimes.watch(held_by(model) if held is None else held, BUFFERS)
         self.lifetimes.watch(tensors_in((args, kwargs)), INPUTS)
         self._setup = self.log.cut()
 
@@ -211,6 +221,11 @@ class Stage:
             size and number not in there and self.log.categories[number] != OPTIMIZER_STATE
             for number, size in enumerate(self.log.sizes)
         )
+
+
+def held_by(model: nn.Module) -> list[Tensor]:
+    """Parameters, buffers, and tensors that are attributes of the modules."""
+    return [tensor for tensor, _ in _tensors_of(model)]
 
 
 def device_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from modelsum.trace.checkpointing import checkpointed
 from modelsum.trace.isolation import isolated, plain_ops
 from modelsum.trace.lifetimes import KernelRule
 from modelsum.trace.recurrent import fused_lstm
-from modelsum.trace.stage import Recording, Stage
+from modelsum.trace.stage import Recording, Stage, held_by
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": {}}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
@@ -62,8 +62,10 @@ def measure_memory(
     check_target(target)
     implementation = options.implementation_on(target)
 
+    held = held_by(model)
+
     def stage() -> Stage:
-        return Stage(model, args, kwargs, kernels=_KERNELS[target], round_to=_ROUND_TO[target])
+        return Stage(model, args, kwargs, held=held, kernels=_KERNELS[target], round_to=_ROUND_TO[target])
 
     notices: list[str] = []
     training: Recording | None = None

@@ -5,7 +5,8 @@
 Every model has a process of its own: inference, then two training steps with each optimizer, under the
 profiler, whose records of the CPU allocator add up to the live bytes (tests/real_cpu.py). Compared are the
 peak of inference and of the second step. Images have 64 pixels in batches of 8; --full adds batches of 32 at
-224 pixels for the documented models, which takes half an hour on two cores.
+224 pixels for the documented models, which takes half an hour on two cores. With --reuse only the
+predictions are made again.
 """
 
 from __future__ import annotations
@@ -113,6 +114,19 @@ def real(cases: list[Case]) -> list[dict[str, Any]]:
     return peaks
 
 
+def stored_runs(report: Path) -> dict[Case, dict[str, Any]]:
+    """The real runs of a report, by case."""
+    rows = json.loads(report.read_text())["rows"]
+    return {
+        Case(**row["case"]): {
+            "inference": row["real_inference"],
+            "training": row["real_training"],
+            "phases": row["real_phases"],
+        }
+        for row in rows
+    }
+
+
 def run_for_real(cases: list[Case]) -> None:
     from real_cpu import real_peaks
 
@@ -208,9 +222,9 @@ def as_markdown(rows: list[Row]) -> str:
         "# Predicted memory and real training runs on the CPU",
         "",
         f"By tests/benchmarks/memory_cpu.py, torch {torch.__version__}, {THREADS} threads, on {machine()}.",
-        "Peaks in MiB, real by the profiler's records of the CPU allocator, in the second step; errors are",
-        "of the prediction. The documented models are what the rules for memory inside kernels were first made",
-        "for; what the hold-outs showed to be missing was then measured op by op.",
+        "Peaks in MiB, real by the profiler's records of the CPU allocator, in the second step; the errors",
+        "are of the prediction. Rules for memory inside kernels were made for the documented models first;",
+        "what the hold-outs showed to be missing was then measured op by op.",
         "",
         "| models | runs | inference: largest error | training: median | training: largest |",
         "|---|---|---|---|---|",
@@ -255,14 +269,19 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also batches of 32 at 224 pixels")
     parser.add_argument("--optimizer", action="append", help="only these optimizers")
     parser.add_argument("--output", type=Path, help="folder for the report")
+    parser.add_argument("--reuse", type=Path, help="a memory-cpu.json: its real runs are not done again")
     parser.add_argument("--real", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.real:
         run_for_real([Case(**case) for case in json.loads(options.real)])
         return
     rows = []
+    stored = stored_runs(options.reuse) if options.reuse else {}
     for of_model in cases(options.names, options.full, options.optimizer):
-        for case, peaks in zip(of_model, real(of_model), strict=True):
+        of_model_real = (
+            [stored[case] for case in of_model] if set(of_model) <= stored.keys() else real(of_model)
+        )
+        for case, peaks in zip(of_model, of_model_real, strict=True):
             row = compared(case, peaks)
             rows.append(row)
             phases = " ".join(

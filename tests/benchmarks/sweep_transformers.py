@@ -27,7 +27,8 @@ import sys
 import time
 import traceback
 from collections import Counter
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,9 +86,11 @@ def counted(name: str, row: dict[str, Any]) -> None:
         summary = api.run(api.Request(model=model, device="meta"))
     except ForwardError as error:
         params = error.summary.totals.params
-        if name in reasons.LIBRARY or not error.device_limit or params > CPU_PARAMS:
+        if name in reasons.LIBRARY or not error.device_limit or params > CPU_PARAMS or forwardless(error):
             raise
-        row["reason"] = f"reads {reasons.DATA_DEPENDENT.get(name, '?')}{located(error.__cause__)}"
+        known = reasons.DATA_DEPENDENT.get(name)
+        row["reason"] = f"reads {known}" if known else f"meta: {error.message.split('. ')[0]}"
+        row["reason"] += located(error.__cause__)
         summary = api.run(api.Request(model=model, device="cpu"))
     row.update(
         {
@@ -124,40 +127,23 @@ def unrun(name: str, error: ForwardError) -> dict[str, Any]:
         "params": totals.params,
         "device": error.summary.device,
     }
-    if 'missing the required "forward"' in error.message:
+    if forwardless(error):
         return found | {"status": "no model", "reason": "the class has no forward"}
     broken = reasons.LIBRARY.get(name)
     if broken is not None and cause is not None:
-        evidence = evidence_for(broken, name, totals.params, reasons.described(cause))
+        evidence = reasons.evidence(broken, name, totals.params <= CPU_PARAMS, cause)
         if evidence is not None:
             reason = f"default configuration is broken: {broken.why} ({evidence}){located(cause)}"
             return found | {"status": "library", "reason": reason}
     elif name in reasons.DATA_DEPENDENT and error.device_limit:
         reason = f"reads {reasons.DATA_DEPENDENT[name]}; too large for the CPU{located(cause)}"
         return found | {"status": "data-dependent", "reason": reason}
-    return found | {"status": "failed", "reason": error.message + located(cause)}
+    return found | {"status": "failed", "reason": error.message.split(". ")[0][:200] + located(cause)}
 
 
-def evidence_for(broken: reasons.Broken, name: str, params: int, error: str) -> str | None:
-    """What was seen without modelsum that proves a configuration broken, or None."""
-    try:
-        return looked_up(broken, name, params, error)
-    except Exception as failure:  # then nothing is proven
-        print(f"{name}: {reasons.described(failure)}", file=sys.stderr)
-        return None
-
-
-def looked_up(broken: reasons.Broken, name: str, params: int, error: str) -> str | None:
-    """The widths, the expression that holds, or the error on plain torch."""
-    if broken is reasons.WIDTHS:
-        return reasons.widths(name)
-    if broken.holds is not None:
-        return broken.holds if reasons.holds(broken.holds, name) else None
-    plain = reasons.plain_forward_error(name, params, CPU_PARAMS)
-    if plain is None:
-        return None
-    # The kernels of meta and CPU put the same complaint into words of their own.
-    return f"without modelsum: {plain[:160]}" if reasons.same_kind(error, plain) else None
+def forwardless(error: ForwardError) -> bool:
+    """Whether the class leaves the calls of its parts to others."""
+    return 'missing the required "forward"' in error.message
 
 
 def located(error: BaseException | None) -> str:
@@ -179,7 +165,7 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
     from modelsum.trace.known_values import carried
 
     device = torch.device(summary.device)
-    known = carried if device.type == "meta" else nullcontext
+    known = carried if device.type == "meta" else simple_kernels
     with isolated():
         loaded = resolve(model).load(model, {}, device)
     found: dict[str, Any] = {}
@@ -191,9 +177,10 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
     # The counter does not know the grouped matmul of a mixture of experts: each token times one expert.
     grouped = {torch.ops.aten._grouped_mm: lambda a, b, *_, **__: 2 * a[0] * b[1] * b[2]}
     counter = FlopCounterMode(display=False, custom_mapping=grouped)
-    loaded.model.eval()
+    # The counter follows modules by gradient functions, which it misses where a parameter is an argument.
+    loaded.model.eval().requires_grad_(False)
     try:
-        with isolated(), plain_ops(), runs_on_meta(device), torch.no_grad(), known(), counter:
+        with isolated(), plain_ops(), runs_on_meta(device), known(), torch.no_grad(), counter:
             loaded.model(*args, **kwargs)
     except Exception as error:
         found["flop_counter_macs"] = f"failed: {reasons.described(error)[:120]}"
@@ -210,6 +197,16 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
             if one != other
         )
     return found
+
+
+@contextmanager
+def simple_kernels() -> Iterator[None]:
+    """Attention and LSTMs on the CPU as matmuls: flop_counter has no rule for their fused kernels there."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def work() -> None:
@@ -367,8 +364,9 @@ def report(table: list[dict[str, Any]]) -> str:
         lines += [f"### {title}", "", *(f"- `{row['type']}`: {row[key]}" for row in rows), ""]
     lines += ["## Types without numbers", "", "| type | class | params | status | reason |"]
     lines += ["| --- | --- | ---: | --- | --- |"]
+    order = {status: place for place, status in enumerate(STATUSES)}
     without = [row for row in table if row["status"] != "ok"]
-    for row in sorted(without, key=lambda row: (list(STATUSES).index(row["status"]), row["type"])):
+    for row in sorted(without, key=lambda row: (order.get(row["status"], 0), row["type"])):
         cells = (row["type"], row["class"] or "", grouped(row["params"]), row["status"], line(row["reason"]))
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## Types with numbers", "", "| type | class | params | MACs | |"]
@@ -383,7 +381,7 @@ def report(table: list[dict[str, Any]]) -> str:
 
 def grouped(number: Any) -> str:
     """A count in groups of three digits, or nothing."""
-    return f"{int(number):,}" if str(number or "").isdigit() else ""
+    return f"{int(number):,}" if str(number).isdigit() else ""
 
 
 def line(text: Any) -> str:
@@ -400,9 +398,9 @@ def params_line(table: list[dict[str, Any]]) -> str:
 
 def macs_line(table: list[dict[str, Any]]) -> str:
     """How often flop_counter was asked and agreed."""
-    asked = [row for row in table if str(row["flop_counter_macs"] or "").isdigit()]
+    asked = [row for row in table if str(row["flop_counter_macs"]).isdigit()]
     differ = sum(bool(row["macs_differ"]) for row in asked)
-    unasked = sum(str(row["flop_counter_macs"] or "").startswith("failed") for row in table)
+    unasked = sum(str(row["flop_counter_macs"]).startswith("failed") for row in table)
     return f"| MACs = flop_counter / 2 | {len(asked) - differ} | {differ} | {unasked} |"
 
 

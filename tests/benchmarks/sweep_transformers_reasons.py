@@ -7,6 +7,7 @@ outside of modelsum. `DATA_DEPENDENT` says which computed values a forward reads
 from __future__ import annotations
 
 import inspect
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,7 +124,7 @@ LIBRARY: dict[str, Broken] = {
     ),
 }
 
-_EXPERTS = "its experts run in a loop over those that the router chose for some token"
+_EXPERTS = "which experts the router chose for any token"
 _KEYPOINTS = "the keypoints that are detected in the image"
 
 DATA_DEPENDENT: dict[str, str] = {
@@ -147,6 +148,27 @@ DATA_DEPENDENT: dict[str, str] = {
 }
 
 
+def evidence(broken: Broken, name: str, small: bool, error: BaseException) -> str | None:
+    """What is seen without modelsum that proves a configuration broken, or None.
+
+    Args:
+        small: the model may be run on the CPU.
+        error: how its forward failed in modelsum.
+    """
+    try:
+        if broken is WIDTHS:
+            return widths(name)
+        if broken.holds is not None:
+            return broken.holds if holds(broken.holds, name) else None
+        plain = plain_forward_error(name, small)
+    except Exception as failure:  # then nothing is proven
+        print(f"{name}: {described(failure)}", file=sys.stderr)
+        return None
+    # The kernels of meta and CPU put the same complaint into words of their own.
+    alike = plain is not None and plain.split(":")[0] == type(error).__name__
+    return f"without modelsum: {str(plain)[:160]}" if alike else None
+
+
 def plain_build_error(name: str) -> str | None:
     """How the construction of a type fails on torch's own meta device, without modelsum."""
     import transformers
@@ -162,12 +184,12 @@ def plain_build_error(name: str) -> str | None:
     return None
 
 
-def plain_forward_error(name: str, params: int, most_on_cpu: int) -> str | None:
+def plain_forward_error(name: str, small: bool) -> str | None:
     """How the forward fails without modelsum: on the CPU where the model is small, on meta otherwise."""
     from modelsum import spec
     from modelsum.sources import resolve
 
-    device = torch.device("cpu") if params <= most_on_cpu else META
+    device = torch.device("cpu") if small else META
     model = spec.parse_model(f"transformers/{name}")
     loaded = resolve(model).load(model, {}, device)
     assert loaded.example
@@ -220,8 +242,3 @@ def described(error: BaseException) -> str:
 def same(one: str, other: str) -> bool:
     """Whether two descriptions are of the same error, word for word at their beginning."""
     return one[:60] == other[:60]
-
-
-def same_kind(one: str, other: str) -> bool:
-    """Whether two descriptions name the same kind of error."""
-    return one.split(":")[0] == other.split(":")[0]
