@@ -7,7 +7,7 @@
 Importing this package does not import torch; summarising does.
 """
 
-from modelsum.api import summarize
+from modelsum.api import register_macs, summarize
 from modelsum.errors import (
     ArgumentError,
     BuildError,
@@ -41,5 +41,6 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "__version__",
+    "register_macs",
     "summarize",
 ]

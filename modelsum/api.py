@@ -173,6 +173,18 @@ def _with_token_ids(request: Request, error: ForwardError) -> Request | None:
     return None
 
 
+def register_macs(op: str, rule: Callable[..., int]) -> None:
+    """Count an op of your own.
+
+    Args:
+        op: its qualified name, "mylibrary::fused_linear"; replaces a rule of that name.
+        rule: called as rule(*args, out=result, **kwargs) with what the op is called with; returns MACs.
+    """
+    from modelsum.trace.ops import register
+
+    register(op, rule)
+
+
 def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The call that a user's function makes: `file.py:function` or `package.module:function`.
 

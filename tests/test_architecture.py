@@ -144,6 +144,7 @@ def test_exported_names() -> None:
         "UnknownModelError",
         "UsageError",
         "__version__",
+        "register_macs",
         "summarize",
     }
     assert all(hasattr(modelsum, name) for name in modelsum.__all__)

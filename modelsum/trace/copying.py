@@ -37,7 +37,7 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
     originals: list[Tensor] = []  # kept alive: a memo goes by the address of an object
     twins: dict[Hashable, Tensor] = {}
     with deep_enough(model):
-        for tensor, is_buffer in _tensors_of(model):
+        for tensor, is_buffer in tensors_of(model):
             if id(tensor) not in memo:
                 memo[id(tensor)] = _twin(tensor, device, twins, clone=is_buffer)
                 originals.append(tensor)
@@ -60,7 +60,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def _tensors_of(model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
+def tensors_of(model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
     """Every tensor that a module of the model holds, and whether it must be copied where it is shared.
 
     Tensors that are neither parameter nor buffer count too: masks kept as attributes, weight_norm's result.

@@ -25,7 +25,7 @@ from modelsum.memory.log import (
     Log,
 )
 from modelsum.memory.options import MemoryOptions
-from modelsum.trace.copying import _tensors_of
+from modelsum.trace.copying import tensors_of
 from modelsum.trace.known_values import MetaFactories
 from modelsum.trace.lifetimes import KernelRule, Lifetimes
 from modelsum.trace.losses import Loss
@@ -225,7 +225,7 @@ class Stage:
 
 def held_by(model: nn.Module) -> list[Tensor]:
     """Parameters, buffers, and tensors that are attributes of the modules."""
-    return [tensor for tensor, _ in _tensors_of(model)]
+    return [tensor for tensor, _ in tensors_of(model)]
 
 
 def device_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
