@@ -337,3 +337,70 @@ def test_learning_wants_the_same_shape_and_dtype() -> None:
     assert value_of(tensor) is None
     contents.learn(tensor, torch.zeros(2))
     assert value_of(tensor) is not None
+
+
+# ---- what models of transformers do
+
+
+def test_a_tensor_filled_piece_by_piece_is_known_once_it_is_whole() -> None:
+    def filled(x: Tensor) -> tuple[Tensor, bool]:
+        shapes = torch.empty((2, 2), dtype=torch.long)
+        shapes[0, 0], shapes[0, 1] = 2, 3
+        half = value_of(shapes) is None
+        shapes[1] = torch.tensor([4, 5])
+        return shapes, half
+
+    shapes, half = compute(filled, unknown(1))
+    assert half
+    assert value_of(shapes).tolist() == [[2, 3], [4, 5]]
+
+
+def test_unfilled_memory_that_took_unknown_values_stays_unknown() -> None:
+    def filled(x: Tensor) -> Tensor:
+        shapes = torch.empty(2, dtype=torch.long)
+        shapes[0] = x.long()[0]
+        shapes[1] = 3
+        return shapes
+
+    assert value_of(compute(filled, unknown(1))) is None
+
+
+def test_a_known_mask_expanded_over_a_wide_tensor_still_selects() -> None:
+    mask = torch.zeros(1, 300, 1, dtype=torch.bool)
+    mask[0, :7] = True
+    assert compute(lambda m, x: x[m.expand_as(x)], mask, unknown(1, 300, 4096)).shape == (7 * 4096,)
+
+
+def test_an_index_of_tuples_of_numbers_in_tensors() -> None:
+    def cleared(pairs: Tensor) -> Tensor:
+        keep = torch.full((1, 5), True)
+        rows, columns = zip(*pairs, strict=True)
+        keep[rows, columns] = False
+        return keep
+
+    keep = compute(cleared, torch.tensor([[0, 1], [0, 2]]))
+    assert value_of(keep).tolist() == [[True, False, False, True, True]]
+
+
+def test_values_are_laid_out_as_their_tensors() -> None:
+    def viewed(x: Tensor) -> Tensor:
+        zeros = torch.zeros_like(x.view(1, 4, 2, 4).transpose(1, 2))
+        return zeros.reshape(1, 2, 4, 4).permute(0, 2, 1, 3).contiguous().view(1, 4, 8)
+
+    assert compute(viewed, unknown(1, 4, 8)).shape == (1, 4, 8)
+
+
+def test_a_copy_of_a_tensor_on_meta_keeps_its_value_and_shares_no_change() -> None:
+    with carried():
+        first = torch.tensor([1, 2])
+        second = on_meta(first)
+        second += 1
+    assert value_of(first).tolist() == [1, 2]
+    assert value_of(second).tolist() == [2, 3]
+
+
+def test_known_ids_outside_a_table_are_refused_as_on_a_real_device() -> None:
+    table = nn.Embedding(6, 4, device="meta")
+    assert compute(table, ids()).shape == (2, 4, 4)
+    with pytest.raises(IndexError, match="ids from 1 to 6, 6 rows"):
+        compute(table, ids() + 1)

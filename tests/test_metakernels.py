@@ -539,7 +539,9 @@ def test_a_rule_gives_the_sizes_that_torchs_meta_kernel_gives(name: str) -> None
 
 
 def test_every_rule_has_cases() -> None:
-    assert set(CASES) == set(RULES)
+    """The memory package brings rules of its own, which have tests of their own."""
+    own = {name for name, rule in RULES.items() if ".metakernels." in rule.__module__}
+    assert set(CASES) == own
 
 
 @pytest.mark.parametrize("name", sorted(RULES))

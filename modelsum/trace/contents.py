@@ -26,12 +26,14 @@ class Contents:
 
     Attributes:
         changes: how many changes in place were made on the values too.
+        unfilled: it began as unfilled memory; elements that were not written since hold a mark.
     """
 
-    __slots__ = ("changes",)
+    __slots__ = ("changes", "unfilled")
 
     def __init__(self) -> None:
         self.changes = 0
+        self.unfilled = False
 
 
 class _Lost(Contents):
@@ -59,8 +61,12 @@ class _Losses:
 
 
 def few(tensor: Tensor) -> bool:
-    """Whether a tensor is small enough for its values to be carried."""
-    return tensor.numel() <= _MOST_ELEMENTS
+    """Whether a tensor is small enough for its values to be carried; of an expanded one, what is stored."""
+    if tensor.numel() <= _MOST_ELEMENTS:
+        return True
+    if tensor.layout is not torch.strided or 0 not in tensor.stride():
+        return False
+    return tensor.untyped_storage().nbytes() <= _MOST_ELEMENTS * tensor.element_size()
 
 
 def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:
@@ -74,6 +80,9 @@ def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:
     """
     if tensor.layout is not torch.strided or tensor.shape != value.shape or tensor.dtype is not value.dtype:
         return
+    if base is None and tensor.stride() != value.stride() and 0 not in tensor.stride():
+        # What may be viewed, and how, is decided by strides.
+        value = torch.empty_strided(value.shape, tensor.stride(), dtype=value.dtype).copy_(value)
     contents = contents_of(tensor)
     if contents is None:
         contents = Contents()
@@ -85,8 +94,33 @@ def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:
     )
 
 
+# What stands in unfilled memory until something is written there: a number that no model has.
+_MARKS = {torch.int64: -(2**63) + 0x5EED, torch.int32: -(2**31) + 0x5EED}
+
+
+def begin_unfilled(tensor: Tensor) -> None:
+    """A tensor of integers holds whatever was in memory, but what is written to it will be known."""
+    mark = _MARKS.get(tensor.dtype)
+    if mark is not None and few(tensor):
+        learn(tensor, torch.full(tensor.shape, mark, dtype=tensor.dtype, device=_CPU))
+        contents = contents_of(tensor)
+        if contents is not None:
+            contents.unfilled = True
+
+
 def value_of(tensor: Tensor) -> Tensor | None:
     """The values of a tensor as a CPU tensor, or None where they are not known."""
+    value = partial_value_of(tensor)
+    if value is None or not tensor.is_meta:
+        return value
+    contents = contents_of(tensor)
+    if contents is not None and contents.unfilled and bool((value == _MARKS[value.dtype]).any()):
+        return None
+    return value
+
+
+def partial_value_of(tensor: Tensor) -> Tensor | None:
+    """As `value_of`, also where some elements were never written; these hold a mark."""
     if tensor.device.type == "cpu":
         return None if is_lost(tensor) else tensor
     if not tensor.is_meta:
@@ -105,6 +139,13 @@ def value_of(tensor: Tensor) -> Tensor | None:
 
 def on_meta(tensor: Tensor) -> Tensor:
     """A tensor's twin on the meta device, with its values known if they are few."""
+    if tensor.is_meta:
+        value = value_of(tensor)
+        if value is None:
+            return tensor.detach()
+        twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+        learn(twin, value.clone())
+        return twin
     twin = tensor.detach().to("meta")
     if tensor.device.type == "cpu" and few(tensor) and not is_lost(tensor):
         learn(twin, tensor.detach().clone())

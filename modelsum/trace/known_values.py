@@ -21,7 +21,17 @@ from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from modelsum.trace import metakernels
-from modelsum.trace.contents import contents_of, few, forget, is_lost, learn, on_meta, value_of
+from modelsum.trace.contents import (
+    begin_unfilled,
+    contents_of,
+    few,
+    forget,
+    is_lost,
+    learn,
+    on_meta,
+    partial_value_of,
+    value_of,
+)
 from modelsum.trace.op_facts import OpFacts, facts_of, tensors_among
 
 __all__ = ["MetaFactories", "carried", "learn", "on_meta", "run", "value_of"]
@@ -83,9 +93,16 @@ def _as_number(tensor: Tensor) -> Any:
 def _with_tensors(index: Any) -> Any:
     """An index whose lists of numbers are tensors: torch would make these below every mode."""
     if isinstance(index, tuple):
-        return tuple(map(_with_tensors, index))
-    if isinstance(index, list) and index and all(isinstance(i, (int, bool)) for i in index):
-        return on_meta(torch.tensor(index, device=_CPU))
+        return tuple(map(_as_tensor, index))
+    return _as_tensor(index)
+
+
+def _as_tensor(index: Any) -> Any:
+    """A list or tuple of numbers, or of 0-d tensors with known ones, as a tensor; anything else as it is."""
+    if isinstance(index, (list, tuple)) and index:
+        numbers = [_as_number(i) if isinstance(i, Tensor) else i for i in index]
+        if all(isinstance(i, (int, bool)) for i in numbers):
+            return on_meta(torch.tensor(numbers, device=_CPU))
     return index
 
 
@@ -143,15 +160,26 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 forget(target)
         args, kwargs = _map(_as_meta, args), _map_values(_as_meta, kwargs)
         known = known and all(few(t) for t in tensors)
-    if known:
+    if known or _continues_filling(op, args, kwargs):
         return _run_known(func, op, args, kwargs)
     return _run_unknown(func, op, args, kwargs)
+
+
+def _continues_filling(op: OpFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an op writes known values into a tensor that is not wholly filled yet, or views it."""
+    if not (op.places or op.is_view) or not args or not isinstance(args[0], Tensor):
+        return False
+    others = tensors_among((*args[1:], *kwargs.values()))
+    return partial_value_of(args[0]) is not None and all(value_of(t) is not None for t in others)
 
 
 def _create(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """torch.arange and the like, and copies of CPU tensors, onto meta."""
     out = metakernels.run(func, args, kwargs)
-    if isinstance(out, Tensor) and not facts_of(func).forgets and few(out):
+    op = facts_of(func)
+    if isinstance(out, Tensor) and op.unfilled:
+        begin_unfilled(out)
+    elif isinstance(out, Tensor) and not op.forgets and few(out):
         learn(out, func(*args, **{**kwargs, "device": _CPU}))
     return out
 
@@ -164,6 +192,9 @@ def _run_known(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str, 
     if op.writes:
         return _write_known(func, op, args, kwargs)
     out = metakernels.run(func, args, kwargs)
+    if op.unfilled:
+        begin_unfilled(out)
+        return out
     made = tensors_among((out,))
     if not op.forgets and all(map(few, made)):
         values = tensors_among((_on_values_if_possible(func, args, kwargs),))
@@ -198,12 +229,16 @@ def _run_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str
             forget(running)
     elif func in (_aten.index.Tensor, _aten._unsafe_index.Tensor):
         args = (args[0], _without_masks(args[1]), *args[2:])
+    elif func is _aten.embedding.default:
+        _check_ids(value_of(args[1]), args[0].shape[0])
     elif func is _aten.masked_select.default:
         mask = value_of(args[1])
         if mask is not None:
             shape = torch.broadcast_shapes(args[0].shape, mask.shape)
             return args[0].new_empty(int(mask.expand(shape).sum()))
     out = metakernels.run(func, args, kwargs)
+    if op.unfilled:
+        begin_unfilled(out)
     if op.shape_only and few(out):
         shape = torch.empty(args[0].shape if few(args[0]) else 0, dtype=args[0].dtype, device=_CPU)
         learn(out, _on_values(func, (shape, *args[1:]), kwargs))
@@ -241,6 +276,14 @@ def _run_reading(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return func(*args[:place], args[place] if value is None else value, *args[place + 1 :], **kwargs)
 
 
+def _check_ids(ids: Tensor | None, rows: int) -> None:
+    """Refuse known ids that a table of so many rows does not have, as every real device does."""
+    if ids is not None and ids.numel() and (int(ids.min()) < 0 or int(ids.max()) >= rows):
+        raise IndexError(
+            f"index out of range in self: ids from {int(ids.min())} to {int(ids.max())}, {rows} rows"
+        )
+
+
 def _without_masks(indices: Any) -> list[Any]:
     """Index tensors in place of the boolean masks whose values are known."""
     plain: list[Any] = []
@@ -248,13 +291,19 @@ def _without_masks(indices: Any) -> list[Any]:
         mask = value_of(index) if isinstance(index, Tensor) and index.dtype is torch.bool else None
         if mask is None:
             plain.append(index)
-        else:
+        elif mask.numel() <= _MOST_MASK_ELEMENTS:
             plain += [on_meta(i) for i in mask.nonzero().unbind(1)]
+        else:  # how many it selects is enough for the shape of the result
+            selected = torch.empty(int(mask.sum()), dtype=torch.int64, device=_META)
+            plain += [selected] * mask.dim()
     return plain
 
 
+_MOST_MASK_ELEMENTS = 1 << 20
+
+
 def _on_values(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    values, named = _map(value_of, args), _map_values(value_of, kwargs)
+    values, named = _map(partial_value_of, args), _map_values(partial_value_of, kwargs)
     if "device" in named:
         named["device"] = _CPU
     return func(*values, **named)

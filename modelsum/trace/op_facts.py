@@ -21,10 +21,22 @@ class OpFacts:
         reads: its result is no tensor but depends on values, like `.item()`.
         resizes: the shape of its result depends on values, like `nonzero`.
         overwrites: decides every element of what it writes to, whatever it held.
+        places: writes values to elements of its first argument and leaves the others as they are.
+        unfilled: makes a tensor that holds whatever was in memory.
         shape_only: takes nothing but the shape and dtype of its first argument.
     """
 
-    __slots__ = ("forgets", "is_view", "overwrites", "reads", "resizes", "shape_only", "writes")
+    __slots__ = (
+        "forgets",
+        "is_view",
+        "overwrites",
+        "places",
+        "reads",
+        "resizes",
+        "shape_only",
+        "unfilled",
+        "writes",
+    )
 
     def __init__(self, func: Any) -> None:
         arguments = func._schema.arguments
@@ -42,6 +54,8 @@ class OpFacts:
         self.resizes = torch.Tag.dynamic_output_shape in tags
         results_only = all(arguments[place].kwarg_only for place, _ in self.writes)  # "out=" of an overload
         self.overwrites = func in _OVERWRITES or (bool(self.writes) and results_only)
+        self.places = func in _OVERWRITES or func in _PLACES
+        self.unfilled = func in _UNFILLED and not self.writes
         self.shape_only = func in _SHAPE_ONLY
 
     def written(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
@@ -63,6 +77,17 @@ _UNFILLED = frozenset(
     )
 )
 _OVERWRITES = frozenset((_aten.fill_.Scalar, _aten.fill_.Tensor, _aten.zero_.default, _aten.copy_.default))
+_PLACES = frozenset(
+    (
+        _aten.index_put_.default,
+        _aten.scatter_.src,
+        _aten.scatter_.value,
+        _aten.masked_fill_.Scalar,
+        _aten.masked_fill_.Tensor,
+        _aten.index_copy_.default,
+        _aten.index_fill_.int_Scalar,
+    )
+)
 _SHAPE_ONLY = frozenset(
     (
         _aten.zeros_like.default,

@@ -211,10 +211,10 @@ def _look_up(op: Any) -> Rule | Verdict:
             return Verdict.IGNORED
     if isinstance(op, HigherOrderOperator):
         return Verdict.COMPOSITE if _has_plain_kernel(op) else Verdict.UNKNOWN
-    if _is_elementwise(op) or _is_view(op) or torch.Tag.inplace_view in op.tags:
-        return Verdict.IGNORED
     if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
         return Verdict.COMPOSITE
+    if _is_elementwise(op) or _is_view(op) or torch.Tag.inplace_view in op.tags:
+        return Verdict.IGNORED
     return Verdict.UNKNOWN
 
 
