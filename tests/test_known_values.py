@@ -404,3 +404,11 @@ def test_known_ids_outside_a_table_are_refused_as_on_a_real_device() -> None:
     assert compute(table, ids()).shape == (2, 4, 4)
     with pytest.raises(IndexError, match="ids from 1 to 6, 6 rows"):
         compute(table, ids() + 1)
+
+
+def test_numbers_are_read_in_inference_mode_too() -> None:
+    def read(mask: Tensor) -> tuple[bool, int]:
+        with torch.inference_mode():
+            return bool((mask + 0).all()), (mask + 1).sum().item()
+
+    assert compute(read, torch.tensor([1, 1])) == (True, 4)

@@ -50,7 +50,9 @@ class OpFacts:
         )
         tags = func.tags
         self.forgets = func in _UNFILLED or torch.Tag.nondeterministic_seeded in tags
-        self.reads = torch.Tag.data_dependent_output in tags
+        returns = func._schema.returns
+        no_tensor = bool(returns) and not any("Tensor" in str(r.type) for r in returns)
+        self.reads = torch.Tag.data_dependent_output in tags or no_tensor
         self.resizes = torch.Tag.dynamic_output_shape in tags
         results_only = all(arguments[place].kwarg_only for place, _ in self.writes)  # "out=" of an overload
         self.overwrites = func in _OVERWRITES or (bool(self.writes) and results_only)
