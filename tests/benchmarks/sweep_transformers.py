@@ -50,8 +50,8 @@ FIELDS = (
     "uncounted",
     "seconds",
 )
-MEMORY_BYTES = 10 * 2**30
-CPU_PARAMS = 300_000_000  # larger models are not built on the CPU
+MEMORY_BYTES = 18 * 2**30
+CPU_PARAMS = 1_500_000_000  # larger models are not built on the CPU
 
 
 # ---- one type, in the worker

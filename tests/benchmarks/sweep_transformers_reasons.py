@@ -138,6 +138,7 @@ DATA_DEPENDENT: dict[str, str] = {
     "nllb-moe": _EXPERTS,
     "oneformer": "queries whose mask is empty",
     "openai_privacy_filter": _EXPERTS,
+    "sam3_video": "which detections are kept",
     "slanet": "whether the table has ended",
     "slanext": "whether the table has ended",
     "superglue": _KEYPOINTS,
