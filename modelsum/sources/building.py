@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.errors import ModelsumError
 from modelsum.trace import known_values
@@ -115,22 +114,8 @@ class _MetaConstruction(known_values.MetaFactories):
             tensor = args[0] if args else (kwargs or {})["tensor"]
             if _INITIALISERS[func](tensor, kwargs or {}) and _is_filled(tensor, func):
                 return tensor
-        with _KnownValues():
+        with known_values.Carrying():
             return super().__torch_function__(func, types, args, kwargs)
-
-
-class _KnownValues(TorchDispatchMode):
-    """Runs every op below a call by its shape rule, and keeps values that do not depend on unknown ones."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
-        return False
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        return known_values.run(func, args, kwargs or {})
 
 
 def _is_filled(tensor: Any, fill: Any) -> bool:

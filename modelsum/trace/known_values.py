@@ -34,7 +34,7 @@ from modelsum.trace.contents import (
 )
 from modelsum.trace.op_facts import OpFacts, facts_of, tensors_among
 
-__all__ = ["MetaFactories", "carried", "learn", "on_meta", "run", "value_of"]
+__all__ = ["Carrying", "MetaFactories", "carried", "learn", "on_meta", "run", "value_of"]
 
 _CPU = torch.device("cpu")
 _META = torch.device("meta")
@@ -106,8 +106,8 @@ def _as_tensor(index: Any) -> Any:
     return index
 
 
-class _Carrying(TorchDispatchMode):
-    """Does every op by `run`."""
+class Carrying(TorchDispatchMode):
+    """Does every op by `run`: keeps the values that do not depend on unknown ones."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -123,10 +123,10 @@ class _Carrying(TorchDispatchMode):
 @contextmanager
 def carried() -> Iterator[None]:
     """Make tensors on meta by default, and know the values of those that do not depend on unknown ones."""
-    if any(isinstance(mode, _Carrying) for mode in _get_current_dispatch_mode_stack()):
+    if any(isinstance(mode, Carrying) for mode in _get_current_dispatch_mode_stack()):
         yield  # twice would do every in-place op on the values twice
         return
-    with MetaFactories(), _Carrying():
+    with MetaFactories(), Carrying():
         yield
 
 
