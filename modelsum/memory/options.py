@@ -10,6 +10,7 @@ OPTIMIZERS = ("none", "sgd", "momentum", "adam", "adamw", "adafactor", "lion")
 IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
 LOSSES = ("sum", "cross-entropy")
 ATTENTION = ("auto", "math", "flash", "efficient")
+AMP = ("bf16", "fp16")
 TARGETS = ("cpu", "cuda")
 
 _NOT_IN_TORCH = {("adafactor", "fused"), ("lion", "fused")}
@@ -25,6 +26,8 @@ class MemoryOptions:
             being told: for-loop on the CPU, foreach on CUDA.
         loss: "sum" of every output tensor, or "cross-entropy" of the first one.
         attention: which kernel scaled_dot_product_attention runs; "auto" for the one the target would take.
+        amp: "bf16" or "fp16" for automatic mixed precision: the model and the loss run under torch.autocast
+            with that dtype, on weights in float32; fp16 with a gradient scaler. None for neither.
         checkpoint: patterns (fnmatch) of module paths whose activations are recomputed in the backward pass.
         freeze: patterns of module paths or parameter names that are not trained.
         accumulate: forward and backward passes before each optimizer step.
@@ -38,6 +41,7 @@ class MemoryOptions:
     implementation: str | None = None
     loss: str = "sum"
     attention: str = "auto"
+    amp: str | None = None
     checkpoint: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     accumulate: int = 1
@@ -48,6 +52,8 @@ class MemoryOptions:
         _check("optimizer", self.optimizer, OPTIMIZERS)
         _check("loss", self.loss, LOSSES)
         _check("attention", self.attention, ATTENTION)
+        if self.amp is not None:
+            _check("amp", self.amp, AMP)
         if self.implementation is not None:
             _check("implementation", self.implementation, IMPLEMENTATIONS)
         if (self.optimizer, self.implementation) in _NOT_IN_TORCH:
