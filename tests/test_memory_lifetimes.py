@@ -14,7 +14,7 @@ from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
 from modelsum.trace.lifetimes import Lifetimes
 from modelsum.trace.stage import Stage
-from modelsum.trace.training import measure_memory
+from modelsum.trace.training import predict_memory
 
 META = torch.device("meta")
 
@@ -66,7 +66,7 @@ def test_the_backward_pass_is_attributed_to_the_module_whose_op_is_derived() -> 
 
 def test_no_hook_is_left_behind() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).to(META)
-    measure_memory(model, (torch.empty(3, 4, device=META),), {}, options=MemoryOptions(), target="cpu")
+    predict_memory(model, (torch.empty(3, 4, device=META),), {}, options=MemoryOptions(), target="cpu")
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert all(p.grad is None for p in model.parameters())
 
@@ -88,7 +88,7 @@ def test_gradients_that_meet_are_added_in_place_as_without_a_mode() -> None:
     x = torch.rand(1000, 100)
     real = real_peaks(Thrice(), (x,), lambda output: output.sum(), None)
     args, kwargs = move(((x,), {}), META)
-    memory = measure_memory(Thrice().to(META), args, kwargs, options=MemoryOptions(), target="cpu")
+    memory = predict_memory(Thrice().to(META), args, kwargs, options=MemoryOptions(), target="cpu")
     assert memory.training_peak_bytes == pytest.approx(real.training, rel=1e-4)
 
 
@@ -118,7 +118,7 @@ def test_saved_for_backward_is_what_real_hooks_count(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None)
     x = torch.rand(2, 3, 224 if "vit" in name else 64, 224 if "vit" in name else 64)
     args, kwargs = move(((x,), {}), META)
-    memory = measure_memory(copy_to(model, META), args, kwargs, options=MemoryOptions(), target="cpu")
+    memory = predict_memory(copy_to(model, META), args, kwargs, options=MemoryOptions(), target="cpu")
     assert memory.saved_for_backward_bytes == saved_by_hooks(model, x)
     assert memory.modules[""].saved_bytes == memory.saved_for_backward_bytes
     assert sum(m.own_saved_bytes for m in memory.modules.values()) == memory.saved_for_backward_bytes
@@ -208,7 +208,7 @@ def test_multi_head_attention_is_redirected_too() -> None:
     x = torch.empty(2, 50, 16, device=META)
     figures = {}
     for attention in ("math", "auto"):
-        memory = measure_memory(
+        memory = predict_memory(
             model,
             (x, x, x),
             {"need_weights": False},

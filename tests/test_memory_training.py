@@ -19,7 +19,7 @@ from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.cpu_convolution import THREADS
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
-from modelsum.trace.training import measure_memory
+from modelsum.trace.training import predict_memory
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
@@ -35,7 +35,7 @@ with_the_kernels = pytest.mark.skipif(
 
 def predict(model: nn.Module, *args: Any, target: str = "cpu", **options: Any) -> Memory:
     moved, kwargs = move((args, {}), META)
-    return measure_memory(
+    return predict_memory(
         copy_to(model, META), moved, kwargs, options=MemoryOptions(**options), target=target
     )
 
@@ -242,7 +242,7 @@ def test_the_model_and_torch_are_left_alone() -> None:
     state: Callable[[], Any] = lambda: [(n, p.requires_grad, p.grad) for n, p in model.named_parameters()]  # noqa: E731
     before, random = state(), torch.get_rng_state()
     args = (torch.rand(8, 64, device=META),)
-    measure_memory(model, args, {}, options=MemoryOptions(freeze=("0",), checkpoint=("1",)), target="cpu")
+    predict_memory(model, args, {}, options=MemoryOptions(freeze=("0",), checkpoint=("1",)), target="cpu")
     assert state() == before
     assert "forward" not in vars(model[1])
     assert torch.equal(torch.get_rng_state(), random)

@@ -38,7 +38,7 @@ _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": {}}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
 
 
-def measure_memory(
+def predict_memory(
     model: nn.Module,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],

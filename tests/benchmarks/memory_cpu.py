@@ -36,7 +36,7 @@ from modelsum.memory import MemoryOptions  # noqa: E402
 from modelsum.memory.cpu_convolution import THREADS  # noqa: E402
 from modelsum.trace.copying import copy_to  # noqa: E402
 from modelsum.trace.inputs import move  # noqa: E402
-from modelsum.trace.training import measure_memory  # noqa: E402
+from modelsum.trace.training import predict_memory  # noqa: E402
 
 OPTIMIZERS = (
     ("none", "for-loop"),
@@ -181,7 +181,7 @@ def predicted(case: Case) -> tuple[Any, float]:
         loss=memory_models.loss_of(case.model),
     )
     start = time.perf_counter()
-    memory = measure_memory(model, args, kwargs, options=options, target="cpu")
+    memory = predict_memory(model, args, kwargs, options=options, target="cpu")
     return memory, time.perf_counter() - start
 
 
