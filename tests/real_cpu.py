@@ -7,7 +7,7 @@ running total is the live memory, including what kernels allocate inside themsel
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ class RealPeaks:
     """Most live bytes of a real run.
 
     Attributes:
-        inference: of a forward pass in evaluation mode without gradients.
+        inference: of a forward pass in evaluation mode without gradients; 0 where there was none.
         first_step: of the first training step.
         training: of the second training step, in which the optimizer has its state.
         phases: of each phase of that.
@@ -81,13 +81,16 @@ def real_peaks(
 ) -> RealPeaks:
     """Run inference once and two training steps, and say how much memory they took.
 
-    Args:
-        loss: of the model's output.
-        optimizer: makes one for the parameters; None for backward passes without steps.
-        targets: tensors that the loss uses and that are there all along.
-        forward: called in place of the model in training, as under autocast.
+    The arguments are those of `training_peaks`.
     """
-    there = storage_bytes(model.parameters(), model.buffers(), args)
+    inference = inference_peak(model, args)
+    return replace(
+        training_peaks(model, args, loss, optimizer, targets, forward, accumulate), inference=inference
+    )
+
+
+def inference_peak(model: nn.Module, args: tuple[Any, ...]) -> int:
+    """Most live bytes of a forward pass in evaluation mode without gradients."""
 
     def inference() -> None:
         with torch.no_grad():
@@ -95,10 +98,27 @@ def real_peaks(
 
     model.eval()
     inference()  # kernels may set themselves up at their first call
-    events = recorded(inference)
-    inference_peak = there + _peak(events)
-    there += storage_bytes(targets)
+    return storage_bytes(model.parameters(), model.buffers(), args) + _peak(recorded(inference))
 
+
+def training_peaks(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    loss: Callable[[Any], Tensor],
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None,
+    targets: tuple[Tensor, ...] = (),
+    forward: Callable[..., Any] | None = None,
+    accumulate: int = 1,
+) -> RealPeaks:
+    """Run two training steps, and say how much memory they took.
+
+    Args:
+        loss: of the model's output.
+        optimizer: makes one for the parameters; None for backward passes without steps.
+        targets: tensors that the loss uses and that are there all along.
+        forward: called in place of the model in training, as under autocast.
+    """
+    there = storage_bytes(model.parameters(), model.buffers(), args) + storage_bytes(targets)
     model.train()
     stepper = optimizer([p for p in model.parameters() if p.requires_grad]) if optimizer else None
     run = forward or model
@@ -130,7 +150,7 @@ def real_peaks(
             begin, end = marks[f"{STEADY_STEP} {phase}"]
             if begin <= when <= end:
                 phases[phase] = max(phases[phase], live)
-    return RealPeaks(inference_peak, first, steady, phases)
+    return RealPeaks(0, first, steady, phases)
 
 
 def _peak(events: list[tuple[int, int]]) -> int:

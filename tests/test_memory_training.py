@@ -24,7 +24,7 @@ from modelsum.trace.training import predict_memory
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 
 import memory_models
-from memory_cpu import make_optimizer, real_loss
+from memory_cpu_runs import make_optimizer, real_loss
 
 META = torch.device("meta")
 CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
@@ -36,7 +36,7 @@ with_the_kernels = pytest.mark.skipif(
 def predict(model: nn.Module, *args: Any, target: str = "cpu", **options: Any) -> Memory:
     moved, kwargs = move((args, {}), META)
     return predict_memory(
-        copy_to(model, META), moved, kwargs, options=MemoryOptions(**options), target=target
+        copy_to(model, META), moved, kwargs, options=MemoryOptions(**{"optimizer": "none"} | options), target=target
     )
 
 
