@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelsum import spec
 from modelsum.baselines.diff import against_documented
-from modelsum.errors import BuildError, ForwardError, InputError, ModelError, ModelsumError, UsageError
+from modelsum.errors import (
+    BuildError,
+    ForwardError,
+    InputError,
+    ModelError,
+    ModelsumError,
+    UsageError,
+    did_you_mean,
+)
+from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.sources import Loaded, resolve
 from modelsum.spec import InputSpec, ModelSpec
 from modelsum.summary import Model, Summary
@@ -31,6 +40,8 @@ class Request:
     Attributes:
         example: the arguments (args, kwargs) of the call, where the caller has them.
         inputs: their specifications otherwise; none for the model's default input.
+        memory: the training step whose memory is predicted; None predicts no memory.
+        target: the device that memory is predicted for.
         notices: what the summary passes on to the reader.
     """
 
@@ -43,9 +54,12 @@ class Request:
     device: str = "auto"
     dtype: str | None = None
     sequence_length: int | None = None
+    memory: MemoryOptions | None = None
+    target: str = "cuda"
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_target(self.target)
         spec.check_batch(self.batch)
         spec.check_mode(self.mode)
         spec.check_device(self.device)
@@ -76,8 +90,11 @@ def summarize(
     device: str = "auto",
     dtype: str | None = None,
     sequence_length: int | None = None,
+    memory: bool = True,
+    target: str = "cuda",
+    **step: Any,
 ) -> Summary:
-    """Say what a model costs, from one forward pass; the model is left as it was found.
+    """Say what a model costs, from its shapes; the model is left as it was found.
 
         >>> summarize("resnet50").totals.macs
         4089184256
@@ -98,6 +115,11 @@ def summarize(
         dtype: "float32", "float16", "bfloat16" or "float64", of the model and its default inputs; None
             leaves them as they are.
         sequence_length: tokens of the default input of a language model; None for its usual number.
+        memory: predict the memory of inference and of a training step too.
+        target: the device to predict it for, "cuda" or "cpu".
+        **step: the training step: the fields of `modelsum.memory.MemoryOptions` (optimizer, loss, amp,
+            checkpoint, freeze, accumulate, attention, ...). As in torch.optim, `foreach` and `fused` choose
+            the optimizer's implementation.
 
     Raises:
         UsageError: the words are wrong: an unknown name, option, device or input.
@@ -118,8 +140,34 @@ def summarize(
             device=device,
             dtype=dtype,
             sequence_length=sequence_length,
+            memory=training_step(**step) if memory else None,
+            target=target,
         )
     )
+
+
+def training_step(*, foreach: bool | None = None, fused: bool | None = None, **options: Any) -> MemoryOptions:
+    """The options of a training step, the optimizer's implementation chosen as torch.optim's flags do.
+
+    Raises UsageError for an unknown option or value.
+    """
+    if foreach and fused:
+        raise UsageError("foreach and fused are both given", "Give one of them.")
+    if foreach or fused:
+        options["implementation"] = "foreach" if foreach else "fused"
+    elif foreach is not None:
+        options["implementation"] = "for-loop"
+    for name in ("checkpoint", "freeze"):
+        if isinstance(patterns := options.get(name, ()), str):
+            options[name] = (patterns,)
+    known = [field.name for field in dataclasses.fields(MemoryOptions)]
+    for name in options:
+        if name not in known:
+            raise UsageError(
+                f"unknown option {name!r}",
+                did_you_mean(name, known) or f"Options of a training step are {', '.join(known)}.",
+            )
+    return MemoryOptions(**options)
 
 
 def _input_specs(sizes: Any) -> tuple[InputSpec, ...]:
@@ -145,6 +193,18 @@ def run(request: Request) -> Summary:
             batch=ready.batch,
             notices=request.notices + ready.loaded.notices,
         )
+        if request.memory is not None:
+            from modelsum.trace.prediction import memory_of
+
+            memory, reasons = memory_of(
+                ready.loaded.model,
+                ready.args,
+                ready.kwargs,
+                summary=summary,
+                options=request.memory,
+                target=request.target,
+            )
+            summary = dataclasses.replace(summary, memory=memory, notices=summary.notices + reasons)
         baseline = against_documented(summary, options_changed=ready.loaded.changed)
         return dataclasses.replace(summary, baseline=baseline)
 

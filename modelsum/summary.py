@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from modelsum.memory import Memory
 
 SCHEMA_VERSION = 1
 
@@ -193,6 +196,8 @@ class Summary:
         layers: in the order in which calls began, modules that were never called at their place.
         macs_by_op: multiply-accumulates by op, the largest first; they add up to the total.
         uncounted_ops: ops that do arithmetic and have no rule, with how often they ran.
+        memory: what inference and a training step take; None where it was not asked for, or is not known:
+            then a notice says why.
         notices: what the reader should know about how the figures were reached.
     """
 
@@ -208,6 +213,7 @@ class Summary:
     layers: tuple[Layer, ...]
     macs_by_op: Mapping[str, int] = field(default_factory=dict)
     uncounted_ops: Mapping[str, int] = field(default_factory=dict)
+    memory: Memory | None = None
     baseline: Baseline = Baseline("none")
     notices: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
@@ -242,6 +248,7 @@ class Summary:
             "executed": self.executed,
             "totals": totals,
             "torchsummary": convention,
+            "memory": self.memory.to_dict() if self.memory else None,
             "macs_by_op": dict(self.macs_by_op),
             "uncounted_ops": dict(self.uncounted_ops),
             "layers": layers,

@@ -56,7 +56,7 @@ class Squares(nn.Module):
 def test_the_backward_pass_is_attributed_to_the_module_whose_op_is_derived() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Squares(), nn.Linear(4, 2)).to(META)
     recording = Stage(model, (torch.empty(3, 4, device=META),), {}).training(
-        MemoryOptions(), "for-loop", counts_on_device=True
+        MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True
     )
     assert recording is not None
     order = [e.module for e in recording.first if e.phase == BACKWARD and e.bytes > 0 and e.module]
@@ -66,7 +66,9 @@ def test_the_backward_pass_is_attributed_to_the_module_whose_op_is_derived() -> 
 
 def test_no_hook_is_left_behind() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).to(META)
-    predict_memory(model, (torch.empty(3, 4, device=META),), {}, options=MemoryOptions(), target="cpu")
+    predict_memory(
+        model, (torch.empty(3, 4, device=META),), {}, options=MemoryOptions(optimizer="none"), target="cpu"
+    )
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert all(p.grad is None for p in model.parameters())
 
@@ -88,7 +90,9 @@ def test_gradients_that_meet_are_added_in_place_as_without_a_mode() -> None:
     x = torch.rand(1000, 100)
     real = real_peaks(Thrice(), (x,), lambda output: output.sum(), None)
     args, kwargs = move(((x,), {}), META)
-    memory = predict_memory(Thrice().to(META), args, kwargs, options=MemoryOptions(), target="cpu")
+    memory = predict_memory(
+        Thrice().to(META), args, kwargs, options=MemoryOptions(optimizer="none"), target="cpu"
+    )
     assert memory.training_peak_bytes == pytest.approx(real.training, rel=1e-4)
 
 
@@ -118,7 +122,9 @@ def test_saved_for_backward_is_what_real_hooks_count(name: str) -> None:
     model = torchvision.models.get_model(name, weights=None)
     x = torch.rand(2, 3, 224 if "vit" in name else 64, 224 if "vit" in name else 64)
     args, kwargs = move(((x,), {}), META)
-    memory = predict_memory(copy_to(model, META), args, kwargs, options=MemoryOptions(), target="cpu")
+    memory = predict_memory(
+        copy_to(model, META), args, kwargs, options=MemoryOptions(optimizer="none"), target="cpu"
+    )
     assert memory.saved_for_backward_bytes == saved_by_hooks(model, x)
     assert memory.modules[""].saved_bytes == memory.saved_for_backward_bytes
     assert sum(m.own_saved_bytes for m in memory.modules.values()) == memory.saved_for_backward_bytes
@@ -127,7 +133,7 @@ def test_saved_for_backward_is_what_real_hooks_count(name: str) -> None:
 def test_what_is_saved_has_its_category_from_the_start() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Squares()).to(META)
     recording = Stage(model, (torch.empty(3, 4, device=META),), {}).training(
-        MemoryOptions(), "for-loop", counts_on_device=True
+        MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True
     )
     assert recording is not None
     saved = [n for n, c in enumerate(recording.categories) if c == SAVED_ACTIVATIONS]
@@ -212,7 +218,7 @@ def test_multi_head_attention_is_redirected_too() -> None:
             model,
             (x, x, x),
             {"need_weights": False},
-            options=MemoryOptions(attention=attention),
+            options=MemoryOptions(optimizer="none", attention=attention),
             target="cpu",
         )
         figures[attention] = memory.saved_for_backward_bytes

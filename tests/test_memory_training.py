@@ -36,7 +36,11 @@ with_the_kernels = pytest.mark.skipif(
 def predict(model: nn.Module, *args: Any, target: str = "cpu", **options: Any) -> Memory:
     moved, kwargs = move((args, {}), META)
     return predict_memory(
-        copy_to(model, META), moved, kwargs, options=MemoryOptions(**{"optimizer": "none"} | options), target=target
+        copy_to(model, META),
+        moved,
+        kwargs,
+        options=MemoryOptions(**{"optimizer": "none"} | options),
+        target=target,
     )
 
 

@@ -37,7 +37,7 @@ class MemoryOptions:
     Raises UsageError for a word that is not one of those.
     """
 
-    optimizer: str = "none"
+    optimizer: str = "adamw"
     implementation: str | None = None
     loss: str = "sum"
     attention: str = "auto"

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
+import torch
 from torch import nn
 
 from modelsum.errors import ModelsumError, UsageError, did_you_mean
@@ -29,10 +30,10 @@ from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory.values import Memory, ModuleMemory
 from modelsum.trace import attention
 from modelsum.trace.checkpointing import checkpointed
-from modelsum.trace.isolation import isolated, plain_ops
+from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
 from modelsum.trace.lifetimes import KernelRule
 from modelsum.trace.recurrent import fused_lstm
-from modelsum.trace.stage import Recording, Stage, held_by
+from modelsum.trace.stage import Recording, Stage, device_of, held_by
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": {}}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
@@ -45,6 +46,7 @@ def predict_memory(
     *,
     options: MemoryOptions,
     target: str,
+    train: bool = True,
 ) -> Memory:
     """Predict the memory of `model(*args, **kwargs)`, without gradients and in a training step.
 
@@ -53,6 +55,7 @@ def predict_memory(
             be on the CPU too; then everything is done for real, and takes that time and memory.
         options: the training step.
         target: the device to predict for: "cpu" or "cuda".
+        train: go through the training step too.
 
     Raises:
         UsageError: a pattern of the options matches nothing.
@@ -67,34 +70,38 @@ def predict_memory(
     def stage() -> Stage:
         return Stage(model, args, kwargs, held=held, kernels=_KERNELS[target], round_to=_ROUND_TO[target])
 
-    notices: list[str] = []
     training: Recording | None = None
+    notice: str | None = None
     with (
         isolated(),
         plain_ops(),
+        runs_on_meta(torch.device(device_of(model, args, kwargs))),
         fused_lstm(target),
         attention.redirected(target, options.attention) as chosen,
     ):
         inference = stage().inference()
-        try:
+        if train:
             with _frozen(model, options.freeze), checkpointed(model, options.checkpoint):
-                training = stage().training(
-                    options,
-                    implementation,
-                    counts_on_device=target == "cpu" or implementation == "fused",
-                )
-        except ModelsumError:
-            raise
-        except Exception as error:
-            reason = str(error).split("\n")[0]
-            notices.append(f"the training step could not be predicted: {type(error).__name__}: {reason}")
-        else:
-            if training is None:
-                notices.append(
-                    "nothing can be trained: no output depends on a parameter that takes gradients"
-                )
+                training, notice = _trained(stage(), options, implementation, target)
     assumptions = _assumptions(options, implementation, chosen.words, target)
-    return _memory(inference, training, options, target, assumptions, tuple(notices))
+    return _memory(inference, training, options, target, assumptions, (notice,) if notice else ())
+
+
+def _trained(
+    stage: Stage, options: MemoryOptions, implementation: str, target: str
+) -> tuple[Recording | None, str | None]:
+    """The steps of training, or None and why there are none."""
+    on_device = target == "cpu" or implementation == "fused"
+    try:
+        training = stage.training(options, implementation, counts_on_device=on_device)
+    except ModelsumError:
+        raise
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        return None, f"the training step could not be predicted: {type(error).__name__}: {reason}"
+    if training is None:
+        return None, "nothing can be trained: no output depends on a parameter that takes gradients"
+    return training, None
 
 
 @contextmanager
