@@ -7,12 +7,15 @@ running total is the live memory, including what kernels allocate inside themsel
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
+
+Precision = Callable[[], AbstractContextManager[Any]]
 
 PHASES = ("forward", "backward", "optimizer step")
 FIRST_STEP, STEADY_STEP = 0, 1
@@ -78,22 +81,25 @@ def real_peaks(
     targets: tuple[Tensor, ...] = (),
     forward: Callable[..., Any] | None = None,
     accumulate: int = 1,
+    precision: Precision = nullcontext,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> RealPeaks:
     """Run inference once and two training steps, and say how much memory they took.
 
     The arguments are those of `training_peaks`.
     """
-    inference = inference_peak(model, args)
+    inference = inference_peak(model, args, precision)
     return replace(
-        training_peaks(model, args, loss, optimizer, targets, forward, accumulate), inference=inference
+        training_peaks(model, args, loss, optimizer, targets, forward, accumulate, precision, scaler),
+        inference=inference,
     )
 
 
-def inference_peak(model: nn.Module, args: tuple[Any, ...]) -> int:
+def inference_peak(model: nn.Module, args: tuple[Any, ...], precision: Precision = nullcontext) -> int:
     """Most live bytes of a forward pass in evaluation mode without gradients."""
 
     def inference() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), precision():
             model(*args)
 
     model.eval()
@@ -109,6 +115,8 @@ def training_peaks(
     targets: tuple[Tensor, ...] = (),
     forward: Callable[..., Any] | None = None,
     accumulate: int = 1,
+    precision: Precision = nullcontext,
+    scaler: torch.amp.GradScaler | None = None,
 ) -> RealPeaks:
     """Run two training steps, and say how much memory they took.
 
@@ -116,7 +124,9 @@ def training_peaks(
         loss: of the model's output.
         optimizer: makes one for the parameters; None for backward passes without steps.
         targets: tensors that the loss uses and that are there all along.
-        forward: called in place of the model in training, as under autocast.
+        forward: called in place of the model in training.
+        precision: what the model and the loss are called in, like torch.autocast.
+        scaler: scales the gradients.
     """
     there = storage_bytes(model.parameters(), model.buffers(), args) + storage_bytes(targets)
     model.train()
@@ -129,11 +139,17 @@ def training_peaks(
                 parameter.grad = None
             for _ in range(accumulate):
                 with record_function(f"mark {step} forward"):
-                    value = loss(run(*args))
+                    with precision():
+                        value = loss(run(*args))
+                    if scaler:
+                        value = scaler.scale(value)
                 with record_function(f"mark {step} backward"):
                     value.backward()
             with record_function(f"mark {step} optimizer step"):
-                if stepper:
+                if stepper and scaler:
+                    scaler.step(stepper)
+                    scaler.update()
+                elif stepper:
                     stepper.step()
 
     events, marks = _profiled(steps)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from modelsum.trace.autocast import as_cast
+
 _aten = torch.ops.aten
 _HALVES = (torch.float16, torch.bfloat16)
 
@@ -57,6 +59,9 @@ def redirected(target: str, attention: str = "auto") -> Iterator[Chosen]:
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> Any:
+        query, key, value, attn_mask = as_cast(
+            _aten.scaled_dot_product_attention.default, query, key, value, attn_mask
+        )
         call = (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
         kernel = _choice(target, attention, *call)
         chosen.kernels[kernel] += 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from modelsum.memory.log import (
 )
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.copying import tensors_of
+from modelsum.trace.gradient_scaler import GradientScaler
 from modelsum.trace.known_values import MetaFactories
 from modelsum.trace.lifetimes import KernelRule, Lifetimes
 from modelsum.trace.losses import Loss
@@ -72,6 +73,7 @@ class Stage:
         held: Iterable[Tensor] | None = None,
         kernels: Mapping[str, KernelRule] | None = None,
         round_to: int = 1,
+        precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         """Set up a stage.
 
@@ -82,10 +84,12 @@ class Stage:
             held: all tensors of the model's modules, where the caller has `held_by(model)` already.
             kernels: memory inside them, by op.
             round_to: the allocator's granularity in bytes.
+            precision: what the model and the loss are called in, like torch.autocast.
         """
         self._model = model
         self._args = args
         self._kwargs = kwargs
+        self._precision = precision
         self._modules = dict(model.named_modules())
         self._parameters = list(model.parameters())
         self._device = device_of(model, args, kwargs)
@@ -100,7 +104,7 @@ class Stage:
         """A forward pass in evaluation mode without gradients. Raises what the model raises."""
         self._model.eval()
         self._begin(FORWARD)
-        with torch.no_grad(), self._followed():
+        with torch.no_grad(), self._followed(), self._precision():
             output = self._model(*self._args, **self._kwargs)
         events = self.log.cut()
         del output
@@ -115,7 +119,8 @@ class Stage:
         """
         self._model.train()
         loss = Loss(options.loss, self._add_input)
-        saved = self._accumulated(loss, options.accumulate)
+        scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
+        saved = self._accumulated(loss, scaler, options.accumulate)
         if saved is None:
             return None
         passes = self.log.cut()
@@ -123,14 +128,15 @@ class Stage:
 
         def step(first: bool) -> list[Event]:
             self._begin(OPTIMIZER_STEP)
-            optimizers.step(
-                self.log,
-                trained,
-                options.optimizer,
-                implementation,
-                first=first,
-                counts_on_device=counts_on_device,
-            )
+            with scaler.stepping() if scaler and options.optimizer != "none" else nullcontext():
+                optimizers.step(
+                    self.log,
+                    trained,
+                    options.optimizer,
+                    implementation,
+                    first=first,
+                    counts_on_device=counts_on_device,
+                )
             return self.log.cut()
 
         first = [*passes, *step(first=True)]
@@ -139,7 +145,7 @@ class Stage:
         steady_setup = self._live()
         if self._something_is_left():
             # Caches of the model: the next step finds them there, and may replace them.
-            self._accumulated(loss, options.accumulate)
+            self._accumulated(loss, scaler, options.accumulate)
             passes = self.log.cut()
             self._label_gradients()
             self._zero_grad()
@@ -165,22 +171,27 @@ class Stage:
         with self.lifetimes.following(self._modules), factories, self.lifetimes:
             yield
 
-    def _accumulated(self, loss: Loss, passes: int) -> Mapping[str, int] | None:
+    def _accumulated(
+        self, loss: Loss, scaler: GradientScaler | None, passes: int
+    ) -> Mapping[str, int] | None:
         """Forward and backward passes whose gradients add up; from the second on they are all alike."""
-        saved = self._pass(loss)
+        saved = self._pass(loss, scaler)
         if saved is not None and passes > 1:
-            self._pass(loss)
+            self._pass(loss, scaler)
         return saved
 
-    def _pass(self, loss: Loss) -> Mapping[str, int] | None:
+    def _pass(self, loss: Loss, scaler: GradientScaler | None) -> Mapping[str, int] | None:
         """A forward and a backward pass; returns what the model saved in between."""
         self._begin(FORWARD)
         with self._followed():
             with self.lifetimes.saving():
-                output = self._model(*self._args, **self._kwargs)
-                saved = dict(self.lifetimes.saved)
-                value = loss.of(output)
-                del output
+                with self._precision():
+                    output = self._model(*self._args, **self._kwargs)
+                    saved = dict(self.lifetimes.saved)
+                    value = loss.of(output)
+                    del output
+                if value is not None and scaler:
+                    value = scaler.scale(value)
             if value is None:
                 return None
             self._begin(BACKWARD)

@@ -15,7 +15,7 @@ from the start.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -29,6 +29,7 @@ from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory.values import Memory, ModuleMemory
 from modelsum.trace import attention
+from modelsum.trace.autocast import DTYPES, autocast_for
 from modelsum.trace.checkpointing import checkpointed
 from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
 from modelsum.trace.lifetimes import KernelRule
@@ -67,8 +68,19 @@ def predict_memory(
 
     held = held_by(model)
 
+    def precision() -> AbstractContextManager[Any]:
+        return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()
+
     def stage() -> Stage:
-        return Stage(model, args, kwargs, held=held, kernels=_KERNELS[target], round_to=_ROUND_TO[target])
+        return Stage(
+            model,
+            args,
+            kwargs,
+            held=held,
+            kernels=_KERNELS[target],
+            round_to=_ROUND_TO[target],
+            precision=precision,
+        )
 
     training: Recording | None = None
     notice: str | None = None
@@ -76,12 +88,13 @@ def predict_memory(
         isolated(),
         plain_ops(),
         runs_on_meta(torch.device(device_of(model, args, kwargs))),
+        autocast_for(target),
         fused_lstm(target),
         attention.redirected(target, options.attention) as chosen,
     ):
         inference = stage().inference()
         if train:
-            with _frozen(model, options.freeze), checkpointed(model, options.checkpoint):
+            with frozen(model, options.freeze), checkpointed(model, options.checkpoint):
                 training, notice = _trained(stage(), options, implementation, target)
     assumptions = _assumptions(options, implementation, chosen.words, target)
     return _memory(inference, training, options, target, assumptions, (notice,) if notice else ())
@@ -105,7 +118,7 @@ def _trained(
 
 
 @contextmanager
-def _frozen(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
+def frozen(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
     """Parameters that match, by their own name or that of a module around them, take no gradients."""
     frozen = []
     for pattern in patterns:
@@ -140,6 +153,9 @@ def _assumptions(
     }
     if options.optimizer != "none":
         said["optimizer"] += f" ({implementation}, default settings)"
+    if options.amp:
+        scaled = ", gradients scaled" if options.amp == "fp16" else ""
+        said["amp"] = f"{options.amp} autocast, weights in float32{scaled}"
     if options.accumulate > 1:
         said["accumulate"] = f"{options.accumulate} passes"
     for name in ("checkpoint", "freeze"):
