@@ -294,7 +294,7 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     import torch
 
     if request.device != "auto":
-        return action(_prepare(request, load, _available(request.device)))
+        return action(_prepare(request, load, available(request.device)))
     try:
         return action(_prepare(request, load, torch.device("meta")))
     except ModelError as stopped:
@@ -304,6 +304,14 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     ready = _prepare(request, load, torch.device("cpu"))
     loaded = dataclasses.replace(ready.loaded, notices=(notice, *ready.loaded.notices))
     return action(dataclasses.replace(ready, loaded=loaded))
+
+
+def prepared(request: Request, device: str) -> Prepared:
+    """The request's model, built or copied, and the arguments of its call, on a device where it shall run.
+
+    Raises UsageError where there is no such device, BuildError where the model cannot be built.
+    """
+    return _prepare(request, _loader(request), available(device))
 
 
 def _too_large_for_the_cpu(stopped: ModelError) -> bool:
@@ -317,7 +325,8 @@ def _reason(error: ModelError) -> str:
     return error.message.split("\n")[0].split(". ")[0]
 
 
-def _available(device: str) -> torch.device:
+def available(device: str) -> torch.device:
+    """The device of that name. Raises UsageError for a CUDA device that is not there."""
     import torch
 
     wanted = torch.device(device)

@@ -49,7 +49,6 @@ _CALL = (
         metavar="KEY=VALUE",
         help="Constructor argument, a Python literal.",
     ),
-    click.option("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]"),
     click.option("--dtype", metavar="DTYPE", help="Of the model and its inputs.  [default: as built]"),
 )
 
@@ -126,8 +125,11 @@ device = click.option(
 )
 
 
+mode = click.option("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]")
+
+
 def call(command: Command) -> Command:
-    """The model's call: inputs, batch, constructor arguments, mode and dtype."""
+    """The model's call: inputs, batch, constructor arguments and dtype."""
     return _with(_CALL, command)
 
 
@@ -141,7 +143,7 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
 
 
 def request(model: ModelSpec, given: Mapping[str, Any]) -> api.Request:
-    """What the options of `call`, `training_step`, `target` and `device` ask for; others have defaults.
+    """What `call`, `mode`, `training_step`, `target` and `device` were given; the others have their defaults.
 
     `--inputs-from` calls the user's function. Raises UsageError, and BuildError where that function fails.
     """
@@ -158,7 +160,7 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> api.Request:
         inputs=tuple(map(spec.parse_input, given["inputs"])),
         batch=None if no_batch else 1 if batch is None else batch,
         arguments=dict(map(spec.parse_argument, given["arguments"])),
-        mode="train" if given["train"] else "eval",
+        mode="train" if given.get("train") else "eval",
         device=given.get("device", _DEFAULTS["device"]),
         dtype=given["dtype"],
         sequence_length=given["seq_len"],

@@ -23,6 +23,7 @@ TORCHINFO = "torchinfo"
 @click.command("show", short_help="What one model costs.")
 @click.argument("model", metavar="MODEL")
 @options.call
+@options.mode
 @options.device
 @options.training_step
 @options.target

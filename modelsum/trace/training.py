@@ -120,19 +120,19 @@ def _trained(
 @contextmanager
 def frozen(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
     """Parameters that match, by their own name or that of a module around them, take no gradients."""
-    frozen = []
+    fixed = []
     for pattern in patterns:
         names = dict(model.named_parameters(remove_duplicate=False))
         matching = [p for name, p in names.items() if any(fnmatchcase(n, pattern) for n in _around(name))]
         if not matching:
             raise UsageError(f"freeze {pattern!r} matches no parameter", did_you_mean(pattern, names))
-        frozen += [p for p in matching if p.requires_grad]
-        for parameter in frozen:
+        fixed += [p for p in matching if p.requires_grad]
+        for parameter in fixed:
             parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in frozen:
+        for parameter in fixed:
             parameter.requires_grad_(True)
 
 
