@@ -234,8 +234,14 @@ class Summary:
         totals |= {"frozen_params": self.totals.frozen_params, "flops": self.totals.flops}
         convention = asdict(self.torchsummary) | {"total_bytes": self.torchsummary.total_bytes}
         layers = [asdict(layer) for layer in self.layers]
+        modules = dict(self.memory.modules) if self.memory else {}
         for layer in layers:
             layer["class"] = layer.pop("class_name")
+            # Of all calls together, on the first one.
+            module = modules.pop(layer["path"], None)
+            layer["saved_bytes"] = module.saved_bytes if module else None
+            layer["own_saved_bytes"] = module.own_saved_bytes if module else None
+            layer["peak_bytes"] = module.peak_bytes if module else None
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "summary",

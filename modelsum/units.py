@@ -26,11 +26,14 @@ def short_count(n: int) -> str:
 
 def binary_bytes(n: int) -> str:
     """Bytes in binary units: 102228128 -> '97.49 MiB'."""
-    value, suffix = float(n), 0
-    while abs(value) >= 1024 and suffix < len(_BINARY) - 1:
-        value /= 1024
-        suffix += 1
-    return f"{n} B" if suffix == 0 else f"{value:,.2f} {_BINARY[suffix]}"
+    size, unit = binary_unit(n)
+    return f"{n} B" if size == 1 else f"{n / size:,.2f} {unit}"
+
+
+def binary_unit(n: int) -> tuple[int, str]:
+    """The largest binary unit that is not more than so many bytes: 102228128 -> (1048576, 'MiB')."""
+    suffix = min(max(abs(n).bit_length() - 1, 0) // 10, len(_BINARY) - 1)
+    return 1 << 10 * suffix, _BINARY[suffix]
 
 
 def torchsummary_mb(n: int) -> str:

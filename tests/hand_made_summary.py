@@ -12,6 +12,9 @@ The network, for a batch of 2 images of 3x4x4:
     aux         Linear(8, 4)                 4*8 + 4 = 36 params, never called
 
 params 224 + 16 + 64 + 90 + 10 + 36 = 440, of which 16 are frozen; MACs 6912 + 2*2048 + 160 + 160 = 11328.
+MEMORY is what a training step of it might take: saved by features.0 1536, by features.1 1024 + 64 of its own
+statistics, by block.conv 2048 in two calls, by fc 64 + 64: 4800 bytes in all.
+
 torchsummary counts nine calls with 6*256 + 16 + 20 + 20 = 1592 elements: 2*4*1592 = 12736 bytes.
 """
 
@@ -20,6 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from modelsum.memory import Memory, ModuleMemory, Peak
 from modelsum.summary import Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 
 MAP = (2, 8, 4, 4)
@@ -131,6 +135,46 @@ TINY = Summary(
     uncounted_ops={"aten.cumsum": 12, "aten._fft_r2c": 1},
     notices=("the weights are random",),
     made_with={"modelsum": "0.1.0", "torch": "2.14.1", "python": "3.11.2"},
+)
+
+_PARTS = {
+    "weights": 1760,
+    "buffers": 72,
+    "gradients": 896,
+    "optimizer_state": 3392,
+    "saved_activations": 2624,
+    "temporaries": 1024,
+    "inputs": 384,
+}
+_WITHOUT_GRADIENTS = dict.fromkeys(_PARTS, 0) | {
+    "weights": 1760,
+    "buffers": 72,
+    "temporaries": 2048,
+    "inputs": 384,
+}
+#: Predicted for CUDA; the parts of the training peak add up to 10,152 bytes, of the inference peak to 4,264.
+MEMORY = Memory(
+    kind="predicted",
+    target="cuda",
+    saved_for_backward_bytes=4800,
+    inference=Peak(4264, _WITHOUT_GRADIENTS, "forward", "block.conv"),
+    training=Peak(10152, _PARTS, "backward", "features.1"),
+    first_step=Peak(6760, _PARTS | {"optimizer_state": 0}, "backward", "features.1"),
+    phase_peak_bytes={"forward": 9500, "backward": 10152, "optimizer step": 7000},
+    allocated_bytes=10240,
+    reserved_bytes=2 << 20,
+    process_bytes=(300 << 20, 1800 << 20),
+    modules={
+        "": ModuleMemory(4800, 0, 10152),
+        "features": ModuleMemory(2624, 0, 10152),
+        "features.0": ModuleMemory(1536, 1536, 9000),
+        "features.1": ModuleMemory(1088, 1088, 10152),
+        "block": ModuleMemory(2048, 0, 9500),
+        "block.conv": ModuleMemory(2048, 2048, 9500),
+        "fc": ModuleMemory(128, 128, 8000),
+    },
+    assumptions={"optimizer": "adamw (foreach, default settings)", "attention": "not used"},
+    notices=("an example of a notice",),
 )
 
 

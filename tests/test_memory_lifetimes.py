@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from modelsum.memory import MemoryOptions
-from modelsum.memory.log import BACKWARD, FORWARD, SAVED_ACTIVATIONS, Log
+from modelsum.memory.log import BACKWARD, FORWARD, GRADIENTS, SAVED_ACTIVATIONS, Log
 from modelsum.trace.attention import _choice, redirected
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
@@ -62,6 +62,30 @@ def test_the_backward_pass_is_attributed_to_the_module_whose_op_is_derived() -> 
     order = [e.module for e in recording.first if e.phase == BACKWARD and e.bytes > 0 and e.module]
     assert list(dict.fromkeys(order)) == ["2", "1", "0"]
     assert {e.module for e in recording.first if e.phase == FORWARD} >= {"0", "1", "2"}
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "vit_b_16", "convnext_tiny"])
+def test_every_gradient_is_made_by_the_module_that_has_the_parameter(name: str) -> None:
+    """BatchNorm counts its batches before it makes its autograd node: the node before is not its own."""
+    models = pytest.importorskip("torchvision.models")
+    with META:
+        model, x = models.get_model(name), torch.empty(2, 3, 224, 224)
+    stage = Stage(model, (x,), {})
+    recording = stage.training(MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True)
+    assert recording is not None
+    makers = {
+        (event.module, event.bytes)
+        for event in recording.first
+        if event.bytes > 0 and recording.categories[event.storage] == GRADIENTS
+    }
+    owners = {
+        (path, parameter.numel() * 4)
+        for path, module in model.named_modules()
+        for parameter in module.parameters(recurse=False)
+    }
+    if name == "vit_b_16":  # nn.MultiheadAttention uses the weights of its projection itself
+        owners = {(path.removesuffix(".out_proj"), size) for path, size in owners}
+    assert makers == owners
 
 
 def test_no_hook_is_left_behind() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from hand_made_summary import TINY
+from hand_made_summary import MEMORY, TINY
 
 from modelsum.render import RenderOptions, render
 
@@ -41,3 +41,22 @@ def test_counts_and_bytes_are_integers_however_large():
 def test_the_display_options_leave_nothing_out():
     options = RenderOptions(depth=0, width=40, color=True, torchsummary_batch=4)
     assert render(TINY, "json", options) == render(TINY, "json", RenderOptions())
+
+
+def test_memory_is_a_block_and_three_figures_of_each_layer():
+    summary = json.loads(render(replace(TINY, memory=MEMORY), "json", RenderOptions()))
+    memory = summary["memory"]
+    assert memory["at_peak"]["gradients"] == 896
+    assert sum(memory["at_peak"].values()) == memory["training_peak_bytes"] == 10152
+    assert memory["process_bytes"] == [314572800, 1887436800]
+    rows = {
+        (row["path"], row["call"]): (row["saved_bytes"], row["own_saved_bytes"], row["peak_bytes"])
+        for row in summary["layers"]
+    }
+    assert rows["features", 1] == (2624, 0, 10152)
+    assert rows["block.conv", 1] == (2048, 2048, 9500)
+    assert rows["block.conv", 2] == (None, None, None)
+
+
+def test_memory_that_is_not_known_is_null():
+    assert json.loads(render(TINY, "json", RenderOptions()))["memory"] is None

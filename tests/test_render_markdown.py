@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hand_made_summary import TINY, failing
+from hand_made_summary import MEMORY, TINY, failing
 
 from modelsum.render import RenderOptions, render
 from modelsum.summary import Baseline, Difference
@@ -90,3 +90,14 @@ def test_what_markdown_would_take_for_markup_is_escaped():
     layers = (replace(TINY.layers[4], parent=None, output_shapes=["<A|B>", "*"]),)
     text = render(replace(TINY, layers=layers), "markdown", RenderOptions())
     assert "| `features.2` (ReLU) | (&lt;A\\|B>, \\*) | 0 | 0 |" in text
+
+
+def test_memory_is_two_columns_and_a_table():
+    text = render(replace(TINY, memory=MEMORY), "markdown", RenderOptions(depth=1))
+    assert "| Layer | Output shape | Params | MACs | Saved KiB | Peak KiB |\n" in text
+    assert "| `block` (Residual) | [2, 8, 4, 4] | 64 | 4,096 | 2.00 | 9.28 |\n" in text
+    assert "| Memory predicted for cuda, computed from shapes |  |  |\n" in text
+    assert "| Training peak | 9.91 KiB | in the backward pass, at features.1 |\n" in text
+    assert "| &nbsp; optimizer state | 3.31 KiB |  |\n" in text
+    assert "> **Notice:** an example of a notice" in text
+    assert "Assumed: optimizer: adamw (foreach, default settings); attention: not used" in text

@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 
 import pytest
-from hand_made_summary import LAYERS, TINY, failing
+from hand_made_summary import LAYERS, MEMORY, TINY, failing
 
+from modelsum.memory import ModuleMemory
 from modelsum.render import RenderOptions, render
 from modelsum.render.rows import displayed
 from modelsum.summary import Baseline, Difference, Input, Model, Summary
@@ -89,7 +90,7 @@ features.2 (ReLU)         [2, 8, 4, 4]              0      0
 block (Residual)          [2, 8, 4, 4]              -      -
 block.conv (Conv2d)       [2, 8, 4, 4]             64  2,048
 block.conv (Conv2d)       [2, 8, 4, 4]       (reused)  2,048
-\u2026amid.pool (AveragePool)  ([2, 8, 1, 1],            0      0
+\u2026ck.spatial_pyramid.pool  ([2, 8, 1, 1],            0      0
                           [2, 8, 2, 2],
                           \u2026 5 tensors
 fc (Linear)               [2, 10]                  90    160
@@ -107,6 +108,50 @@ FLOPs:                  22,656  (22.66 K, 2 x MACs)
 torchsummary convention, in MB of 2**20 bytes (not a
 prediction of memory):
 """
+
+# The unit of the columns is that of the largest figure: 10,152 bytes are 9.91 KiB. The saved bytes of a
+# module that ran twice stand on the row of its first call.
+WITH_MEMORY = """\
+-------------------------------------------------------------------------------
+Layer                     Output shape       Params   MACs  Saved KiB  Peak KiB
+===============================================================================
+features.0 (Conv2d)       [2, 8, 4, 4]          224  6,912       1.50      8.79
+features.1 (BatchNorm2d)  [2, 8, 4, 4]           16      0       1.06      9.91
+features.2 (ReLU)         [2, 8, 4, 4]            0      0       0.00         -
+block (Residual)          [2, 8, 4, 4]            -      -          -      9.28
+block.conv (Conv2d)       [2, 8, 4, 4]           64  2,048       2.00      9.28
+block.conv (Conv2d)       [2, 8, 4, 4]     (reused)  2,048          -         -
+pool (AdaptiveAvgPool2d)  [2, 8, 1, 1]            0      0       0.00         -
+fc (Linear)               [2, 10]                90    160       0.12      7.81
+tied (Linear)             [2, 10]       10 (shared)    160       0.00         -
+aux (Linear)              not executed           36      0       0.00         -
+===============================================================================
+Total params:                 440  (1.72 KiB)
+Trainable params:             424
+Non-trainable params:          16
+Buffers:                       17  (72 B, not in params)
+MACs:                      11,328  (11.33 K, for the batch of 2)
+FLOPs:                     22,656  (22.66 K, 2 x MACs)
+-------------------------------------------------------------------------------
+Memory predicted for cuda, computed from shapes:
+Saved for backward:      4.69 KiB
+Inference peak:          4.16 KiB  (at block.conv)
+Training peak:           9.91 KiB  (in the backward pass, at features.1)
+  weights:               1.72 KiB
+  buffers:                   72 B
+  gradients:                896 B
+  optimizer state:       3.31 KiB
+  saved activations:     2.56 KiB
+  temporaries:           1.00 KiB
+  inputs:                   384 B
+First step's peak:       6.60 KiB
+Allocated in blocks:    10.00 KiB  (training)
+Reserved:                2.00 MiB  (by the caching allocator)
+Process total:        300.00 MiB to 1.76 GiB  (with context and workspaces)
+Assumed:  optimizer: adamw (foreach, default settings); attention: not used
+Notice: an example of a notice
+-------------------------------------------------------------------------------
+torchsummary convention"""
 
 DIFFERENCE = Baseline(
     "changed",
@@ -169,11 +214,32 @@ def test_in_a_pipe_nothing_is_cut():
     assert "([2, 8, 1, 1], [2, 8, 2, 2], [2, 8, 3, 3], [2, 8, 4, 4], [2, 8, 6, 6])" in whole
 
 
-def test_a_class_name_that_is_too_long_gives_way_so_that_the_path_stays_readable():
+def test_where_there_is_no_room_for_both_the_class_goes_and_the_path_stays():
     long = replace(LAYERS[9], path="encoder.attention.output", class_name="A" * 40)
-    (line,) = [line for line in text(with_layers(*LAYERS[:9], long), width=60).splitlines() if "AAA" in line]
-    assert line.startswith("\u2026.output (AAAAAAA")
+    shown = text(with_layers(*LAYERS[:9], long), width=60)
+    assert "AAA" not in shown
+    (line,) = [line for line in shown.splitlines() if "attention.output" in line]
     assert len(line) <= 60
+
+
+def test_memory_has_two_columns_and_a_block_of_its_own():
+    assert text(replace(TINY, memory=MEMORY)).startswith(WITH_MEMORY)
+
+
+def test_a_large_peak_is_shown_in_a_unit_in_which_layers_differ():
+    """1.5 GiB as 1,536.00 MiB: what single layers save would be 0.00 GiB; 200 GiB are in GiB."""
+    for peak, shown in ((3 << 29, "1,536.00"), (200 << 30, "200.00")):
+        memory = replace(MEMORY, training=replace(MEMORY.training, bytes=peak))
+        memory = replace(memory, modules={"": ModuleMemory(0, 0, peak)})
+        assert shown in text(replace(TINY, memory=memory), depth=0).splitlines()[3]
+
+
+def test_memory_without_training_is_that_of_inference():
+    memory = replace(MEMORY, saved_for_backward_bytes=None, training=None, first_step=None)
+    shown = text(replace(TINY, memory=memory))
+    assert "Training peak" not in shown
+    assert "Saved for backward" not in shown
+    assert "  temporaries:           2.00 KiB\n" in shown
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120])

@@ -113,7 +113,7 @@ class Memory:
         return self.training or self.inference
 
     def to_dict(self) -> dict[str, Any]:
-        """The block `memory` of the JSON, schema version 1."""
+        """The block `memory` of the JSON, schema version 1; the modules are in its layers."""
         return {
             "kind": self.kind,
             "target": self.target,
@@ -130,16 +130,9 @@ class Memory:
             "allocated_bytes": self.allocated_bytes,
             "reserved_bytes": self.reserved_bytes,
             "process_bytes": list(self.process_bytes) if self.process_bytes else None,
-            "modules": {
-                path: {
-                    "saved_bytes": m.saved_bytes,
-                    "own_saved_bytes": m.own_saved_bytes,
-                    "peak_bytes": m.peak_bytes,
-                }
-                for path, m in self.modules.items()
-            },
             "timeline": [
-                {"event": p.event, "phase": p.phase, "module": p.module, "parts": dict(p.parts)}
+                {"event": p.event, "phase": p.phase, "module": p.module, "live_bytes": p.live_bytes}
+                | {"parts": dict(p.parts)}
                 for p in self.timeline
             ],
             "assumptions": dict(self.assumptions),

@@ -2,9 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from modelsum.render.rows import Row
-from modelsum.summary import ShapeTree
-from modelsum.units import count
+from modelsum.summary import ShapeTree, Summary
+from modelsum.units import binary_unit, count
+
+
+class Column(NamedTuple):
+    """A column of figures: its title, and the cell of a row."""
+
+    title: str
+    cell: Callable[[Row], str]
+
+
+def columns(summary: Summary) -> list[Column]:
+    """The figures of each row; what it saves for backward and its peak where the memory is known."""
+    always = [Column("Params", params), Column("MACs", macs)]
+    memory = summary.memory
+    if memory is None:
+        return always
+    # One unit for the column; what single layers save would be 0.00 GiB beside a peak of a few GiB.
+    peak_bytes = memory.peak.bytes
+    size, unit = binary_unit(peak_bytes >> 7 if peak_bytes >= 1 << 30 else peak_bytes)
+
+    def saved(row: Row) -> str:
+        return "-" if not row.saved_bytes and _is_elsewhere(row) else f"{row.saved_bytes / size:,.2f}"
+
+    def peak(row: Row) -> str:
+        return "-" if row.peak_bytes is None else f"{row.peak_bytes / size:,.2f}"
+
+    return [*always, Column(f"Saved {unit}", saved), Column(f"Peak {unit}", peak)]
 
 
 def shape(tree: ShapeTree) -> str:
@@ -61,3 +90,8 @@ def macs(row: Row) -> str:
 
 def _figure(row: Row, figure: int) -> str:
     return "-" if row.has_rows_below and not figure else count(figure)
+
+
+def _is_elsewhere(row: Row) -> bool:
+    """Whether what the row saves for backward is in other rows: those below, or that of its first call."""
+    return row.has_rows_below or row.layer.reused

@@ -4,12 +4,14 @@ The first column says what kind a row is:
 
     layer      one call of a module, or a module that was never called (`call` 0); the root is the first
     total      the model as a whole
+    memory     a figure of the predicted memory: its JSON key in `text`, bytes in `count`
     uncounted  an op that is not in the MACs: its name in `text`, how often it ran in `count`
     notice     what the reader should know, in `text`
 
 The columns are those of a layer in the JSON, shapes as JSON text. `index` is the layer's place among all
-layers and `parent` the index of the displayed layer that it happened in. `counted_params` and `own_macs`
-of the layers add up to the total at every depth: with a depth, they contain the rows that are left out.
+layers and `parent` the index of the displayed layer that it happened in. `counted_params`, `own_macs` and
+`own_saved_bytes` of the layers add up to the total at every depth: with a depth, they contain the rows that
+are left out.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelsum.render import facts
@@ -24,6 +27,7 @@ from modelsum.render.rows import Row, folded
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
+    from modelsum.memory import Memory, ModuleMemory
     from modelsum.render import RenderOptions
 
 COLUMNS = (
@@ -47,6 +51,9 @@ COLUMNS = (
     "own_macs",
     "output_elements",
     "output_bytes",
+    "saved_bytes",
+    "own_saved_bytes",
+    "peak_bytes",
     "input_shapes",
     "output_shapes",
     "text",
@@ -59,8 +66,14 @@ def render(summary: Summary, options: RenderOptions) -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_layer(row) for row in folded(summary.layers, options.depth))
+    modules = summary.memory.modules if summary.memory else {}
+    for row in folded(summary.layers, options.depth, modules):
+        module = modules.get(row.layer.path) if row.peak_bytes is not None else None
+        writer.writerow(_layer(row, module))
     writer.writerow(_total(summary))
+    if summary.memory:
+        for name, size in _memory(summary.memory):
+            writer.writerow({"kind": "memory", "text": name, "count": size})
     for op, times in summary.uncounted_ops.items():
         writer.writerow({"kind": "uncounted", "text": op, "count": times})
     for notice in summary.notices if summary.executed else (facts.UNFINISHED, *summary.notices):
@@ -68,7 +81,18 @@ def render(summary: Summary, options: RenderOptions) -> str:
     return out.getvalue()
 
 
-def _layer(row: Row) -> dict[str, Any]:
+def _memory(memory: Memory) -> Iterator[tuple[str, int]]:
+    """Every figure of the block `memory` of the JSON that is known, parts as "at_peak.weights"."""
+    for name, value in memory.to_dict().items():
+        if isinstance(value, int):
+            yield name, value
+        elif name in ("at_peak", "at_inference_peak", "phase_peak_bytes"):
+            yield from ((f"{name}.{part}", size) for part, size in value.items())
+        elif name == "process_bytes" and value:
+            yield from zip(("process_bytes.least", "process_bytes.most"), value, strict=True)
+
+
+def _layer(row: Row, module: ModuleMemory | None) -> dict[str, Any]:
     layer = row.layer
     return {
         "kind": "layer",
@@ -91,13 +115,17 @@ def _layer(row: Row) -> dict[str, Any]:
         "own_macs": row.macs,
         "output_elements": layer.output_elements,
         "output_bytes": layer.output_bytes,
+        "saved_bytes": _or_empty(module.saved_bytes if module else None),
+        "own_saved_bytes": "" if module is None and not row.saved_bytes else row.saved_bytes,
+        "peak_bytes": _or_empty(row.peak_bytes),
         "input_shapes": json.dumps(layer.input_shapes),
         "output_shapes": json.dumps(layer.output_shapes),
     }
 
 
 def _total(summary: Summary) -> dict[str, Any]:
-    total = summary.totals
+    total, memory = summary.totals, summary.memory
+    saved = _or_empty(memory.saved_for_backward_bytes if memory else None)
     return {
         "kind": "total",
         "class": summary.model.class_name,
@@ -106,6 +134,9 @@ def _total(summary: Summary) -> dict[str, Any]:
         "trainable_params": total.trainable_params,
         "macs": total.macs,
         "own_macs": total.macs,
+        "saved_bytes": saved,
+        "own_saved_bytes": saved,
+        "peak_bytes": _or_empty(memory.peak.bytes if memory else None),
     }
 
 

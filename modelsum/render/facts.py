@@ -5,11 +5,14 @@ Plain words and figures, without a format: `text` and `markdown` lay them out.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from modelsum.render.cells import shape
 from modelsum.summary import Difference, Summary
 from modelsum.units import binary_bytes, count, short_count, torchsummary_mb
+
+if TYPE_CHECKING:
+    from modelsum.memory import Memory, Peak
 
 CONVENTION = "torchsummary convention, in MB of 2**20 bytes (not a prediction of memory)"
 UNCOUNTED = "Uncounted ops: they do arithmetic that is not in MACs"
@@ -86,6 +89,47 @@ def convention(summary: Summary) -> list[Fact]:
         Fact("Params size (MB)", torchsummary_mb(sizes.params_bytes)),
         Fact("Estimated total (MB)", torchsummary_mb(sizes.total_bytes)),
     ]
+
+
+def memory_title(memory: Memory) -> str:
+    """Which memory it is."""
+    how = "computed from shapes" if memory.kind == "predicted" else "of a real run"
+    return f"Memory {memory.kind} for {memory.target}, {how}"
+
+
+def memory(memory: Memory) -> list[Fact]:
+    """Peaks of inference and of a training step, the parts of that, and what they take of the device."""
+    facts = [Fact("Inference peak", binary_bytes(memory.inference.bytes), _place(memory.inference))]
+    if memory.training is not None and memory.saved_for_backward_bytes is not None:
+        facts.insert(0, Fact("Saved for backward", binary_bytes(memory.saved_for_backward_bytes)))
+        facts.append(Fact("Training peak", binary_bytes(memory.training.bytes), _place(memory.training)))
+    facts += [
+        Fact(f"  {part.replace('_', ' ')}", binary_bytes(size))
+        for part, size in memory.peak.parts.items()
+        if size
+    ]
+    first = memory.first_step_peak_bytes
+    if first is not None and first != memory.training_peak_bytes:
+        facts.append(Fact("First step's peak", binary_bytes(first)))
+    what = "training" if memory.training else "inference"
+    if memory.allocated_bytes is not None:
+        facts.append(Fact("Allocated in blocks", binary_bytes(memory.allocated_bytes), what))
+    if memory.reserved_bytes is not None:
+        facts.append(Fact("Reserved", binary_bytes(memory.reserved_bytes), "by the caching allocator"))
+    if memory.process_bytes is not None:
+        least, most = map(binary_bytes, memory.process_bytes)
+        facts.append(Fact("Process total", f"{least} to {most}", "with context and workspaces"))
+    return facts
+
+
+def assumptions(memory: Memory) -> list[Fact]:
+    """What the memory figures take for granted."""
+    return [Fact(name, value) for name, value in memory.assumptions.items()]
+
+
+def _place(peak: Peak) -> str:
+    phase = {"forward": "", "backward": "in the backward pass"}.get(peak.phase, f"in the {peak.phase}")
+    return _note(phase, f"at {peak.module}" if peak.module else "")
 
 
 def provenance(summary: Summary) -> list[Fact]:

@@ -15,12 +15,21 @@ if TYPE_CHECKING:
 
 def render(summary: Summary, options: RenderOptions) -> str:
     """The table of layers, the totals, and what is said about them, complete at any width."""
-    rows = displayed(summary.layers, options.depth)
+    rows = displayed(summary.layers, options.depth, summary.memory.modules if summary.memory else None)
+    figures = cells.columns(summary)
+    header = ("Layer", "Output shape", *(column.title for column in figures))
     blocks = [f"## {_escaped(facts.model_name(summary))}"]
     if not summary.executed:
         blocks.append(f"**{facts.UNFINISHED}**")
-    blocks.append(_table(("Layer", "Output shape", "Params", "MACs"), "llrr", [_cells(row) for row in rows]))
+    body = [(_name(row), cells.output(row), *(column.cell(row) for column in figures)) for row in rows]
+    blocks.append(_table(header, "ll" + "r" * len(figures), body))
     blocks.append(_table(("Totals", "", ""), "lrl", facts.totals(summary)))
+    if summary.memory:
+        peaks = [(label.replace("  ", "&nbsp; "), *rest) for label, *rest in facts.memory(summary.memory)]
+        blocks.append(_table((facts.memory_title(summary.memory), "", ""), "lrl", peaks))
+        blocks += [f"> **Notice:** {_escaped(notice)}" for notice in summary.memory.notices]
+        assumed = facts.assumptions(summary.memory)
+        blocks.append("Assumed: " + "; ".join(f"{f.label}: {_escaped(f.value)}" for f in assumed))
     blocks.append(_table((facts.CONVENTION, ""), "lr", [fact[:2] for fact in facts.convention(summary)]))
     blocks.append("\n".join(f"- {f.label}: {_escaped(f.value)}" for f in facts.provenance(summary)))
     if summary.uncounted_ops:
@@ -34,10 +43,9 @@ def render(summary: Summary, options: RenderOptions) -> str:
     return "\n\n".join(blocks)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _name(row: Row) -> str:
     layer = row.layer
-    name = f"`{layer.path}` ({layer.class_name})" if layer.path else layer.class_name
-    return name, cells.output(row), cells.params(row), cells.macs(row)
+    return f"`{layer.path}` ({layer.class_name})" if layer.path else layer.class_name
 
 
 def _table(header: Sequence[str], alignment: str, rows: Sequence[Sequence[str]]) -> str:

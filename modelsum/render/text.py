@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelsum.render import cells, facts
+from modelsum.render.cells import Column
 from modelsum.render.facts import Fact
 from modelsum.render.rows import Row, displayed
 from modelsum.summary import Summary
@@ -21,12 +22,13 @@ from modelsum.summary import Summary
 if TYPE_CHECKING:
     from modelsum.render import RenderOptions
 
-_HEADER = ("Layer", "Output shape", "Params", "MACs")
+_HEADER = ("Layer", "Output shape")
 _GAP = "  "
 _ELLIPSIS = "\u2026"
 _SHAPE_LINES = 3  # of one row on a terminal; a cache of 24 layers would fill the screen
-_MIN_LAYER, _MIN_SHAPE, _MIN_PATH = 12, 12, 8
+_MIN_LAYER, _MIN_SHAPE, _MIN_PATH = 12, 12, 16
 _MIN_TABLE = len(facts.CONVENTION) + 1  # what stands below a small table should not jut out
+_DIGITS = re.compile(r"[\d,.]+")
 _MAX_RULE = 100  # below a table that a long output shape makes wide in a pipe
 
 
@@ -42,7 +44,9 @@ Line = Sequence[Span]
 
 def render(summary: Summary, options: RenderOptions) -> str:
     """The table of layers, the totals and their provenance; fitted to `width`, coloured if `color`."""
-    table = _Table(displayed(summary.layers, options.depth), options.width)
+    modules = summary.memory.modules if summary.memory else None
+    rows = displayed(summary.layers, options.depth, modules)
+    table = _Table(rows, cells.columns(summary), options.width)
     lines = [*table.lines(), *_below_table(summary, table.width, options.width)]
     return "\n".join(_colored(lines) if options.color else map(_plain, lines))
 
@@ -74,16 +78,17 @@ class _Table:
         width: columns that the table takes, at most those of the terminal unless figures need more.
     """
 
-    def __init__(self, rows: Sequence[Row], terminal: int | None) -> None:
+    def __init__(self, rows: Sequence[Row], columns: Sequence[Column], terminal: int | None) -> None:
         self._rows = rows
         self._outputs = [[cells.output(row)] for row in rows]  # of each row the lines in that column
-        self._params = [cells.params(row) for row in rows]
-        self._macs = [cells.macs(row) for row in rows]
-        self._params_width = _widest(self._params, _HEADER[2])
-        self._macs_width = _widest(self._macs, _HEADER[3])
+        self._titles = [column.title for column in columns]
+        self._figures = [[column.cell(row) for column in columns] for row in rows]
+        self._widths = [
+            _widest(texts, title) for title, *texts in zip(self._titles, *self._figures, strict=True)
+        ]
         layers = _widest(("".join(_layer_cell(row, None)) for row in rows), _HEADER[0])
         shapes = _widest(chain(*self._outputs), _HEADER[1])
-        figures = self._params_width + self._macs_width + 3 * len(_GAP)
+        figures = len(_GAP) + sum(len(_GAP) + width for width in self._widths)
         layers += max(min(_MIN_TABLE, terminal or _MIN_TABLE) - layers - shapes - figures, 0)
         self._fitted = terminal is not None and layers + shapes + figures > terminal
         if terminal is not None and self._fitted:
@@ -106,35 +111,37 @@ class _Table:
     def lines(self) -> Iterator[Line]:
         """The header and the rows between rules."""
         yield [Span("-" * self.width, "dim")]
-        yield self._line([Span(_HEADER[0], "bold")], len(_HEADER[0]), *(Span(h, "bold") for h in _HEADER[1:]))
+        titles = [Span(title, "bold") for title in self._titles]
+        yield self._line([Span(_HEADER[0], "bold")], len(_HEADER[0]), Span(_HEADER[1], "bold"), titles)
         yield [Span("=" * self.width, "dim")]
-        for texts in zip(self._rows, self._outputs, self._params, self._macs, strict=True):
+        for texts in zip(self._rows, self._outputs, self._figures, strict=True):
             yield from self._row_lines(*texts)
         yield [Span("=" * self.width, "dim")]
 
-    def _row_lines(self, row: Row, output: list[str], params: str, macs: str) -> Iterator[Line]:
+    def _row_lines(self, row: Row, output: list[str], figures: list[str]) -> Iterator[Line]:
         path, class_name = _layer_cell(row, self._layer_width if self._fitted else None)
         style = _row_style(row)
         first, *rest = output
         name = [Span(path, style or "cyan"), Span(class_name, style or "dim")]
-        quiet = "dim" if not params.replace(",", "").isdigit() else ""
+        quiet = ["" if _DIGITS.fullmatch(text) else "dim" for text in figures]
         yield self._line(
             name,
             len(path) + len(class_name),
             Span(first, style),
-            Span(params, style or quiet),
-            Span(macs, style or ("dim" if macs == "-" else "")),
+            [Span(text, style or dim) for text, dim in zip(figures, quiet, strict=True)],
         )
         for text in rest:
             yield [Span(" " * (self._layer_width + len(_GAP)) + text, style)]
 
-    def _line(self, name: Line, name_length: int, shape: Span, params: Span, macs: Span) -> Line:
+    def _line(self, name: Line, name_length: int, shape: Span, figures: Sequence[Span]) -> Line:
         return [
             *name,
             Span(" " * (self._layer_width - name_length) + _GAP),
-            Span(shape.text.ljust(self._shape_width) + _GAP, shape.style),
-            Span(params.text.rjust(self._params_width) + _GAP, params.style),
-            Span(macs.text.rjust(self._macs_width), macs.style),
+            Span(shape.text.ljust(self._shape_width), shape.style),
+            *(
+                Span(_GAP + figure.text.rjust(width), figure.style)
+                for figure, width in zip(figures, self._widths, strict=True)
+            ),
         ]
 
 
@@ -153,19 +160,21 @@ def _row_style(row: Row) -> str:
 
 
 def _layer_cell(row: Row, width: int | None) -> tuple[str, str]:
-    """The row's path and class: "layer1.0.conv1", " (Conv2d)". The root has no path, only a class."""
+    """The row's path and class: "layer1.0.conv1", " (Conv2d)". The root has no path, only a class.
+
+    Where there is no room for both, the class goes first: the path says which row it is.
+    """
     path, class_name = row.layer.path, row.layer.class_name
     if not path:
         return "", _cut_right(class_name, width)
-    if width is None:
-        return path, f" ({class_name})"
-    kept = min(len(path), _MIN_PATH)
-    class_name = _cut_right(class_name, width - kept - len(" ()"))
-    return _cut_left(path, width - len(class_name) - len(" ()")), f" ({class_name})"
+    class_name = f" ({class_name})"
+    if width is None or min(len(path), _MIN_PATH) + len(class_name) <= width:
+        return _cut_left(path, None if width is None else width - len(class_name)), class_name
+    return _cut_left(path, width), ""
 
 
-def _cut_left(text: str, width: int) -> str:
-    return text if len(text) <= width else _ELLIPSIS + text[len(text) - width + 1 :]
+def _cut_left(text: str, width: int | None) -> str:
+    return text if width is None or len(text) <= width else _ELLIPSIS + text[len(text) - width + 1 :]
 
 
 def _cut_right(text: str, width: int | None) -> str:
@@ -198,11 +207,22 @@ def _below_table(summary: Summary, table_width: int, terminal: int | None) -> It
         yield from _wrapped(facts.UNFINISHED, terminal, "bold red")
         yield rule
     totals, convention = facts.totals(summary), facts.convention(summary)
-    labels = max(len(fact.label) for fact in (*totals, *convention)) + 1
-    figures = max(len(fact.value) for fact in (*totals, *convention)) + 2
+    memory = facts.memory(summary.memory) if summary.memory else []
+    everything = (*totals, *memory, *convention)
+    labels = max(len(fact.label) for fact in everything) + 1
+    figures = max(len(fact.value) for fact in everything if "to" not in fact.value) + 2
     for fact in totals:
         yield from _figure(fact, labels, figures, terminal)
     yield rule
+    if summary.memory:
+        yield from _wrapped(f"{facts.memory_title(summary.memory)}:", terminal, "dim")
+        for fact in memory:
+            yield from _figure(fact, labels, figures, terminal)
+        assumed = "; ".join(f"{fact.label}: {fact.value}" for fact in facts.assumptions(summary.memory))
+        yield from _wrapped(f"Assumed:  {assumed}", terminal, "", indent=10)
+        for notice in summary.memory.notices:
+            yield from _wrapped(f"Notice: {notice}", terminal, "yellow", indent=8)
+        yield rule
     yield from _wrapped(f"{facts.CONVENTION}:", terminal, "dim")
     for fact in convention:
         yield from _figure(fact, labels, figures, terminal)

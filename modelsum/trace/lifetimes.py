@@ -56,6 +56,7 @@ class Lifetimes(TorchDispatchMode):
         self._plans: dict[Any, tuple[int, KernelRule | None]] = {}
         self._stack: list[str] = [""]
         self._owners: dict[int, str] = {}  # sequence number of an autograd node -> module that made it
+        self._nodes = torch._C._autograd._get_sequence_nr()
         self._saved_storages: set[int] = set()
         # Of a sum of gradients that was just made: its event's place, and the number of the first summand.
         self._sum: tuple[int, int] | None = None
@@ -167,9 +168,14 @@ class Lifetimes(TorchDispatchMode):
             node = torch._C._current_autograd_node()
             if node is not None:
                 self.log.module = self._owners.get(node._sequence_nr(), self.log.module)
-        if torch.is_grad_enabled():
-            # The autograd node of this op, if it has one, was made just before it came here.
-            self._owners[torch._C._autograd._get_sequence_nr() - 1] = self.log.module
+        self._own()
+
+    def _own(self) -> None:
+        """The autograd nodes that were made since the last time belong to the module that runs."""
+        made = torch._C._autograd._get_sequence_nr()
+        for number in range(self._nodes, made):
+            self._owners[number] = self.log.module
+        self._nodes = made
 
     @contextmanager
     def following(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
@@ -191,12 +197,14 @@ class Lifetimes(TorchDispatchMode):
 
     def _entering(self, path: str) -> Callable[..., None]:
         def entering(module: nn.Module, args: Any) -> None:
+            self._own()
             self._stack.append(path)
             self.log.module = path
 
         return entering
 
     def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._own()
         self._stack.pop()
         self.log.module = self._stack[-1]
 
