@@ -5,6 +5,7 @@ ModelsumError                    anything that modelsum says no to
 │   ├── UnknownModelError        no model of that name; knows the nearest names
 │   ├── ArgumentError            a constructor argument that the model does not take
 │   ├── InputError               an input specification that cannot be read or used
+│   ├── ConfigError              a configuration file that cannot be read or used
 │   └── OutputError              a result that cannot be written where it was asked for
 └── ModelError        exit 3     the model could not be built or run
     ├── BuildError               its constructor failed
@@ -55,6 +56,10 @@ class ArgumentError(UsageError):
 
 class InputError(UsageError):
     """An input specification that cannot be read, or that the model cannot take."""
+
+
+class ConfigError(UsageError):
+    """A configuration file, a key or a value of it, that cannot be read or used."""
 
 
 class OutputError(UsageError):

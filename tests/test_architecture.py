@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "sources": {"zoo", "trace"},
     "trace": {"memory"},
     "memory": set(),
-    "baselines": set(),
+    "baselines": {"memory"},
     "render": {"zoo"},
     "api": {"sources", "trace", "memory", "baselines"},
     "cli": {"api", "memory", "render", "baselines", "sources", "zoo"},

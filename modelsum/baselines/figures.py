@@ -1,0 +1,50 @@
+"""The figures that a gate knows: what they are called in limits, tolerances and pins, and their units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from modelsum.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of a model's cost.
+
+    Attributes:
+        name: what the configuration calls it.
+        is_bytes: in bytes; a count otherwise.
+        of_memory: a figure of the memory prediction, which may be left out or not be known.
+    """
+
+    name: str
+    is_bytes: bool = False
+    of_memory: bool = False
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure("params"),
+        Figure("trainable_params"),
+        Figure("param_bytes", is_bytes=True),
+        Figure("buffers"),
+        Figure("buffer_bytes", is_bytes=True),
+        Figure("macs"),
+        Figure("flops"),
+        Figure("forward_backward", is_bytes=True),
+        Figure("saved_for_backward", is_bytes=True, of_memory=True),
+        Figure("inference_peak", is_bytes=True, of_memory=True),
+        Figure("training_peak", is_bytes=True, of_memory=True),
+        Figure("first_step_peak", is_bytes=True, of_memory=True),
+        Figure("reserved", is_bytes=True, of_memory=True),
+    )
+}
+
+
+def figure(name: str) -> Figure:
+    """The figure of that name. Raises UsageError with the nearest."""
+    if name not in FIGURES:
+        hint = did_you_mean(name, FIGURES) or f"Figures are {', '.join(FIGURES)}."
+        raise UsageError(f"there is no figure {name!r}", hint)
+    return FIGURES[name]
