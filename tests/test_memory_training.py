@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from modelsum import summarize
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.cpu_convolution import THREADS
@@ -252,3 +254,15 @@ def test_the_model_and_torch_are_left_alone() -> None:
     assert torch.equal(torch.get_rng_state(), random)
     assert torch._VF.lstm is lstm
     assert functional.scaled_dot_product_attention is attention
+
+
+def test_a_scripted_model_trains_its_copy() -> None:
+    """TorchScript runs on the CPU alone; its step has the gradients of its 64 * 8 + 8 parameters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch announces the end of TorchScript
+        model = torch.jit.script(nn.Linear(64, 8))
+    summary = summarize(model, torch.rand(2, 64), target="cpu", optimizer="none")
+    assert summary.memory is not None
+    assert summary.memory.training is not None
+    assert summary.memory.training.parts["gradients"] == 4 * (64 * 8 + 8)
+    assert all(p.grad is None for p in model.parameters())

@@ -41,14 +41,38 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
             if id(tensor) not in memo:
                 memo[id(tensor)] = _twin(tensor, device, twins, clone=is_buffer)
                 originals.append(tensor)
-        duplicate = _deepcopy(model, memo)
+        with torch.no_grad():  # TorchScript copies its parameters by an op that autograd would follow
+            duplicate = _deepcopy(model, memo)
         for tensor in originals:
             _copy_attributes(tensor, memo)
         for module in duplicate.modules():
             for name, child in module._modules.items():
                 if child is not None:
                     module._modules[name] = unwrapped(child)
+        if scripted:
+            for ours, theirs in zip(duplicate.parameters(), model.parameters(), strict=True):
+                ours.requires_grad_(theirs.requires_grad)
     return duplicate
+
+
+def own_parameters(duplicate: nn.Module) -> None:
+    """Give the parameters of a copy storages of their own: for who trains it, not the model it was made of.
+
+    Those that share a storage, of tied weights, share one afterwards.
+    """
+    storages: dict[int, torch.UntypedStorage] = {}
+    for parameter in duplicate.parameters():
+        if isinstance(parameter, UninitializedTensorMixin):
+            continue
+        if parameter.layout is not torch.strided or type(parameter) is not nn.Parameter:
+            parameter.data = parameter.data.clone()
+            continue
+        shared = parameter.untyped_storage()
+        if shared._cdata not in storages:
+            storages[shared._cdata] = shared.clone()
+        own = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
+        place = parameter.storage_offset(), parameter.size(), parameter.stride()
+        parameter.data = own.set_(storages[shared._cdata], *place)  # type: ignore[call-overload]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
