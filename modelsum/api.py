@@ -126,14 +126,12 @@ def summarize(
         ModelError: the model could not be built, or its forward failed (ForwardError, with the summary
             of what did run).
     """
-    example = (inputs, dict(kwargs or {})) if inputs or kwargs else None
-    if example and input_size is not None:
-        raise InputError("both inputs and input_size are given", "Give one of them.")
     return run(
-        Request(
-            model=spec.parse_model(model) if isinstance(model, str) else model,
-            example=example,
-            inputs=_input_specs(input_size),
+        request_of(
+            model,
+            inputs,
+            kwargs,
+            input_size,
             batch=batch,
             arguments=dict(model_args or {}),
             mode=mode,
@@ -144,6 +142,21 @@ def summarize(
             target=target,
         )
     )
+
+
+def request_of(
+    model: nn.Module | str,
+    inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | None,
+    **others: Any,
+) -> Request:
+    """What a call from Python asks for; `others` are fields of `Request`. Raises UsageError."""
+    example = (inputs, dict(kwargs or {})) if inputs or kwargs else None
+    if example and input_size is not None:
+        raise InputError("both inputs and input_size are given", "Give one of them.")
+    named = spec.parse_model(model) if isinstance(model, str) else model
+    return Request(model=named, example=example, inputs=_input_specs(input_size), **others)
 
 
 def training_step(*, foreach: bool | None = None, fused: bool | None = None, **options: Any) -> MemoryOptions:
@@ -179,6 +192,14 @@ def _input_specs(sizes: Any) -> tuple[InputSpec, ...]:
 
 def run(request: Request) -> Summary:
     """Build, run and count what the request asks for. Raises as `summarize` does."""
+    return answered(request)[1]
+
+
+def answered(request: Request) -> tuple[Request, Summary]:
+    """The summary, and the request that it answers: an input without a dtype may turn out to be token ids.
+
+    Raises as `summarize` does.
+    """
 
     def traced(ready: Prepared) -> Summary:
         from modelsum.trace.tracing import trace
@@ -209,12 +230,12 @@ def run(request: Request) -> Summary:
         return dataclasses.replace(summary, baseline=baseline)
 
     try:
-        return _where_it_runs(request, traced)
+        return request, _where_it_runs(request, traced)
     except ForwardError as error:
         with_ids = _with_token_ids(request, error)
         if with_ids is None:
             raise
-    return run(with_ids)
+    return answered(with_ids)
 
 
 def _with_token_ids(request: Request, error: ForwardError) -> Request | None:
