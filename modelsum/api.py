@@ -385,7 +385,7 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
         loaded = dataclasses.replace(loaded, model=unwrapped(loaded.model))
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
-    identity = Model(text, loaded.source, type(loaded.model).__name__)
+    identity = Model(text, loaded.source, type(loaded.model).__name__, request.arguments)
     if request.example is not None:
         args, kwargs = move(request.example, device)
         return Prepared(loaded, identity, args, kwargs, device, None)

@@ -6,6 +6,7 @@ A `Summary` is made by `modelsum.trace`, compared by `modelsum.baselines` and sh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from modelsum.memory import Memory
 
 SCHEMA_VERSION = 1
+
+#: By which rules figures are counted. A number goes up when a rule changes what is counted for a model that
+#: was counted before; figures of different numbers are not comparable.
+CONVENTION: Mapping[str, int] = {"macs": 1, "memory": 1, "torchsummary": 1}
 
 #: What is said of a value that went into or came out of a module. A tensor is its shape, a tuple of
 #: sizes; a list or tuple of values is a list; a dict (or an object with fields) is a dict; None, numbers
@@ -29,11 +34,13 @@ class Model:
         spec: the MODEL string, or None for a module object handed in from Python.
         source: the provider that knew the name ("documented", "torchvision", ...) or "object".
         class_name: the class of the root module.
+        arguments: the constructor arguments that it was built with, beside its defaults.
     """
 
     spec: str | None
     source: str
     class_name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,9 @@ class Layer:
         output_elements: elements of all tensors in the output.
         output_bytes: bytes of all tensors in the output.
         reused: this module object ran before in the same pass; its parameters are counted there.
+        counted_trainable_params: elements of `counted_params` with requires_grad; they add up as those do.
+        attributes: how the module is configured: its public attributes that are numbers, strings, bools or
+            None, or tuples of these, by name.
     """
 
     path: str
@@ -152,6 +162,8 @@ class Layer:
     output_elements: int
     output_bytes: int
     reused: bool
+    counted_trainable_params: int = 0
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +257,12 @@ class Summary:
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "summary",
-            "model": {"spec": self.model.spec, "source": self.model.source, "class": self.model.class_name},
+            "model": {
+                "spec": self.model.spec,
+                "source": self.model.source,
+                "class": self.model.class_name,
+                "arguments": plain(self.model.arguments),
+            },
             "inputs": [asdict(i) for i in self.inputs],
             "mode": self.mode,
             "device": self.device,
@@ -265,5 +282,19 @@ class Summary:
                 "differences": [asdict(f) for f in self.baseline.differences],
             },
             "notices": list(self.notices),
+            "convention": dict(CONVENTION),
             "made_with": dict(self.made_with),
         }
+
+
+def plain(value: Any) -> Any:
+    """A Python value as JSON has it; what JSON does not have is the name of its class in angle brackets."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return f"<{type(value).__name__}>"

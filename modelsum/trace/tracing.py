@@ -12,6 +12,7 @@ from torch import nn
 from modelsum.errors import ForwardError
 from modelsum.summary import Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 from modelsum.trace import census
+from modelsum.trace.attributes import attributes
 from modelsum.trace.expectations import explain
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta
 from modelsum.trace.recorder import Call, Recorder
@@ -192,6 +193,7 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
         own = list(census.unique(census.own_parameters(call.module)))
         share, own_share = shares[id(call.module)], census.Share.of(own)
         fresh = [p for p in own if census.identity(p) not in counted]
+        fresh_share = census.Share.of(fresh)
         counted.update(map(census.identity, fresh))
         yield Layer(
             path=call.path,
@@ -207,7 +209,7 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
             output_shapes=call.output_shapes,
             params=share.params,
             own_params=own_share.params,
-            counted_params=sum(p.numel() for p in fresh),
+            counted_params=fresh_share.params,
             trainable_params=share.trainable,
             own_trainable_params=own_share.trainable,
             macs=call_macs,
@@ -215,6 +217,8 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
             output_elements=call.output_elements,
             output_bytes=call.output_bytes,
             reused=call.number > 1,
+            counted_trainable_params=fresh_share.trainable,
+            attributes=attributes(call.module),
         )
 
 
