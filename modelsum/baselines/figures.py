@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from modelsum.errors import UsageError, did_you_mean
+from modelsum.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ FIGURES: dict[str, Figure] = {
         Figure("buffer_bytes", is_bytes=True),
         Figure("macs"),
         Figure("flops"),
+        Figure("uncounted_ops"),
         Figure("forward_backward", is_bytes=True),
         Figure("saved_for_backward", is_bytes=True, of_memory=True),
         Figure("inference_peak", is_bytes=True, of_memory=True),
@@ -48,3 +50,24 @@ def figure(name: str) -> Figure:
         hint = did_you_mean(name, FIGURES) or f"Figures are {', '.join(FIGURES)}."
         raise UsageError(f"there is no figure {name!r}", hint)
     return FIGURES[name]
+
+
+def of_summary(summary: Summary) -> dict[str, int | None]:
+    """Every figure of a summary, by name; None for those of a memory that is not known."""
+    total, memory = summary.totals, summary.memory
+    return {
+        "params": total.params,
+        "trainable_params": total.trainable_params,
+        "param_bytes": total.param_bytes,
+        "buffers": total.buffers,
+        "buffer_bytes": total.buffer_bytes,
+        "macs": total.macs,
+        "flops": total.flops,
+        "uncounted_ops": sum(summary.uncounted_ops.values()),
+        "forward_backward": summary.torchsummary.forward_backward_bytes,
+        "saved_for_backward": memory.saved_for_backward_bytes if memory else None,
+        "inference_peak": memory.inference_peak_bytes if memory else None,
+        "training_peak": memory.training_peak_bytes if memory else None,
+        "first_step_peak": memory.first_step_peak_bytes if memory else None,
+        "reserved": memory.reserved_bytes if memory else None,
+    }

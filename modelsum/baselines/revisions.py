@@ -1,0 +1,83 @@
+"""Files as they are at a git revision, read with `git show`; nothing is checked out."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelsum.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A commit of the repository that a folder is in.
+
+    Attributes:
+        folder: paths are relative to it.
+        commit: the full hash.
+    """
+
+    folder: Path
+    commit: str
+
+    def read(self, path: str) -> str | None:
+        """The text of a file, or None where the commit has no such file."""
+        done = _git(self.folder, "show", f"{self.commit}:./{path}")
+        return done.stdout if done.returncode == 0 else None
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """The names of the files in a folder; none where the commit has no such folder."""
+        done = _git(self.folder, "ls-tree", "--name-only", "-z", self.commit, f"./{path.rstrip('/')}/")
+        return tuple(name.rpartition("/")[2] for name in done.stdout.split("\0") if name)
+
+
+def merge_base(folder: Path, ref: str) -> Revision:
+    """The commit where the checked-out branch left `ref`.
+
+    Raises UsageError with the remedy: outside a repository, for a ref that is not there, and where the
+    history does not reach back to a common commit, as in a shallow clone.
+    """
+    inside = _git(folder, "rev-parse", "--is-shallow-repository")
+    if inside.returncode != 0:
+        raise UsageError(
+            f"{str(folder)!r} is not in a git repository: {_last_line(inside.stderr)}",
+            f"Without --against {ref} the baselines in the working tree are compared with.",
+        )
+    shallow = inside.stdout.strip() == "true"
+    found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    if found.returncode != 0:
+        branch = ref.removeprefix("origin/")
+        raise UsageError(
+            f"there is no git revision {ref!r} here",
+            f"Fetch it, `git fetch origin {branch}:refs/remotes/origin/{branch}`, and give origin/{branch}."
+            + (_DEEPEN if shallow else ""),
+        )
+    base = _git(folder, "merge-base", "HEAD", found.stdout.strip())
+    if base.returncode != 0:
+        raise UsageError(
+            f"HEAD and {ref!r} have no common commit"
+            + (": this is a shallow clone, without the history that would say" if shallow else ""),
+            _DEEPEN.strip() if shallow else "Give the branch that this one started from.",
+        )
+    return Revision(folder, base.stdout.strip())
+
+
+_DEEPEN = " Get the whole history: `git fetch --unshallow`, or fetch-depth: 0 of actions/checkout."
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            encoding="utf-8",
+        )
+    except FileNotFoundError as error:
+        raise UsageError("git is not installed here", "--against needs it.") from error
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]

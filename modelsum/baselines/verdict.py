@@ -1,0 +1,211 @@
+"""What a gate says: a Verdict for every check, an Outcome for all of them. Plain frozen values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: What can be said of a check, the worst first.
+#:
+#: regressed       a figure grew by more than its tolerance
+#: over limit      a figure is above its limit
+#: changed         a pinned figure is another one
+#: not comparable  the baseline is of another input, convention or schema
+#: orphan          a baseline without a check
+#: new             a check without a baseline
+#: failed          the model could not be built or run
+#: improved        a figure shrank, none grew
+#: ok              every figure as before, or within its tolerance
+STATES = (
+    "regressed",
+    "over limit",
+    "changed",
+    "not comparable",
+    "orphan",
+    "new",
+    "failed",
+    "improved",
+    "ok",
+)
+
+#: How much it matters, the most first: "error" fails the gate, "warn" and "note" are only said.
+SEVERITIES = ("error", "warn", "note")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file, relative to the project's folder."""
+
+    file: str
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is said of one figure.
+
+    Attributes:
+        figure: its name in the configuration.
+        is_bytes: in bytes; a count otherwise.
+        state: "regressed", "over limit", "changed" or "improved"; "ok" for growth within the tolerance.
+        severity: one of `SEVERITIES`.
+        old: what the baseline has; None where it has none.
+        new: what the model has now; None where it is not known.
+        most: the largest figure that would have been let pass, for one that was not.
+        rule: which rule that is, in words: "tolerance 0.5% + 10,000,000".
+        place: the line of the baseline that has the old figure, or of the limit.
+    """
+
+    figure: str
+    is_bytes: bool
+    state: str
+    severity: str
+    old: int | None
+    new: int | None
+    most: int | None = None
+    rule: str = ""
+    place: Place = Place("")
+
+    @property
+    def difference(self) -> int | None:
+        """New less old."""
+        return None if self.old is None or self.new is None else self.new - self.old
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A layer whose cost changed.
+
+    Attributes:
+        path: of the layer now, or before where it is gone.
+        what: what happened to it: "stride 2x2 => 1x1", "added", ...
+        differences: by figure, new less old.
+    """
+
+    path: str
+    what: str
+    differences: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one check.
+
+    Attributes:
+        name: the check's, or that of an orphan's file.
+        state: one of `STATES`, that of the worst finding.
+        severity: one of `SEVERITIES`, that of the worst finding.
+        reason: why there is no comparison, for "failed", "not comparable", "new" and "orphan".
+        remedy: what to do about it.
+        findings: the figures that there is something to say of, the worst first.
+        causes: the layers behind the findings, the largest first.
+        message: what the project says beside a failure.
+        accepted: what this branch changed in the baseline on purpose, against that of the merge base.
+        place: where the check stands in the configuration.
+    """
+
+    name: str
+    state: str
+    severity: str = "note"
+    reason: str = ""
+    remedy: str = ""
+    findings: tuple[Finding, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    message: str = ""
+    accepted: tuple[Finding, ...] = ()
+    place: Place = Place("")
+
+    @property
+    def fails(self) -> bool:
+        """Whether it makes the gate red."""
+        return self.severity == "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the gate says as a whole.
+
+    Attributes:
+        verdicts: in the order of the configuration, orphans last.
+        against: what was compared with: "the baselines in reports", or a revision.
+        rules: what this branch changed in the configuration, a sentence each.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    against: str
+    rules: tuple[str, ...] = ()
+
+    @property
+    def worst_first(self) -> tuple[Verdict, ...]:
+        """Errors before warnings before notes, then by state, else in their order."""
+        return tuple(
+            sorted(self.verdicts, key=lambda v: (SEVERITIES.index(v.severity), STATES.index(v.state)))
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many checks are in each state, the worst first."""
+        counted = Counter(verdict.state for verdict in self.verdicts)
+        return {state: counted[state] for state in STATES if counted[state]}
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not any(verdict.fails for verdict in self.verdicts)
+
+    @property
+    def exit_code(self) -> int:
+        """0 passed; 1 the verdict is no; 3 no model regressed, but one could not be built or run."""
+        failing = {verdict.state for verdict in self.verdicts if verdict.fails}
+        if failing - {"failed"}:
+            return 1
+        return 3 if failing else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The outcome as JSON values, schema version 1."""
+        return {
+            "schema_version": 1,
+            "kind": "check",
+            "passed": self.passed,
+            "exit_code": self.exit_code,
+            "against": self.against,
+            "counts": self.counts,
+            "rules_changed": list(self.rules),
+            "checks": [_verdict_dict(verdict) for verdict in self.verdicts],
+        }
+
+
+def _verdict_dict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "name": verdict.name,
+        "state": verdict.state,
+        "severity": verdict.severity,
+        "reason": verdict.reason or None,
+        "remedy": verdict.remedy or None,
+        "message": verdict.message or None,
+        "findings": [_finding_dict(f) for f in verdict.findings],
+        "causes": [
+            {"path": c.path, "what": c.what, "differences": dict(c.differences)} for c in verdict.causes
+        ],
+        "accepted": [_finding_dict(f) for f in verdict.accepted],
+        "file": verdict.place.file,
+        "line": verdict.place.line,
+    }
+
+
+def _finding_dict(finding: Finding) -> dict[str, Any]:
+    return {
+        "figure": finding.figure,
+        "unit": "bytes" if finding.is_bytes else "count",
+        "state": finding.state,
+        "severity": finding.severity,
+        "old": finding.old,
+        "new": finding.new,
+        "difference": finding.difference,
+        "most": finding.most,
+        "rule": finding.rule or None,
+        "file": finding.place.file,
+        "line": finding.place.line,
+    }
