@@ -19,6 +19,7 @@ from modelsum.errors import (
     UnknownModelError,
     UsageError,
 )
+from modelsum.measuring import measure
 from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 from modelsum.version import __version__
 
@@ -41,6 +42,7 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "__version__",
+    "measure",
     "register_macs",
     "summarize",
 ]

@@ -19,7 +19,11 @@ INTERRUPTED = 130
 class _Commands(click.Group):
     """Commands by name; a command's file is imported when it is called."""
 
-    modules: ClassVar[dict[str, str]] = {"show": "modelsum.cli.show", "list": "modelsum.cli.list"}
+    modules: ClassVar[dict[str, str]] = {
+        "show": "modelsum.cli.show",
+        "measure": "modelsum.cli.measure",
+        "list": "modelsum.cli.list",
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)

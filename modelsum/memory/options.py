@@ -67,6 +67,21 @@ class MemoryOptions:
         """The implementation, by default the one that torch.optim takes for the target's tensors."""
         return self.implementation or ("foreach" if target == "cuda" else "for-loop")
 
+    def words(self, target: str) -> dict[str, str]:
+        """The training step for a reader, by name: optimizer, loss, and what else was chosen."""
+        said = {"loss": self.loss, "optimizer": self.optimizer, "gradients": "set to None before each step"}
+        if self.optimizer != "none":
+            said["optimizer"] += f" ({self.implementation_on(target)}, default settings)"
+        if self.amp:
+            scaled = ", gradients scaled" if self.amp == "fp16" else ""
+            said["amp"] = f"{self.amp} autocast, weights in float32{scaled}"
+        if self.accumulate > 1:
+            said["accumulate"] = f"{self.accumulate} passes"
+        for name, patterns in (("checkpoint", self.checkpoint), ("freeze", self.freeze)):
+            if patterns:
+                said[name] = ", ".join(patterns)
+        return said
+
 
 def check_target(target: str) -> None:
     """Raise UsageError where there is no such target."""

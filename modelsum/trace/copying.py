@@ -72,7 +72,7 @@ def own_parameters(duplicate: nn.Module) -> None:
             storages[shared._cdata] = shared.clone()
         own = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
         place = parameter.storage_offset(), parameter.size(), parameter.stride()
-        parameter.data = own.set_(storages[shared._cdata], *place)  # type: ignore[call-overload]
+        parameter.data = own.set_(storages[shared._cdata], *place)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

@@ -96,7 +96,7 @@ def predict_memory(
         if train:
             with frozen(model, options.freeze), checkpointed(model, options.checkpoint):
                 training, notice = _trained(stage(), options, implementation, target)
-    assumptions = _assumptions(options, implementation, chosen.words, target)
+    assumptions = _assumptions(options, chosen.words, target)
     return _memory(inference, training, options, target, assumptions, (notice,) if notice else ())
 
 
@@ -142,25 +142,8 @@ def _around(name: str) -> Iterator[str]:
         name = name.rpartition(".")[0]
 
 
-def _assumptions(
-    options: MemoryOptions, implementation: str, attention_words: str, target: str
-) -> dict[str, str]:
-    said = {
-        "loss": options.loss,
-        "optimizer": options.optimizer,
-        "attention": attention_words,
-        "gradients": "set to None before each step",
-    }
-    if options.optimizer != "none":
-        said["optimizer"] += f" ({implementation}, default settings)"
-    if options.amp:
-        scaled = ", gradients scaled" if options.amp == "fp16" else ""
-        said["amp"] = f"{options.amp} autocast, weights in float32{scaled}"
-    if options.accumulate > 1:
-        said["accumulate"] = f"{options.accumulate} passes"
-    for name in ("checkpoint", "freeze"):
-        if getattr(options, name):
-            said[name] = ", ".join(getattr(options, name))
+def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:
+    said = {**options.words(target), "attention": attention_words}
     if target == "cuda":
         said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
         said["kernels"] = "their workspaces are not in the allocated bytes"

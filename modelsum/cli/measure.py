@@ -1,0 +1,59 @@
+"""`modelsum measure MODEL`: a real run, with the prediction beside it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelsum import measuring, spec
+from modelsum.cli import options
+from modelsum.cli import output as out
+from modelsum.render.measurement import FORMATS, render_measurement
+
+
+@click.command("measure", short_help="What a real run of a model takes, and the prediction's error.")
+@click.argument("model", metavar="MODEL")
+@options.call
+@click.option(
+    "--device", metavar="cpu|cuda[:N]", help="Where it runs.  [default: cuda if there is one, else cpu]"
+)
+@options.training_step
+@click.option("--no-latency", is_flag=True, help="Take no time, only memory.")
+@click.option(
+    "--min-time",
+    type=click.FloatRange(min=0, min_open=True),
+    default=measuring.MIN_TIME,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time a forward pass and a training step for so long at least, each.",
+)
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def command(
+    model: str,
+    device: str | None,
+    no_latency: bool,
+    min_time: float,
+    format_: str,
+    output: Path | None,
+    debug: bool,
+    **given: Any,
+) -> None:
+    """Run MODEL for real: peak memory and time of inference and of a training step, beside the prediction.
+
+    \b
+    modelsum measure resnet50 --device cpu --batch 8 --input 3x64x64 --optimizer adam
+    modelsum measure transformers/gpt2 --device cuda --amp bf16 --format json
+
+    The model is trained on random weights; nothing is downloaded.
+    """
+    out.check(output)
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would tell when it starts and stops
+    with out.model_prints_to_stderr():
+        request = options.request(spec.parse_model(model), given)
+        measured = measuring.run(request, device=device, min_time=None if no_latency else min_time)
+    out.write(render_measurement(measured, format_, out.place(output)["width"]), output)

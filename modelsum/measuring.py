@@ -1,0 +1,220 @@
+"""`measure`: any model and any input -> a Measurement of a real run, with the prediction beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelsum import api, spec
+from modelsum.errors import ModelError, UsageError
+from modelsum.memory import Memory, MemoryOptions
+from modelsum.memory.measurement import Measurement
+from modelsum.sources import resolve
+from modelsum.spec import ModelSpec
+from modelsum.summary import Summary
+from modelsum.units import binary_bytes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+MIN_TIME = 1.0
+"""Seconds for which a forward pass and a training step are timed at least, each."""
+
+_DEVICES = "Valid are cpu, and cuda or cuda:N where there is a CUDA device."
+
+
+def measure(
+    model: nn.Module | str,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
+    batch: int | None = 1,
+    model_args: Mapping[str, Any] | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    sequence_length: int | None = None,
+    latency: bool = True,
+    min_time: float = MIN_TIME,
+    **step: Any,
+) -> Measurement:
+    """Run a model for real, and say what it took and how far the prediction is from it.
+
+    Inference and training steps run on the device; the weights of a named model are random. A module that
+    is handed in is left as it was found: a copy of it is trained, which takes its own memory.
+
+        >>> measured = measure("resnet50", input_size=(3, 64, 64), batch=8, device="cpu", optimizer="adam")
+        >>> print(measured)  # doctest: +SKIP
+
+    Args:
+        model: a module, or any MODEL string of the command line.
+        *inputs: the positional arguments of the model's forward, tensors or nested values of any kind.
+        kwargs: its keyword arguments.
+        input_size: in place of inputs: the shape of one sample, or one such shape for each input.
+        batch: the batch size put in front of `input_size` and of the model's default input; None takes the
+            shapes literally.
+        model_args: constructor arguments, for a MODEL string.
+        device: "cpu" or "cuda:N"; None for CUDA where there is a device, else the CPU.
+        dtype: "float32", "float16", "bfloat16" or "float64", of the model and its default inputs; None
+            leaves them as they are.
+        sequence_length: tokens of the default input of a language model; None for its usual number.
+        latency: take the time of a forward pass and of a training step too.
+        min_time: seconds for which each of them is timed at least.
+        **step: the training step, as in `modelsum.summarize`.
+
+    Raises:
+        UsageError: the words are wrong: an unknown name, option, device or input.
+        ModelError: the model could not be built, its forward failed, or the device ran out of memory.
+    """
+    request = api.request_of(
+        model,
+        inputs,
+        kwargs,
+        input_size,
+        batch=batch,
+        arguments=dict(model_args or {}),
+        dtype=dtype,
+        sequence_length=sequence_length,
+        memory=api.training_step(**step),
+    )
+    return run(request, device=device, min_time=min_time if latency else None)
+
+
+def run(request: api.Request, *, device: str | None, min_time: float | None = MIN_TIME) -> Measurement:
+    """Measure what the request asks for, on a device; its own device and target do not matter.
+
+    `min_time` None takes no time. Raises as `measure` does.
+    """
+    if device is not None:
+        spec.check_device(device)
+        if device in ("auto", "meta"):
+            raise UsageError(f"device {device!r}: a real run has to be somewhere", _DEVICES)
+    if isinstance(request.model, ModelSpec):
+        resolve(request.model)  # a mistyped name is answered before torch is imported
+    place = _device(device)
+    options = request.memory or MemoryOptions()
+    asked, summary = _predicted(dataclasses.replace(request, memory=options, mode="eval"), place)
+    if place.type == "cpu" and summary.memory is not None:
+        _check_room(summary.memory)
+    return _measured(asked, options, place, min_time, summary)
+
+
+def _device(name: str | None) -> torch.device:
+    import torch
+
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return api.available(name or best)
+    except UsageError as error:
+        raise UsageError(error.message, _DEVICES if best == "cpu" else error.hint) from None
+
+
+def _predicted(request: api.Request, device: torch.device) -> tuple[api.Request, Summary]:
+    """The summary with the prediction for a device; without it where the model runs on that device alone."""
+    try:
+        return api.answered(dataclasses.replace(request, device="auto", target=device.type))
+    except ModelError as error:
+        if device.type == "cpu":
+            raise
+        notice = f"memory is not predicted: {error.message.splitlines()[0]}"
+    there = dataclasses.replace(request, device=str(device), memory=None)
+    return api.answered(dataclasses.replace(there, notices=(*request.notices, notice)))
+
+
+def _check_room(predicted: Memory) -> None:
+    """Raise ModelError where more is predicted than there is: the system would end the process."""
+    need, room = max(predicted.inference_peak_bytes, predicted.training_peak_bytes or 0), _memory_here()
+    if need > room:
+        raise ModelError(
+            f"it would take {binary_bytes(need)}, as predicted, of the {binary_bytes(room)} of memory here",
+            "Try a smaller --batch; `modelsum fit MODEL --memory SIZE` says which one fits.",
+        )
+
+
+def _memory_here() -> int:
+    """Bytes of memory that this process may use: of the machine, or of its control group (a container)."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(machine, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # there are no control groups, or no limit ("max")
+        return machine
+
+
+def _measured(
+    request: api.Request,
+    options: MemoryOptions,
+    device: torch.device,
+    min_time: float | None,
+    summary: Summary,
+) -> Measurement:
+    import torch
+
+    from modelsum.trace.copying import own_parameters
+    from modelsum.trace.measuring import run_for_real
+    from modelsum.trace.meters import meter_for
+    from modelsum.trace.out_of_memory import is_out_of_memory, out_of_memory
+
+    meter = meter_for(device)
+    try:
+        ready = api.prepared(request, str(device))
+        if not isinstance(request.model, ModelSpec):
+            own_parameters(ready.loaded.model)
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise out_of_memory(device, "the building of the model") from error
+        raise
+    measured = run_for_real(
+        ready.loaded.model,
+        ready.args,
+        ready.kwargs,
+        options=options,
+        device=device,
+        meter=meter,
+        min_time=min_time,
+        samples=_samples(summary),
+    )
+    versions = {"cuda": str(torch.version.cuda)} if device.type == "cuda" else {}
+    return Measurement(
+        model=summary.model,
+        inputs=summary.inputs,
+        batch=summary.batch,
+        dtype=summary.dtype,
+        device=str(device),
+        device_name=_name_of(device),
+        threads=torch.get_num_threads(),
+        step=_step(options, device.type),
+        measured=measured,
+        predicted=summary.memory,
+        notices=(*summary.notices, *(summary.memory.notices if summary.memory else ())),
+        made_with={**summary.made_with, **versions},
+    )
+
+
+def _samples(summary: Summary) -> int | None:
+    """Samples in the batch: the batch size, or else the first dimension of the first input."""
+    if summary.batch is not None:
+        return summary.batch
+    return next((shape[0] for shape in (i.shape for i in summary.inputs) if shape), None)
+
+
+def _step(options: MemoryOptions, target: str) -> dict[str, str]:
+    """The training step in words; the attention kernel where one was chosen."""
+    chosen = {"attention": options.attention} if options.attention != "auto" else {}
+    return {**options.words(target), **chosen}
+
+
+def _name_of(device: torch.device) -> str:
+    """The card, or the processor as far as the system tells."""
+    import torch
+
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
