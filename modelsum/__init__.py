@@ -8,9 +8,11 @@ Importing this package does not import torch; summarising does.
 """
 
 from modelsum.api import register_macs, summarize
+from modelsum.assertions import assert_cost
 from modelsum.errors import (
     ArgumentError,
     BuildError,
+    ConfigError,
     ForwardError,
     InputError,
     ModelError,
@@ -27,6 +29,7 @@ __all__ = [
     "ArgumentError",
     "Baseline",
     "BuildError",
+    "ConfigError",
     "Difference",
     "ForwardError",
     "Input",
@@ -42,6 +45,7 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "__version__",
+    "assert_cost",
     "measure",
     "register_macs",
     "summarize",

@@ -14,7 +14,7 @@ import modelsum
 
 PACKAGE = Path(modelsum.__file__).parent
 
-GROUND = {"errors", "units", "spec", "summary", "version", "weights"}
+GROUND = {"errors", "files", "units", "spec", "summary", "version", "weights"}
 # What each part may import of the others, besides itself and the ground floor.
 MAY_IMPORT = {
     "summary": {"render"},  # print(summary) shows the table
@@ -29,9 +29,10 @@ MAY_IMPORT = {
     "cli": {"api", "measuring", "memory", "render", "baselines", "sources", "zoo"},
     "compat": {"api", "render"},
     "__main__": {"cli"},
-    "__init__": {"api", "measuring"},
+    "assertions": {"api", "baselines", "memory"},
+    "__init__": {"api", "assertions", "measuring"},
 }
-TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "api", "measuring"}
+TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "api", "measuring", "assertions"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -130,6 +131,7 @@ def test_exported_names() -> None:
         "ArgumentError",
         "Baseline",
         "BuildError",
+        "ConfigError",
         "Difference",
         "ForwardError",
         "Input",
@@ -145,6 +147,7 @@ def test_exported_names() -> None:
         "UnknownModelError",
         "UsageError",
         "__version__",
+        "assert_cost",
         "measure",
         "register_macs",
         "summarize",

@@ -102,8 +102,10 @@ class Verdict:
         findings: the figures that there is something to say of, the worst first.
         causes: the layers behind the findings, the largest first.
         message: what the project says beside a failure.
-        accepted: what this branch changed in the baseline on purpose, against that of the merge base.
+        accepted: what was changed in the baseline on purpose, on this branch or by this update.
+        acceptance: which of the two: "accepted on this branch".
         place: where the check stands in the configuration.
+        exit_code: what it makes the command end with where it fails.
     """
 
     name: str
@@ -115,7 +117,9 @@ class Verdict:
     causes: tuple[Cause, ...] = ()
     message: str = ""
     accepted: tuple[Finding, ...] = ()
+    acceptance: str = ""
     place: Place = Place("")
+    exit_code: int = 1
 
     @property
     def fails(self) -> bool:
@@ -157,11 +161,8 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 passed; 1 the verdict is no; 3 no model regressed, but one could not be built or run."""
-        failing = {verdict.state for verdict in self.verdicts if verdict.fails}
-        if failing - {"failed"}:
-            return 1
-        return 3 if failing else 0
+        """0 passed, else the least of those that failed: 1 says no, 2 and 3 could not say."""
+        return min((verdict.exit_code for verdict in self.verdicts if verdict.fails), default=0)
 
     def to_dict(self) -> dict[str, Any]:
         """The outcome as JSON values, schema version 1."""
@@ -190,6 +191,7 @@ def _verdict_dict(verdict: Verdict) -> dict[str, Any]:
             {"path": c.path, "what": c.what, "differences": dict(c.differences)} for c in verdict.causes
         ],
         "accepted": [_finding_dict(f) for f in verdict.accepted],
+        "acceptance": verdict.acceptance or None,
         "file": verdict.place.file,
         "line": verdict.place.line,
     }

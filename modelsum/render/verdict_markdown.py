@@ -67,7 +67,7 @@ def _section(verdict: Verdict) -> Iterator[str]:
         if rule := words.rule(found):
             yield f"- {found.figure}: {_plain(rule)}"
     if verdict.accepted:
-        yield "The new baseline is part of this branch.\n"
+        yield f"The figures are {_plain(verdict.acceptance)}.\n"
     if verdict.causes:
         yield "\n| Layer | Change |\n|---|---|"
         for layer in verdict.causes[:LAYERS]:

@@ -38,10 +38,10 @@ def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
         state = f"\033[{code}m{state}\033[0m"
     yield f"{verdict.name:<{width}}  {state}"
     yield from _wrapped(verdict.reason)
-    yield from _findings(verdict.findings)
+    yield from _findings(verdict.findings, verdict.state)
     if verdict.accepted:
-        yield "  accepted on this branch:"
-        yield from (f"  {line}" for line in _findings(verdict.accepted))
+        yield f"  {verdict.acceptance}:"
+        yield from (f"  {line}" for line in _findings(verdict.accepted, "ok"))
     if verdict.causes:
         yield "  layers behind it, the largest first:"
         yield from (
@@ -53,11 +53,11 @@ def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
     yield from _wrapped(words.ways_out(verdict))
 
 
-def _findings(findings: tuple[Finding, ...]) -> Iterator[str]:
+def _findings(findings: tuple[Finding, ...], state: str) -> Iterator[str]:
     width = max((len(f.figure) for f in findings), default=0)
     for found in findings:
-        state = f"{found.state}: " if found.state not in ("ok", "over limit") and len(findings) > 1 else ""
-        yield f"  {found.figure:<{width}}  {state}{words.finding(found)}"
+        other = "" if found.state in (state, "ok", "over limit") else f"{found.state}: "
+        yield f"  {found.figure:<{width}}  {other}{words.finding(found)}"
         if rule := words.rule(found):
             yield f"  {'':<{width}}  ({rule})"
 

@@ -35,10 +35,11 @@ def finding(found: Finding) -> str:
     """One figure in one line, exact and relative: "3,857,973,248 => 4,089,184,256 [+231,211,008, +5.99%]"."""
     old, new = (amount(figure, found.is_bytes) for figure in (found.old, found.new))
     if found.new is None:
-        return f"{old} => not known"
+        limit = "" if found.most is None else f", and the limit is {amount(found.most, found.is_bytes)}"
+        return f"not known{limit}" if found.old is None else f"{old} => not known"
     if found.state == "over limit" and found.most is not None:
         limit = amount(found.most, found.is_bytes)
-        return f"{new} is over the limit of {limit} [{change(found.most, found.new)}]"
+        return f"{new} > limit {limit} [{change(found.most, found.new)}]"
     if found.old is None:
         return new
     return f"{old} => {new} [{change(found.old, found.new)}]"
