@@ -269,3 +269,28 @@ def test_a_scripted_model_trains_its_copy() -> None:
     assert plain is not None
     assert scripted.training == plain.training
     assert all(p.grad is None for p in model.parameters())
+
+
+class ChecksItsValues(nn.Module):
+    """As encoders do that drop layers at random and clamp what overflowed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            if self.training and torch.rand([]) < 0.1:
+                continue
+            x = self.layer(x)
+            if self.training and not torch.isfinite(x).all():
+                x = torch.clamp(x, -1e4, 1e4)
+        return x
+
+
+def test_nothing_is_left_out_at_random_and_values_are_finite() -> None:
+    """The three layers keep their inputs for the backward pass: x itself, and two that are not inputs."""
+    memory = predict(ChecksItsValues(), torch.rand(8, 64))
+    assert memory.saved_for_backward_bytes == 2 * 8 * 64 * 4
+    assert memory.assumptions["values"] == "all values are finite, no layer is left out at random"
+    assert "values" not in predict(blocks(), torch.rand(8, 64)).assumptions

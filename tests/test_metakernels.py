@@ -258,14 +258,21 @@ def nll_gradients() -> list[Case]:
 
 
 def grouped() -> list[Case]:
-    """Two experts; the second case has rows that do not fill a multiple of 16 bytes."""
+    """Two experts, and their gradients; some with rows that do not fill a multiple of 16 bytes."""
 
     def arguments(t: Make, columns: int) -> tuple[Any, ...]:
         dtype = torch.float32 if t.dtype is torch.float64 else t.dtype
         tokens, experts = t.plain(6, 8).to(dtype), t.plain(2, columns, 8).to(dtype).transpose(1, 2)
         return tokens, experts, torch.tensor([2, 6], dtype=torch.int32)
 
-    return [lambda t: arguments(t, 8), lambda t: arguments(t, 5)]
+    def gradient(t: Make, columns: int) -> tuple[Any, ...]:
+        tokens, _, ends = arguments(t, columns)
+        return tokens.t(), t.plain(6, 8).to(tokens.dtype)[:, :columns], ends
+
+    return [
+        *(lambda t: arguments(t, 8), lambda t: arguments(t, 5)),
+        *(lambda t: gradient(t, 8), lambda t: gradient(t, 5)),
+    ]
 
 
 def shared(names: tuple[str, ...], cases: list[Case]) -> dict[str, list[Case]]:

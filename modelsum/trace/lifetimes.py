@@ -36,7 +36,6 @@ class Lifetimes(TorchDispatchMode):
 
     Attributes:
         log: where it all goes.
-        saved: bytes that each module saved for backward, by path, filled inside `saving`.
     """
 
     @classmethod
@@ -49,7 +48,6 @@ class Lifetimes(TorchDispatchMode):
         """Follow a type of device, "meta" or "cpu"; `kernels` by op, like "mm" or "add.Tensor"."""
         super().__init__()
         self.log = log
-        self.saved: dict[str, int] = {}
         self._device = device
         self._kernels = kernels or {}
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
@@ -57,7 +55,8 @@ class Lifetimes(TorchDispatchMode):
         self._stack: list[str] = [""]
         self._owners: dict[int, str] = {}  # sequence number of an autograd node -> module that made it
         self._nodes = torch._C._autograd._get_sequence_nr()
-        self._saved_storages: set[int] = set()
+        # With the storage's number, its bytes, and the module that saved it.
+        self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
         # Of a sum of gradients that was just made: its event's place, and the number of the first summand.
         self._sum: tuple[int, int] | None = None
 
@@ -212,27 +211,46 @@ class Lifetimes(TorchDispatchMode):
 
     @contextmanager
     def saving(self) -> Iterator[None]:
-        """Note which storages autograd saves for the backward pass inside, each once, by module."""
+        """Note which storages autograd saves for the backward pass inside."""
+        self._kept.clear()
         with torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack):
             yield
 
-    def _pack(self, tensor: Tensor) -> Tensor:
+    def saved(self) -> dict[str, int]:
+        """Bytes that each module saved for backward, by path: a storage once, and what is still kept."""
+        storages: set[int] = set()
+        saved: dict[str, int] = {}
+        for kept, number, nbytes, module in self._kept:
+            if kept() is not None and number not in storages:
+                storages.add(number)
+                saved[module] = saved.get(module, 0) + nbytes
+        return saved
+
+    def _pack(self, tensor: Tensor) -> _Kept:
         number = self.number_of(tensor)
+        if tensor.requires_grad:
+            # A node that keeps its own result would keep itself alive.
+            with torch._C._DisableTorchDispatch():
+                tensor = tensor.detach()
+        kept = _Kept(tensor)
         if number is not None and self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):
             self.log.categories[number] = SAVED_ACTIVATIONS
-            if number not in self._saved_storages:
-                self._saved_storages.add(number)
-                module = self._stack[-1]
-                self.saved[module] = self.saved.get(module, 0) + tensor.untyped_storage().nbytes()
-        if not tensor.requires_grad:
-            return tensor
-        # A node that keeps its own result would keep itself alive.
-        with torch._C._DisableTorchDispatch():
-            return tensor.detach()
+            nbytes = tensor.untyped_storage().nbytes()
+            self._kept.append((weakref.ref(kept), number, nbytes, self._stack[-1]))
+        return kept
 
 
-def _unpack(tensor: Tensor) -> Tensor:
-    return tensor
+class _Kept:
+    """A tensor in the hands of an autograd node, which drops this when it is gone itself."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def _unpack(kept: _Kept) -> Tensor:
+    return kept.tensor
 
 
 def _may_allocate(func: Any) -> bool:

@@ -27,9 +27,9 @@ from modelsum.memory.log import (
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.copying import tensors_of
 from modelsum.trace.gradient_scaler import GradientScaler
-from modelsum.trace.known_values import MetaFactories
 from modelsum.trace.lifetimes import KernelRule, Lifetimes
 from modelsum.trace.losses import Loss
+from modelsum.trace.presuming import Presuming
 from modelsum.trace.shapes import tensors_in
 
 
@@ -46,6 +46,7 @@ class Recording:
         steady: such a step.
         saved: bytes that each module itself saved for backward, by path; the loss left out.
         gradients: how many parameters have a gradient.
+        presumed: what was presumed of values, in words.
     """
 
     categories: list[str]
@@ -56,6 +57,7 @@ class Recording:
     steady: list[Event]
     saved: Mapping[str, int]
     gradients: int
+    presumed: frozenset[str] = frozenset()
 
 
 class Stage:
@@ -93,6 +95,7 @@ class Stage:
         self._modules = dict(model.named_modules())
         self._parameters = list(model.parameters())
         self._device = device_of(model, args, kwargs)
+        self._factories = Presuming()
         self.log = Log(round_to)
         self.lifetimes = Lifetimes(self.log, self._device, kernels)
         self.lifetimes.watch(self._parameters, WEIGHTS)
@@ -158,6 +161,7 @@ class Stage:
             steady=[*passes, *steady_step],
             saved=saved,
             gradients=len(trained),
+            presumed=frozenset(self._factories.presumed),
         )
 
     # ---- parts of a step
@@ -167,7 +171,7 @@ class Stage:
 
     @contextmanager
     def _followed(self) -> Iterator[None]:
-        factories = MetaFactories() if self._device == "meta" else nullcontext()
+        factories = self._factories if self._device == "meta" else nullcontext()
         with self.lifetimes.following(self._modules), factories, self.lifetimes:
             yield
 
@@ -187,7 +191,7 @@ class Stage:
             with self.lifetimes.saving():
                 with self._precision():
                     output = self._model(*self._args, **self._kwargs)
-                    saved = dict(self.lifetimes.saved)
+                    saved = self.lifetimes.saved()
                     value = loss.of(output)
                     del output
                 if value is not None and scaler:

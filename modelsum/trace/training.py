@@ -97,6 +97,8 @@ def predict_memory(
             with frozen(model, options.freeze), checkpointed(model, options.checkpoint):
                 training, notice = _trained(stage(), options, implementation, target)
     assumptions = _assumptions(options, chosen.words, target)
+    if training and training.presumed:
+        assumptions["values"] = ", ".join(sorted(training.presumed))
     return _memory(inference, training, options, target, assumptions, (notice,) if notice else ())
 
 
@@ -111,6 +113,8 @@ def _trained(
         raise
     except Exception as error:
         reason = str(error).split("\n")[0]
+        if "more than 1 value per channel" in reason:  # batch normalisation of a single value
+            reason += "; with a batch of 2 or more it can"
         return None, f"the training step could not be predicted: {type(error).__name__}: {reason}"
     if training is None:
         return None, "nothing can be trained: no output depends on a parameter that takes gradients"

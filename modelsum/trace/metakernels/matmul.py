@@ -58,15 +58,19 @@ def _added_to(bias: Tensor, product: Any) -> Any:
 def grouped_mm(a: Tensor, b: Tensor, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
     """[tokens, k] @ [experts, k, n], each token with one expert, in any float dtype.
 
-    torch's own meta kernel takes bfloat16 alone; its kernels on real devices take the others too. Rows of
-    the result begin at multiples of 16 bytes.
+    The weight's gradient is [k, tokens] @ [tokens, n], a product [k, n] for the tokens of each expert.
+    torch's own meta kernel takes bfloat16 and float16 alone; its kernels on real devices take the others
+    too. Rows of the result begin at multiples of 16 bytes.
     """
-    if a.dim() != 2 or b.dim() != 3 or a.dtype not in FLOATS or a.dtype is not b.dtype or bias is not None:
+    if a.dim() != 2 or b.dim() not in (2, 3) or a.dtype not in FLOATS or a.dtype is not b.dtype:
         return NotImplemented
-    if a.shape[1] != b.shape[1] or offs is None or offs.shape != (b.shape[0],):
+    if bias is not None or a.shape[1] != b.shape[-2] or offs is None or offs.dim() != 1:
+        return NotImplemented
+    if b.dim() == 3 and offs.shape[0] != b.shape[0]:
         return NotImplemented
     dtype = out_dtype or a.dtype
-    columns = b.shape[2]
+    columns = b.shape[-1]
     per_16_bytes = 16 // dtype.itemsize
     row = -(-columns // per_16_bytes) * per_16_bytes
-    return a.new_empty((a.shape[0], row), dtype=dtype)[:, :columns]
+    shape = (a.shape[0], row) if b.dim() == 3 else (offs.shape[0], a.shape[0], row)
+    return a.new_empty(shape, dtype=dtype)[..., :columns]
