@@ -6,6 +6,7 @@ ModelsumError                    anything that modelsum says no to
 │   ├── ArgumentError            a constructor argument that the model does not take
 │   ├── InputError               an input specification that cannot be read or used
 │   ├── ConfigError              a configuration file that cannot be read or used
+│   ├── ReportError              a report or baseline that cannot be read, found or compared
 │   └── OutputError              a result that cannot be written where it was asked for
 └── ModelError        exit 3     the model could not be built or run
     ├── BuildError               its constructor failed
@@ -60,6 +61,10 @@ class InputError(UsageError):
 
 class ConfigError(UsageError):
     """A configuration file, a key or a value of it, that cannot be read or used."""
+
+
+class ReportError(UsageError):
+    """A report file or a stored baseline that cannot be read, found or compared."""
 
 
 class OutputError(UsageError):

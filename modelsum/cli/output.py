@@ -6,11 +6,11 @@ import contextlib
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
 
+from modelsum import files
 from modelsum.errors import OutputError
 from modelsum.render import RenderOptions
 
@@ -58,33 +58,11 @@ def write(text: str, output: Path | None) -> None:
         if output.exists() and not output.is_file():  # a device or a pipe
             output.write_text(text, encoding="utf-8")
         else:
-            _replace(output.resolve(), text)
+            files.replace(output.resolve(), text)
     except OSError as error:
         raise OutputError(
             f"cannot write {str(output)!r}: {error.strerror}", "Check the path and its permissions."
         ) from error
-
-
-def _replace(output: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        if output.exists():
-            shutil.copymode(output, name)
-        else:
-            os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, output)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
 
 
 @contextlib.contextmanager

@@ -1,0 +1,214 @@
+"""A report: what one model costs in one case, as a file keeps it and two of them are compared.
+
+A `Summary` without what differs from run to run and from machine to machine. Every figure of a row is what
+that call adds of its own, so that the figures of all rows add up to the totals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from modelsum.summary import CONVENTION, Input, Layer, Summary, plain
+
+if TYPE_CHECKING:
+    from modelsum.memory import Memory
+
+SCHEMA_VERSION = 1
+KIND = "report"
+
+#: The totals that every report has.
+TOTALS = (
+    "params",
+    "trainable_params",
+    "packed_params",
+    "param_bytes",
+    "buffers",
+    "buffer_bytes",
+    "macs",
+    "input_bytes",
+    "module_calls",
+    "torchsummary_rows",
+    "forward_backward_bytes",
+    "torchsummary_total_bytes",
+)
+#: The totals that it has where the memory is known; without training or off CUDA it has fewer.
+MEMORY_TOTALS = (
+    "saved_for_backward_bytes",
+    "inference_peak_bytes",
+    "training_peak_bytes",
+    "first_step_peak_bytes",
+    "allocated_bytes",
+    "reserved_bytes",
+    "process_least_bytes",
+    "process_most_bytes",
+)
+#: The totals that rows add up to; a row has each under the same name.
+ROW_FIGURES = ("params", "trainable_params", "macs", "forward_backward_bytes", "saved_for_backward_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What was counted. Figures of different cases are not those of the same thing.
+
+    Attributes:
+        model: the MODEL string, or the class of a module object.
+        source: the provider that knew the name.
+        arguments: constructor arguments, as JSON has them.
+        inputs: with the batch in their shapes.
+        batch: samples, or None where the shapes were taken literally.
+        mode: "eval" or "train".
+        dtype: the common dtype of the parameters.
+        memory: target and assumptions of the memory figures, or None where the memory is not known.
+    """
+
+    model: str
+    source: str
+    arguments: Mapping[str, Any]
+    inputs: tuple[Input, ...]
+    batch: int | None
+    mode: str
+    dtype: str
+    memory: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One call of a module, or a module that was never called.
+
+    Attributes:
+        path: the module's name from the root; "" is the root.
+        class_name: the module's class.
+        call: 1 for the first call of the module, 2 for the second, ...; 0 if it was never called.
+        params: elements of its own parameters that no earlier row has.
+        trainable_params: of those, with requires_grad.
+        macs: multiply-accumulates of this call outside of its submodules' calls.
+        forward_backward_bytes: what its output adds to torchsummary's size of that name.
+        saved_for_backward_bytes: what it saves for backward itself, in all calls, on the row of the first;
+            None where the memory is not known.
+        output_shapes: what came out: a tensor is the list of its sizes (`modelsum.summary.ShapeTree`).
+        attributes: how the module is configured, tuples as lists.
+    """
+
+    path: str
+    class_name: str
+    call: int
+    params: int
+    trainable_params: int
+    macs: int
+    forward_backward_bytes: int
+    saved_for_backward_bytes: int | None
+    output_shapes: Any
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a model costs in a case.
+
+    Attributes:
+        totals: every name of `TOTALS`, and those of `MEMORY_TOTALS` that are known.
+        rows: in the order in which calls began.
+        uncounted_ops: ops that do arithmetic and have no rule, with how often they ran.
+        convention: the rules that it was counted by (`modelsum.summary.CONVENTION`).
+        versions: what it was made with; says nothing about the model, and is not compared.
+    """
+
+    case: Case
+    totals: Mapping[str, int]
+    rows: tuple[ReportRow, ...]
+    uncounted_ops: Mapping[str, int] = field(default_factory=dict)
+    convention: Mapping[str, int] = field(default_factory=lambda: dict(CONVENTION))
+    versions: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(cls, summary: Summary) -> Report:
+        """The report of a summary. Raises ValueError where the forward did not finish."""
+        if not summary.executed:
+            raise ValueError("the forward did not finish: its figures are those of a part of the model")
+        model, memory = summary.model, summary.memory
+        return cls(
+            case=Case(
+                model=model.spec or model.class_name,
+                source=model.source,
+                arguments=plain(model.arguments),
+                inputs=summary.inputs,
+                batch=summary.batch,
+                mode=summary.mode,
+                dtype=summary.dtype,
+                memory={"target": memory.target, **memory.assumptions} if memory else None,
+            ),
+            totals=_totals(summary),
+            rows=tuple(_rows(summary)),
+            uncounted_ops=dict(summary.uncounted_ops),
+            versions=dict(summary.made_with),
+        )
+
+    def figure(self, name: str) -> int | None:
+        """A total by its name, with or without the unit: "macs", "training_peak"; None where not known."""
+        if name == "flops":
+            return 2 * self.totals["macs"]
+        return self.totals.get(name, self.totals.get(f"{name}_bytes"))
+
+
+def forward_backward_bytes(output_elements: int, has_row: bool) -> int:
+    """What a call adds to torchsummary's forward/backward size: its output twice, 4 bytes an element."""
+    return 2 * 4 * output_elements if has_row else 0
+
+
+def _totals(summary: Summary) -> dict[str, int]:
+    totals, sizes = summary.totals, summary.torchsummary
+    figures = {
+        "params": totals.params,
+        "trainable_params": totals.trainable_params,
+        "packed_params": totals.packed_params,
+        "param_bytes": totals.param_bytes,
+        "buffers": totals.buffers,
+        "buffer_bytes": totals.buffer_bytes,
+        "macs": totals.macs,
+        "input_bytes": totals.input_bytes,
+        "module_calls": totals.module_calls,
+        "torchsummary_rows": sizes.rows,
+        "forward_backward_bytes": sizes.forward_backward_bytes,
+        "torchsummary_total_bytes": sizes.total_bytes,
+    }
+    return figures | (_memory_totals(summary.memory) if summary.memory else {})
+
+
+def _memory_totals(memory: Memory) -> dict[str, int]:
+    least, most = memory.process_bytes or (None, None)
+    figures = {
+        "saved_for_backward_bytes": memory.saved_for_backward_bytes,
+        "inference_peak_bytes": memory.inference_peak_bytes,
+        "training_peak_bytes": memory.training_peak_bytes,
+        "first_step_peak_bytes": memory.first_step_peak_bytes,
+        "allocated_bytes": memory.allocated_bytes,
+        "reserved_bytes": memory.reserved_bytes,
+        "process_least_bytes": least,
+        "process_most_bytes": most,
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
+
+
+def _rows(summary: Summary) -> list[ReportRow]:
+    memory = summary.memory
+    knows_saved = memory is not None and memory.saved_for_backward_bytes is not None
+    saved = {path: m.own_saved_bytes for path, m in memory.modules.items()} if memory else {}
+    return [_row(layer, saved.pop(layer.path, 0) if knows_saved else None) for layer in summary.layers]
+
+
+def _row(layer: Layer, saved: int | None) -> ReportRow:
+    has_row = layer.exit_order is not None and layer.parent is not None and not layer.container
+    return ReportRow(
+        path=layer.path,
+        class_name=layer.class_name,
+        call=layer.call,
+        params=layer.counted_params,
+        trainable_params=layer.counted_trainable_params,
+        macs=layer.own_macs,
+        forward_backward_bytes=forward_backward_bytes(layer.output_elements, has_row),
+        saved_for_backward_bytes=saved,
+        output_shapes=plain(layer.output_shapes),
+        attributes=plain(layer.attributes),
+    )
