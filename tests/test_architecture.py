@@ -23,16 +23,17 @@ MAY_IMPORT = {
     "trace": {"memory"},
     "memory": {"render"},  # print(measurement) shows the tables
     "baselines": {"memory"},
-    "render": {"zoo"},
+    "render": {"zoo", "baselines"},
     "api": {"sources", "trace", "memory", "baselines"},
     "measuring": {"api", "sources", "trace", "memory"},
-    "cli": {"api", "measuring", "memory", "render", "baselines", "sources", "zoo"},
+    "cache": {"api"},
+    "cli": {"api", "cache", "measuring", "memory", "render", "baselines", "sources", "zoo"},
     "compat": {"api", "render"},
     "__main__": {"cli"},
     "assertions": {"api", "baselines", "memory"},
     "__init__": {"api", "assertions", "measuring"},
 }
-TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "api", "measuring", "assertions"}
+TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "cache", "api", "measuring", "assertions"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -94,6 +95,7 @@ TORCH_FREE_COMMANDS = (
     ["--version"],
     ["list"],
     ["list", "resnet*", "--format", "json"],
+    ["check", "--help"],
     ["show", "--help"],
     ["show", "resnet5O"],
     ["show", "resnet50", "--input", "3x224xabc"],

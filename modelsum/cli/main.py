@@ -22,7 +22,9 @@ class _Commands(click.Group):
     modules: ClassVar[dict[str, str]] = {
         "show": "modelsum.cli.show",
         "measure": "modelsum.cli.measure",
+        "check": "modelsum.cli.check",
         "list": "modelsum.cli.list",
+        "cache": "modelsum.cli.cache",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -1,0 +1,239 @@
+"""`modelsum check [NAME...]`: the gate. Every check of the configuration against its baseline and limits."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelsum import api, spec
+from modelsum.baselines import config as configuration
+from modelsum.baselines import gate, project, report_files, rules, stored
+from modelsum.baselines.config import Check, Config
+from modelsum.baselines.project import Baselines
+from modelsum.baselines.report import Report
+from modelsum.baselines.revisions import Revision, merge_base
+from modelsum.baselines.verdict import Outcome, Verdict
+from modelsum.cli import output as out
+from modelsum.errors import ModelsumError, OutputError, UsageError, did_you_mean
+from modelsum.render.checks import render_checks
+from modelsum.render.verdicts import FORMATS, render_outcome
+
+# Folders that paths in reports are relative to: the checkout's, where a CI system says which that is.
+_ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
+
+
+@click.command("check", short_help="The gate: models against their baselines and limits.")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--against",
+    metavar="REF",
+    help="Compare with the baselines where this branch left REF, and say what it changed in the rules.",
+)
+@click.option("--update", is_flag=True, help="Store what the models cost now as their baselines.")
+@click.option("--new-only", is_flag=True, help="Store baselines only for checks that have none.")
+@click.option("--prune", is_flag=True, help="Remove baselines of no check.")
+@click.option("--force", is_flag=True, help="Store and remove baselines under CI too.")
+@click.option(
+    "--strict", is_flag=True, help="A check without a baseline, or a baseline without a check, fails.  [CI]"
+)
+@click.option("--list", "list_", is_flag=True, help="List the checks; nothing is built.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option(
+    "--output",
+    "outputs",
+    multiple=True,
+    metavar="FORMAT=FILE",
+    help="Write the result there in that format too; repeatable.",
+)
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Instead of the nearest pyproject.toml or modelsum.toml.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **given: Any) -> int:
+    """Build every model of [tool.modelsum], and compare its cost with its stored baseline and its limits.
+
+    \b
+    modelsum check
+    modelsum check --update resnet50
+    modelsum check --against origin/main --format github --output junit=costs.xml
+    """
+    outputs = [_parse_output(text) for text in given["outputs"]]
+    for _, file in outputs:
+        out.check(file)
+    config = configuration.load((config_file or configuration.find(Path.cwd())).resolve())
+    checks = config.chosen(names)
+    baselines = project.read(config, checks, _naming(config))
+    if given["list_"]:
+        out.write(render_checks(checks, frozenset(baselines.stored)), None)
+        return 0
+    stores = given["update"] or given["new_only"]
+    if given["against"] and stores:
+        raise UsageError("--against compares, --update stores", "Give one of them.")
+    if (stores or given["prune"]) and _under_ci() and not given["force"]:
+        raise UsageError(
+            "baselines are not changed under CI",
+            "Run it where the change can be reviewed and committed; --force does it all the same.",
+        )
+    outcome = _outcome(config, checks, baselines, whole=not names, **given)
+    for format_, file in outputs:
+        out.write(render_outcome(outcome, format_), file)
+    if "github" in (given["format_"], *(format_ for format_, _ in outputs)):
+        _append_to_step_summary(outcome)
+    out.write(render_outcome(outcome, given["format_"], color=out.place(None)["color"]), None)
+    return outcome.exit_code
+
+
+def _outcome(
+    config: Config,
+    checks: tuple[Check, ...],
+    baselines: Baselines,
+    *,
+    whole: bool,
+    against: str | None,
+    update: bool,
+    new_only: bool,
+    prune: bool,
+    strict: bool,
+    **_: Any,
+) -> Outcome:
+    """The verdicts on the checks and, unless some were chosen by name, on baselines without one."""
+    named = _naming(config)
+    strict = strict or _under_ci()
+    base: Revision | None = None
+    bases, changed = Baselines({}, {}), tuple[str, ...]()
+    if against:
+        base = merge_base(config.folder, against)
+        before = project.config_at(base, config)
+        bases = project.at(base, before, checks, named)
+        changed = rules.changed(before.checks, config.checks) if whole else ()
+    verdicts = []
+    for check in checks:
+        fresh = _fresh(config, check)
+        here = baselines.stored.get(check.name)
+        kept = here
+        if isinstance(fresh, Report) and (update or new_only) and not (new_only and here):
+            kept = _store(config, check, fresh)
+        verdict = gate.judge(
+            check,
+            kept,
+            fresh,
+            config_file=named(config.path.name),
+            strict=strict,
+            base=bases.stored.get(check.name),
+        )
+        if kept is not here:
+            verdict = gate.updated(verdict, here, kept)
+        verdicts.append(verdict)
+    if whole or prune:
+        verdicts += [
+            _pruned(config, name, file, named) if prune else gate.orphan(name, named(file), strict=strict)
+            for name, file in baselines.orphans.items()
+        ]
+    return Outcome(tuple(verdicts), _against(config, base, against, named), changed)
+
+
+def _fresh(config: Config, check: Check) -> Report | ModelsumError:
+    """What the model costs now, or why it could not be built or run."""
+    with _inside(config.folder), out.model_prints_to_stderr():
+        try:
+            return Report.of(api.run(_request(check)))
+        except ModelsumError as error:
+            return error
+
+
+def _request(check: Check) -> api.Request:
+    return api.Request(
+        model=spec.parse_model(check.model),
+        example=api.example_from(check.inputs_from) if check.inputs_from else None,
+        inputs=tuple(map(spec.parse_input, check.input)),
+        batch=check.batch,
+        arguments=check.args,
+        mode=check.mode,
+        device=check.device,
+        dtype=check.dtype,
+        sequence_length=check.seq_len,
+        memory=check.memory,
+        target=check.target,
+    )
+
+
+def _store(config: Config, check: Check, fresh: Report) -> stored.Stored | None:
+    path = config.folder / project.file_of(config, check.name)
+    report_files.write(path, fresh)
+    return stored.read(path, _naming(config)(project.file_of(config, check.name)))
+
+
+def _pruned(config: Config, name: str, file: str, named: project.Naming) -> Verdict:
+    try:
+        (config.folder / file).unlink()
+    except OSError as error:
+        raise OutputError(f"cannot remove {named(file)}: {error.strerror}") from error
+    return dataclasses.replace(
+        gate.orphan(name, named(file), strict=False), reason=f"{named(file)} is removed", remedy=""
+    )
+
+
+# ---- places
+
+
+def _naming(config: Config) -> project.Naming:
+    """What the project's files are called: relative to the checkout that a CI system names, else to here."""
+    roots = (Path(os.environ[name]).resolve() for name in _ROOTS if os.environ.get(name))
+    root = next((root for root in roots if config.folder.is_relative_to(root)), Path.cwd())
+    return lambda file: Path(os.path.relpath(config.folder / file, root)).as_posix()
+
+
+def _against(config: Config, base: Revision | None, ref: str | None, named: project.Naming) -> str:
+    folder = named(config.reports)
+    return (
+        f"{folder} at {base.commit[:12]}, where this branch left {ref}"
+        if base
+        else f"the baselines in {folder}"
+    )
+
+
+def _parse_output(text: str) -> tuple[str, Path]:
+    format_, equals, file = text.partition("=")
+    if not equals or not file:
+        raise UsageError(f"--output {text!r} is not FORMAT=FILE", "Write --output junit=costs.xml.")
+    if format_ not in FORMATS:
+        hint = did_you_mean(format_, FORMATS) or f"Formats are {', '.join(FORMATS)}."
+        raise UsageError(f"--output {text!r}: unknown format {format_!r}", hint)
+    return format_, Path(file).resolve()
+
+
+def _under_ci(environment: Mapping[str, str] = os.environ) -> bool:
+    return environment.get("CI", "").lower() not in ("", "0", "false")
+
+
+def _append_to_step_summary(outcome: Outcome) -> None:
+    """The Markdown under the job's run, where GitHub Actions names a file for it."""
+    file = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not file:
+        return
+    try:
+        with open(file, "a", encoding="utf-8") as summary:
+            summary.write(render_outcome(outcome, "markdown"))
+    except OSError as error:
+        raise OutputError(f"cannot write GITHUB_STEP_SUMMARY {file!r}: {error.strerror}") from error
+
+
+@contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    """Models and their files are found from the project's folder, wherever the command was called."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

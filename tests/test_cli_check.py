@@ -1,0 +1,456 @@
+"""`modelsum check`: the gate in a scratch git repository, from a first baseline to a failing pull request."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# For an input of 3x8x8: 27 w + 4 w params, and 64 times that in MACs.
+NETS = """\
+from torch import nn
+
+def small(width={width}):
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(width, 4, 1, bias=False)
+    )
+
+def broken():
+    raise RuntimeError("there is no such layer")
+"""
+CONFIG = """\
+[[tool.modelsum.check]]
+name = "small"
+model = "nets.py:small"
+input = "3x8x8"
+memory = false
+"""
+SECOND = CONFIG.replace('"small"', '"second"')
+BROKEN = CONFIG.replace('"small"', '"broken"').replace("nets.py:small", "nets.py:broken")
+
+
+class Project:
+    """A folder with a configuration and a model, in a git repository of its own."""
+
+    def __init__(self, folder: Path, cli: Callable[..., object]) -> None:
+        self.folder, self.cli = folder, cli
+        self.baseline = folder / "reports" / "small.json"
+        self.git("init", "-q", "-b", "main")
+        self.write("pyproject.toml", CONFIG)
+        self.model(8)
+
+    def write(self, file: str, text: str) -> None:
+        (self.folder / file).write_text(text)
+
+    def model(self, width: int) -> None:
+        self.write("nets.py", NETS.format(width=width))
+
+    def git(self, *arguments: str) -> None:
+        who = ("-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(
+            ["git", "-C", str(self.folder), *who, *arguments], check=True, capture_output=True, text=True
+        )
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-q", "-m", "a change")
+
+    def check(self, *arguments: str):
+        for name in [n for n in sys.modules if n.startswith("_modelsum_")]:
+            del sys.modules[name]  # a process of its own would read the model's file anew
+        return self.cli("check", *arguments)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modelsum_cli) -> Project:
+    for name in ("CI", "GITHUB_WORKSPACE", "GITHUB_STEP_SUMMARY", "CI_PROJECT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return Project(folder, modelsum_cli)
+
+
+@pytest.fixture
+def stored(project: Project) -> Project:
+    """The project with its baseline stored and committed on main."""
+    assert project.check("--update").code == 0
+    project.commit()
+    return project
+
+
+# ---- from the first baseline to a failing pull request
+
+
+def test_a_first_run_is_green_with_a_note_and_red_under_ci(project: Project, monkeypatch) -> None:
+    done = project.check()
+    assert done.code == 0
+    assert "small  new" in done.out
+    assert "`modelsum check --update small`" in done.out
+    assert project.check("--strict").code == 1
+    monkeypatch.setenv("CI", "true")
+    assert project.check().code == 1
+
+
+def test_a_changed_model_on_a_branch(stored: Project) -> None:
+    """Red against main, with the figures, the layer and the two ways out; green once it is stored."""
+    stored.git("checkout", "-q", "-b", "wider")
+    stored.model(10)
+    stored.commit()
+    red = stored.check("--against", "main")
+    assert red.code == 1
+    assert "macs              15,872 => 19,840 [+3,968, +25.00%]" in red.out
+    assert "0: params +54" in red.out
+    assert "Fix the model, or accept it with `modelsum check --update small`." in " ".join(red.out.split())
+
+    update = stored.check("--update")
+    assert update.code == 0
+    assert "stored in reports/small.json" in update.out
+    assert "15,872 => 19,840 [+3,968, +25.00%]" in update.out
+    assert stored.check().code == 0
+    stored.commit()
+    green = stored.check("--against", "main")
+    assert green.code == 0
+    assert "accepted on this branch:" in green.out
+    assert "15,872 => 19,840 [+3,968, +25.00%]" in green.out
+
+
+def test_against_the_merge_base_not_the_branchs_tip(stored: Project) -> None:
+    """What main did since is not this branch's doing."""
+    stored.git("checkout", "-q", "-b", "other")
+    stored.write("README", "a change elsewhere")
+    stored.commit()
+    stored.git("checkout", "-q", "main")
+    stored.model(4)
+    assert stored.check("--update").code == 0
+    stored.commit()
+    stored.git("checkout", "-q", "other")
+    done = stored.check("--against", "main")
+    assert (done.code, "small  ok" in done.out) == (0, True)
+
+
+def test_rules_that_the_branch_changed_are_said(stored: Project) -> None:
+    stored.git("checkout", "-q", "-b", "looser")
+    stored.write(
+        "pyproject.toml", CONFIG + 'limits = {macs = "1 G"}\nseverity = {params = "warn"}\n' + SECOND
+    )
+    done = stored.check("--against", "main")
+    assert "Changed on this branch:" in done.out
+    assert "small: limit of macs none => 1,000,000,000" in done.out
+    assert "small: severity of params none => warn" in done.out
+    assert "second: the check is new" in done.out
+
+
+def test_a_baseline_removed_on_the_branch_does_not_hide_a_regression(stored: Project) -> None:
+    stored.git("checkout", "-q", "-b", "wider")
+    stored.baseline.unlink()
+    stored.model(10)
+    assert stored.check("--against", "main").code == 1
+
+
+def test_a_renamed_check_is_red_under_ci(stored: Project, monkeypatch) -> None:
+    stored.write("pyproject.toml", CONFIG.replace('"small"', '"tiny"'))
+    local = stored.check()
+    assert local.code == 0
+    assert "tiny   new" in local.out
+    assert "small  orphan" in local.out
+    monkeypatch.setenv("CI", "1")
+    assert stored.check().code == 1
+
+
+def test_resnet50_v1_against_v1_5(project: Project) -> None:
+    """The stride on the 1x1 or on the 3x3: 231,211,008 MACs more, in exactly three layers."""
+    v1 = '[[tool.modelsum.check]]\nname = "resnet50"\nmodel = "resnet50"\nmemory = false\n'
+    project.write("pyproject.toml", v1 + "args = {stride_in_1x1 = true}\n")
+    assert project.check("--update").code == 0
+    project.write("pyproject.toml", v1)
+    done = project.check("--format", "json")
+    assert done.code == 1
+    (verdict,) = json.loads(done.out)["checks"]
+    macs = next(found for found in verdict["findings"] if found["figure"] == "macs")
+    assert (macs["old"], macs["new"], macs["difference"]) == (3_857_973_248, 4_089_184_256, 231_211_008)
+    causes = {c["path"]: c["differences"]["macs"] for c in verdict["causes"] if "macs" in c["differences"]}
+    assert causes == {f"layer{n}.0.conv1": 77_070_336 for n in (2, 3, 4)}
+
+
+# ---- what goes wrong
+
+
+def test_a_missing_revision_is_exit_2_with_the_remedy(stored: Project) -> None:
+    done = stored.check("--against", "mian")
+    assert done.code == 2
+    assert "no git revision 'mian'" in done.err
+    assert "git fetch" in done.err
+
+
+@pytest.mark.parametrize("branches", [(), ("--no-single-branch",)], ids=["one branch", "all branches"])
+def test_a_shallow_clone_is_exit_2_with_the_remedy(
+    stored: Project, tmp_path: Path, monkeypatch, branches: tuple[str, ...]
+) -> None:
+    for branch in ("topic", "main"):
+        stored.git("checkout", "-q", "-B", branch)
+        stored.write("README", branch)
+        stored.commit()
+    url = stored.folder.as_uri()
+    clone = tmp_path / "clone"
+    stored.git("clone", "-q", "--depth", "1", *branches, "--branch", "topic", url, str(clone))
+    monkeypatch.chdir(clone)
+    done = stored.check("--against", "origin/main")
+    assert done.code == 2
+    assert "git fetch --unshallow" in done.err
+    assert "fetch-depth: 0" in done.err
+
+
+def test_outside_a_repository_against_is_exit_2(stored: Project) -> None:
+    shutil.rmtree(stored.folder / ".git")
+    assert stored.check("--against", "main").code == 2
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: text.replace('"macs": 15872', '"macs": 15000'),
+        lambda text: text.replace('"params"', '"parms"', 1),
+        lambda text: text.replace("{", "<<<<<<< ours\n{", 1),
+    ],
+    ids=["cut off", "empty", "a figure edited", "a key edited", "a merge conflict"],
+)
+@pytest.mark.parametrize("arguments", [(), ("--update",)], ids=["check", "update"])
+def test_a_spoiled_baseline_is_exit_2_and_left_alone(stored: Project, spoil, arguments) -> None:
+    spoiled = spoil(stored.baseline.read_text())
+    stored.baseline.write_text(spoiled)
+    done = stored.check(*arguments)
+    assert done.code == 2
+    assert "reports/small.json" in done.err
+    assert len(done.err.splitlines()) == 2, "a remedy in the second line"
+    assert stored.baseline.read_text() == spoiled
+
+
+def test_all_spoiled_baselines_are_said_at_once(stored: Project) -> None:
+    stored.write("pyproject.toml", CONFIG + SECOND)
+    (stored.folder / "reports" / "second.json").write_text("{")
+    stored.baseline.write_text("[")
+    err = stored.check().err
+    assert "small.json" in err
+    assert "second.json" in err
+
+
+def test_a_model_that_raises_beside_one_that_regresses(stored: Project) -> None:
+    """Both are said, and the regression decides the exit code."""
+    stored.write("pyproject.toml", BROKEN + CONFIG)
+    stored.model(10)
+    done = stored.check()
+    assert done.code == 1
+    assert "broken  failed" in done.out
+    assert "there is no such layer" in done.out
+    assert "small   regressed" in done.out
+
+
+def test_a_model_that_raises_alone_is_exit_3(stored: Project) -> None:
+    stored.write("pyproject.toml", CONFIG + BROKEN)
+    assert stored.check().code == 3
+
+
+def test_a_model_that_is_not_there_is_exit_2(stored: Project) -> None:
+    stored.write("pyproject.toml", CONFIG.replace("nets.py:small", "nets.py:smal"))
+    done = stored.check()
+    assert (done.code, "Did you mean small?" in done.out) == (2, True)
+
+
+def test_an_update_stores_what_it_can(project: Project) -> None:
+    project.write("pyproject.toml", BROKEN + CONFIG)
+    assert project.check("--update").code == 3
+    assert project.baseline.is_file()
+    assert not project.baseline.with_name("broken.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "hint"),
+    [
+        (("smal",), "has no check 'smal'", "Did you mean small?"),
+        (("--output", "junit"), "is not FORMAT=FILE", "junit=costs.xml"),
+        (("--output", "junti=x.xml"), "unknown format 'junti'", "Did you mean junit?"),
+        (("--output", "junit=no/such/folder.xml"), "no directory", "Make it"),
+        (("--config", "no.toml"), "cannot read", ""),
+        (("--against", "main", "--update"), "--against compares", "one of them"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_words_are_exit_2(stored: Project, arguments, said: str, hint: str) -> None:
+    done = stored.check(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert hint in done.err
+
+
+def test_without_a_configuration_there_is_an_example(project: Project) -> None:
+    (project.folder / "pyproject.toml").unlink()
+    done = project.check()
+    assert (done.code, "[[tool.modelsum.check]]" in done.err) == (2, True)
+
+
+# ---- storing
+
+
+def test_update_of_what_did_not_change_touches_nothing(stored: Project) -> None:
+    before = stored.baseline.stat().st_mtime_ns
+    assert "stored" not in stored.check("--update").out
+    assert stored.baseline.stat().st_mtime_ns == before
+
+
+def test_update_of_one_leaves_the_others(stored: Project) -> None:
+    stored.write("pyproject.toml", CONFIG + SECOND)
+    assert stored.check("--update").code == 0
+    second = (stored.folder / "reports" / "second.json").read_text()
+    stored.model(10)
+    assert stored.check("--update", "small").code == 0
+    assert (stored.folder / "reports" / "second.json").read_text() == second
+    assert stored.check("small").code == 0
+    assert stored.check("second").code == 1
+
+
+def test_new_only_stores_no_regression(stored: Project) -> None:
+    stored.write("pyproject.toml", CONFIG + SECOND)
+    stored.model(10)
+    before = stored.baseline.read_text()
+    done = stored.check("--new-only")
+    assert done.code == 1
+    assert (stored.folder / "reports" / "second.json").is_file()
+    assert stored.baseline.read_text() == before
+
+
+def test_prune_removes_baselines_of_no_check_and_nothing_else(stored: Project) -> None:
+    reports = stored.folder / "reports"
+    (reports / "old.json").write_text(stored.baseline.read_text())
+    (reports / "timings.json").write_text('{"seconds": 3}')
+    assert "timings" not in stored.check().out
+    done = stored.check("--prune")
+    assert (done.code, "reports/old.json is removed" in done.out) == (0, True)
+    assert sorted(path.name for path in reports.iterdir()) == ["small.json", "timings.json"]
+
+
+@pytest.mark.parametrize("arguments", [("--update",), ("--new-only",), ("--prune",)], ids=" ".join)
+def test_baselines_are_not_changed_under_ci_without_force(stored: Project, monkeypatch, arguments) -> None:
+    stored.model(10)
+    monkeypatch.setenv("CI", "true")
+    before = stored.baseline.read_text()
+    refused = stored.check(*arguments)
+    assert (refused.code, "--force" in refused.err) == (2, True)
+    assert stored.baseline.read_text() == before
+    if arguments == ("--update",):
+        assert stored.check("--update", "--force").code == 0
+        assert stored.baseline.read_text() != before
+
+
+def test_two_updates_at_once_leave_one_whole_file(project: Project) -> None:
+    """Two processes store different figures in one file: it is that of one of them."""
+    configs = []
+    for width in (8, 10):
+        text = CONFIG.replace("tool.modelsum.", "") + f"args = {{width = {width}}}\n"
+        project.write(f"w{width}.toml", text)
+        configs.append(f"w{width}.toml")
+    start = [sys.executable, "-m", "modelsum", "check", "--update", "--config"]
+    running = [subprocess.Popen([*start, file], stdout=subprocess.DEVNULL) for file in configs]
+    assert [process.wait() for process in running] == [0, 0]
+    macs = json.loads(project.baseline.read_text())["totals"]["macs"]
+    assert macs in (64 * 31 * 8, 64 * 31 * 10)
+    assert sorted(p.name for p in project.baseline.parent.iterdir()) == ["small.json"]
+    assert sorted(project.check("--config", file).code for file in configs) == [0, macs == 64 * 31 * 8]
+
+
+# ---- where the verdict goes
+
+
+def test_every_output_is_written_also_when_red(stored: Project) -> None:
+    stored.model(10)
+    formats = ("text", "markdown", "json", "junit", "github", "codequality")
+    outputs = [word for name in formats for word in ("--output", f"{name}=out.{name}")]
+    done = stored.check(*outputs)
+    assert done.code == 1
+    for name in formats:
+        assert (stored.folder / f"out.{name}").read_text().endswith("\n")
+        assert "small" in (stored.folder / f"out.{name}").read_text()
+    assert (stored.folder / "out.text").read_text() == done.out
+    assert json.loads((stored.folder / "out.json").read_text())["exit_code"] == 1
+
+
+def test_github_gets_annotations_and_the_step_summary(stored: Project, monkeypatch) -> None:
+    summary = stored.folder / "summary.md"
+    summary.write_text("what was there\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    stored.model(10)
+    stored.check()
+    assert summary.read_text() == "what was there\n", "only where GitHub is what the result is for"
+    out = stored.check("--format", "github").out
+    assert out.startswith("::error file=reports/small.json,line=")
+    line = int(out.partition("line=")[2].partition(",")[0])
+    assert '"params": 248' in stored.baseline.read_text().splitlines()[line - 1]
+    assert summary.read_text().startswith("what was there\n<!-- modelsum check -->")
+
+
+def test_paths_are_relative_to_the_checkout(stored: Project, monkeypatch) -> None:
+    """A project in a folder of the repository, and a command that is called from elsewhere."""
+    stored.model(10)
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(stored.folder.parent))
+    out = stored.check("--format", "github").out
+    assert out.startswith("::error file=project/reports/small.json,")
+
+
+def test_from_a_folder_below_the_project_is_found(stored: Project, monkeypatch) -> None:
+    (stored.folder / "docs").mkdir()
+    monkeypatch.chdir(stored.folder / "docs")
+    assert stored.check().code == 0
+    assert Path.cwd() == stored.folder / "docs"
+
+
+def test_what_a_model_prints_is_not_the_result(stored: Project) -> None:
+    stored.write("nets.py", NETS.format(width=8) + '\nprint("loading")\n')
+    done = stored.check("--format", "json")
+    assert json.loads(done.out)["passed"]
+    assert "loading" in done.err
+
+
+def test_list_builds_nothing(stored: Project) -> None:
+    stored.write("pyproject.toml", CONFIG + 'limits = {macs = "4 G"}\n' + BROKEN)
+    done = stored.check("--list")
+    assert done.code == 0
+    assert "small   nets.py:small  3x8x8" in done.out
+    assert "limits: macs 4 G" in done.out
+    assert "no baseline yet" in done.out
+
+
+PROBE = """
+import sys
+from modelsum.cli.main import run
+code = run({arguments!r})
+print(code, "torch" in sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["check", "--list"], "0 False"), (["check"], "2 False"), (["check", "smal"], "2 False")],
+    ids=["list", "spoiled", "name"],
+)
+def test_baselines_and_words_are_read_before_torch_is_imported(
+    stored: Project, arguments: list[str], expected: str
+) -> None:
+    if arguments == ["check"]:
+        stored.baseline.write_text("{")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(arguments=arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    assert done.stderr.strip().endswith(expected)
