@@ -6,6 +6,7 @@ running total is the live memory, including what kernels allocate inside themsel
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,35 @@ def storage_bytes(*values: Any) -> int:
     """Bytes of the unique storages of tensors."""
     storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for v in values for t in v}
     return sum(storages.values())
+
+
+class _Kept:
+    """A saved tensor; whoever is gone has dropped it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def saved_bytes(model: nn.Module, x: Tensor) -> int:
+    """Bytes that autograd keeps at the end of a real training forward, by its own saved-tensor hooks.
+
+    Storages count once; those of parameters, buffers and the input do not.
+    """
+    left_out = {t.untyped_storage()._cdata for t in (*model.parameters(), *model.buffers(), x)}
+    packed: list[weakref.ref[_Kept]] = []
+
+    def pack(tensor: Tensor) -> _Kept:
+        kept = _Kept(tensor.detach())  # a node that keeps its own result would keep itself alive
+        packed.append(weakref.ref(kept))
+        return kept
+
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
+        output = model(x)
+    storages = [kept.tensor.untyped_storage() for ref in packed if (kept := ref()) is not None]
+    sizes = {s._cdata: s.nbytes() for s in storages if s._cdata not in left_out}
+    del output
+    return sum(sizes.values())
 
 
 def kernel_bytes(action: Callable[[], Any]) -> int:

@@ -10,7 +10,6 @@ from torch.nn import functional
 from modelsum.memory import MemoryOptions
 from modelsum.memory.log import BACKWARD, FORWARD, GRADIENTS, SAVED_ACTIVATIONS, Log
 from modelsum.trace.attention import _choice, redirected
-from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
 from modelsum.trace.lifetimes import Lifetimes
 from modelsum.trace.stage import Stage
@@ -120,38 +119,7 @@ def test_gradients_that_meet_are_added_in_place_as_without_a_mode() -> None:
     assert memory.training_peak_bytes == pytest.approx(real.training, rel=1e-4)
 
 
-# ---- saved for backward
-
-
-def saved_by_hooks(model: nn.Module, x: Tensor) -> int:
-    """Unique storages through real hooks on CPU tensors, without parameters, buffers and input."""
-    left_out = {t.untyped_storage().data_ptr() for t in (*model.parameters(), *model.buffers(), x)}
-    kept: dict[int, Tensor] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept.setdefault(tensor.untyped_storage().data_ptr(), tensor.detach())
-        return tensor.detach()
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        output = model.train()(x)
-    del output
-    return sum(t.untyped_storage().nbytes() for k, t in kept.items() if k not in left_out)
-
-
-@pytest.mark.parametrize(
-    "name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "swin_t", "vit_b_32"]
-)
-def test_saved_for_backward_is_what_real_hooks_count(name: str) -> None:
-    torchvision = pytest.importorskip("torchvision")
-    model = torchvision.models.get_model(name, weights=None)
-    x = torch.rand(2, 3, 224 if "vit" in name else 64, 224 if "vit" in name else 64)
-    args, kwargs = move(((x,), {}), META)
-    memory = predict_memory(
-        copy_to(model, META), args, kwargs, options=MemoryOptions(optimizer="none"), target="cpu"
-    )
-    assert memory.saved_for_backward_bytes == saved_by_hooks(model, x)
-    assert memory.modules[""].saved_bytes == memory.saved_for_backward_bytes
-    assert sum(m.own_saved_bytes for m in memory.modules.values()) == memory.saved_for_backward_bytes
+# ---- saved for backward: how much is that of real hooks is said by test_memory_saved.py
 
 
 def test_what_is_saved_has_its_category_from_the_start() -> None:
