@@ -100,6 +100,9 @@ TORCH_FREE_COMMANDS = (
     ["show", "resnet5O"],
     ["show", "resnet50", "--input", "3x224xabc"],
     ["show", "resnet50", "--device", "gpu"],
+    ["measure", "--help"],
+    ["measure", "resnet5O"],
+    ["measure", "resnet50", "--device", "meta"],
 )
 PROBE = """
 import sys
