@@ -52,6 +52,15 @@ class Squares(nn.Module):
         return x * x
 
 
+def test_an_op_with_a_kernel_of_its_own_is_not_taken_apart() -> None:
+    """torch could do silu_backward by a sigmoid and products; on the CPU and on CUDA one kernel does it."""
+    log = Log()
+    x = torch.empty(100, device="meta")
+    with Lifetimes(log, "meta"), torch.no_grad():
+        torch.ops.aten.silu_backward(x, x)
+    assert [event.bytes for event in log.events] == [400, -400]
+
+
 def test_the_backward_pass_is_attributed_to_the_module_whose_op_is_derived() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Squares(), nn.Linear(4, 2)).to(META)
     recording = Stage(model, (torch.empty(3, 4, device=META),), {}).training(

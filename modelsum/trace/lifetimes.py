@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
@@ -129,7 +130,7 @@ class Lifetimes(TorchDispatchMode):
 
     def _plan(self, func: Any) -> tuple[int, KernelRule | None]:
         does = _ALLOCATES if _may_allocate(func) else _NOTHING
-        if rule_for(func) is Verdict.COMPOSITE:
+        if rule_for(func) is Verdict.COMPOSITE and not _has_kernel(func):
             does = _DECOMPOSES
         namespace, _, name = func.name().partition("::")
         plan = self._plans[func] = (does, self._kernels.get(name) if namespace == "aten" else None)
@@ -251,6 +252,12 @@ class _Kept:
 
 def _unpack(kept: _Kept) -> Tensor:
     return kept.tensor
+
+
+def _has_kernel(func: Any) -> bool:
+    """Whether an op that could be done by others has a kernel of its own on a real device: silu_backward."""
+    name = "" if isinstance(func, HigherOrderOperator) else func.name()
+    return bool(name) and torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU")
 
 
 def _may_allocate(func: Any) -> bool:
