@@ -99,6 +99,30 @@ def test_the_layer_behind_it_is_named() -> None:
     assert [(cause.path, dict(cause.differences)) for cause in verdict.causes] == [("conv", {"macs": 1})]
 
 
+def test_over_its_limit_with_nothing_to_compare_names_the_most_expensive_layer() -> None:
+    for verdict in (
+        judge(None, report(1000), limits={"macs": 1}),
+        judge(report(1000), report(1000), limits={"flops": 1}),
+    ):
+        assert [(cause.path, dict(cause.differences)) for cause in verdict.causes] == [
+            ("conv", {"macs": 1000})
+        ]
+
+
+def test_a_peak_is_put_down_to_what_is_saved_for_backward() -> None:
+    def peak(training: int, saved: int) -> Report:
+        base = with_memory(training)
+        row = dataclasses.replace(base.rows[0], saved_for_backward_bytes=saved)
+        return dataclasses.replace(
+            base, rows=(row,), totals={**base.totals, "saved_for_backward_bytes": saved}
+        )
+
+    verdict = judge(peak(100, 10), peak(150, 60))
+    assert [(cause.path, dict(cause.differences)) for cause in verdict.causes] == [
+        ("conv", {"saved_for_backward": 50})
+    ]
+
+
 def test_less_is_improved_and_passes() -> None:
     verdict = judge(report(1000), report(900))
     assert (verdict.state, verdict.fails, states(verdict)) == ("improved", False, {"macs": "improved"})

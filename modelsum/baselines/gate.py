@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelsum.baselines.causes import causes
+from modelsum.baselines.causes import causes, largest
 from modelsum.baselines.config import Check
 from modelsum.baselines.figures import FIGURES
 from modelsum.baselines.quantity import Tolerance
@@ -69,10 +69,12 @@ def judge(
         )
     findings = list(_over_limits(check, fresh, config_file))
     before = stored or base
-    if before is None:
-        return _new(_with(verdict, check, findings), strict)
-    if difference := _incomparable(before, fresh):
-        return _not_comparable(_with(verdict, check, findings), before, difference)
+    if before is None or (difference := _incomparable(before, fresh)):
+        verdict = _with(verdict, check, findings)
+        verdict = dataclasses.replace(verdict, causes=largest(fresh, [f.figure for f in findings]))
+        if before is None:
+            return _new(verdict, strict)
+        return _not_comparable(verdict, before, difference)
     assert before.report is not None  # _incomparable has said so of another schema
     findings += [
         found
@@ -81,10 +83,11 @@ def judge(
         for found in _compared(check, before, before.report, fresh)
     ]
     verdict = _with(verdict, check, findings)
-    moved = [f.figure for f in verdict.findings if f.severity != "note" or f.state == "improved"]
+    moved = [f.figure for f in verdict.findings if f.old != f.new and f.state != "over limit"]
+    over = [f.figure for f in verdict.findings if f.state == "over limit"]
     return dataclasses.replace(
         verdict,
-        causes=causes(before.report, fresh, moved),
+        causes=causes(before.report, fresh, moved) or largest(fresh, over),
         **accepted(base, stored, "accepted on this branch"),
     )
 

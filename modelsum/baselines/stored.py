@@ -49,9 +49,12 @@ class Stored:
 
 def parse(text: str, file: str) -> Stored:
     """The baseline in the text of a file. Raises ReportError for what is not a whole report."""
-    if (schema := _other_schema(text)) is not None:
-        return Stored(file, text, None, schema)
-    return Stored(file, text, report_text.parse(text, file))
+    try:
+        return Stored(file, text, report_text.parse(text, file))
+    except ReportError:
+        if (schema := _other_schema(text)) is not None:
+            return Stored(file, text, None, schema)
+        raise
 
 
 def read(path: Path, file: str) -> Stored | None:
