@@ -39,6 +39,7 @@ class Request:
 
     Attributes:
         example: the arguments (args, kwargs) of the call, where the caller has them.
+        inputs_from: a function of the user's that makes them, see `example_from`.
         inputs: their specifications otherwise; none for the model's default input.
         memory: the training step whose memory is predicted; None predicts no memory.
         target: the device that memory is predicted for.
@@ -47,6 +48,7 @@ class Request:
 
     model: ModelSpec | nn.Module
     example: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
+    inputs_from: str | None = None
     inputs: tuple[InputSpec, ...] = ()
     batch: int | None = 1
     arguments: Mapping[str, Any] = field(default_factory=dict)
@@ -229,6 +231,7 @@ def answered(request: Request) -> tuple[Request, Summary]:
         baseline = against_documented(summary, options_changed=ready.loaded.changed)
         return dataclasses.replace(summary, baseline=baseline)
 
+    request = _with_example(request)
     try:
         return request, _where_it_runs(request, traced)
     except ForwardError as error:
@@ -297,6 +300,13 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return example, {}
 
 
+def _with_example(request: Request) -> Request:
+    """The request with what its function makes in place of the function."""
+    if request.inputs_from is None:
+        return request
+    return dataclasses.replace(request, example=example_from(request.inputs_from), inputs_from=None)
+
+
 def torchinfo_table(request: Request, depth: int | None = None) -> str:
     """The table that torchinfo prints for the request, which `run` must be able to run."""
 
@@ -305,7 +315,7 @@ def torchinfo_table(request: Request, depth: int | None = None) -> str:
 
         return table(ready.loaded.model, ready.args, ready.kwargs, request.mode, ready.device, depth)
 
-    return _where_it_runs(request, tabled)
+    return _where_it_runs(_with_example(request), tabled)
 
 
 def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
@@ -332,7 +342,7 @@ def prepared(request: Request, device: str) -> Prepared:
 
     Raises UsageError where there is no such device, BuildError where the model cannot be built.
     """
-    return _prepare(request, _loader(request), available(device))
+    return _prepare(_with_example(request), _loader(request), available(device))
 
 
 def _too_large_for_the_cpu(stopped: ModelError) -> bool:

@@ -15,6 +15,12 @@ class Done:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def no_kept_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer is worked out, unless a test says otherwise."""
+    monkeypatch.setenv("MODELSUM_NO_CACHE", "1")
+
+
 @pytest.fixture
 def modelsum_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
     """Run one command line in this process: exit code, stdout, stderr."""

@@ -21,6 +21,7 @@ class _Commands(click.Group):
 
     modules: ClassVar[dict[str, str]] = {
         "show": "modelsum.cli.show",
+        "diff": "modelsum.cli.diff",
         "measure": "modelsum.cli.measure",
         "check": "modelsum.cli.check",
         "list": "modelsum.cli.list",

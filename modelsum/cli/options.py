@@ -127,6 +127,8 @@ device = click.option(
 
 mode = click.option("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]")
 
+no_cache = click.option("--no-cache", is_flag=True, help="Neither use a kept answer nor keep this one.")
+
 
 def call(command: Command) -> Command:
     """The model's call: inputs, batch, constructor arguments and dtype."""
@@ -145,7 +147,7 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
 def request(model: ModelSpec, given: Mapping[str, Any]) -> api.Request:
     """What `call`, `mode`, `training_step`, `target` and `device` were given; the others have their defaults.
 
-    `--inputs-from` calls the user's function. Raises UsageError, and BuildError where that function fails.
+    Raises UsageError.
     """
     inputs_from, batch, no_batch = (given.get(key) for key in ("inputs_from", "batch", "no_batch"))
     if no_batch and batch is not None:
@@ -155,8 +157,9 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> api.Request:
             "--inputs-from gives the whole call: no --input, --batch, --no-batch or --seq-len beside it",
             "Give one or the other.",
         )
-    asked = api.Request(
+    return api.Request(
         model=model,
+        inputs_from=inputs_from,
         inputs=tuple(map(spec.parse_input, given["inputs"])),
         batch=None if no_batch else 1 if batch is None else batch,
         arguments=dict(map(spec.parse_argument, given["arguments"])),
@@ -167,9 +170,6 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> api.Request:
         memory=memory(given),
         target=given.get("target", _DEFAULTS["target"]),
     )
-    if inputs_from is None:
-        return asked
-    return dataclasses.replace(asked, example=api.example_from(inputs_from))
 
 
 def memory(given: Mapping[str, Any]) -> step.MemoryOptions | None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from modelsum import api, spec
+from modelsum.cache.answers import answer
 from modelsum.cli import options
 from modelsum.cli import output as out
 from modelsum.errors import ForwardError
@@ -28,6 +29,7 @@ TORCHINFO = "torchinfo"
 @options.training_step
 @options.target
 @click.option("--no-memory", is_flag=True, help="Predict no memory.")
+@options.no_cache
 @click.option(
     "--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]"
 )
@@ -39,6 +41,7 @@ TORCHINFO = "torchinfo"
 def command(
     model: str,
     no_memory: bool,
+    no_cache: bool,
     depth: int | None,
     format_: str,
     output: Path | None,
@@ -64,7 +67,7 @@ def command(
             if no_memory or format_ in _WITHOUT_REMARKS:
                 request = dataclasses.replace(request, memory=None)
             how = out.options(depth, _torchsummary_batch(request, given["batch"]), output)
-            summary = api.run(request)
+            summary = answer(request, api.run, cached=not no_cache and format_ != TORCHINFO)
             table = api.torchinfo_table(request, depth) if format_ == TORCHINFO else None
     except ForwardError as error:
         # What did run is worth showing, but it is no result: a file that is there stays as it is.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from modelsum.errors import UnknownModelError, UsageError, did_you_mean
 from modelsum.sources.base import Source
 from modelsum.sources.documented import source as documented
 from modelsum.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 ENTRY_POINTS = "modelsum.sources"
 _FIRST = ("documented", "imported", "torchvision", "timm", "transformers")
@@ -43,6 +46,8 @@ def resolve(spec: ModelSpec) -> Source:
 
 def _entries() -> dict[str, EntryPoint]:
     """The installed sources by name: the built-in ones first, then those of other packages."""
+    from importlib.metadata import entry_points  # 40 ms, and a documented name does without
+
     order = {name: place for place, name in enumerate(_FIRST)}
     found = sorted(entry_points(group=ENTRY_POINTS), key=lambda e: (order.get(e.name, len(order)), e.name))
     return {entry.name: entry for entry in found}

@@ -66,7 +66,7 @@ def trace(
             notices=notices + _notices(model, recorder),
             made_with={
                 "modelsum": __version__,
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),  # a class of torch otherwise
                 "python": platform.python_version(),
             },
         )
