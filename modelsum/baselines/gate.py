@@ -125,7 +125,7 @@ def accepted(old: Stored | None, new: Stored | None, by: str) -> dict[str, Any]:
     moved = tuple(
         _finding(name, "ok", "note", was, now, new.place(name))
         for name, was, now in _pairs(old.report, new.report)
-        if was is not None and now is not None and was != now
+        if was is not None and now is not None and was != now and not _follows(name, old.report, new.report)
     )
     return {"accepted": moved, "acceptance": by} if moved else {}
 
@@ -162,7 +162,7 @@ def _compared(check: Check, before: Stored, old: Report, fresh: Report) -> Itera
             yield _finding(name, "new", "note", None, now, place, rule="the baseline does not have it")
         elif name == "uncounted_ops":
             yield from _uncounted(old, fresh, severity, place)
-        elif now != was and not _follows(check, name, old, fresh):
+        elif now != was and (_has_rule(check, name) or not _follows(name, old, fresh)):
             yield _moved(check, name, was, now, place)
 
 
@@ -182,9 +182,13 @@ def _moved(check: Check, name: str, was: int, now: int, place: Place) -> Finding
     return _finding(name, "improved" if now < was else "ok", "note", was, now, place, rule=rule)
 
 
-def _follows(check: Check, name: str, old: Report, fresh: Report) -> bool:
-    """Whether a figure moved just as the one that it follows, and has no rule of its own."""
-    if name not in _FOLLOWS or name in check.tolerance or name in check.pin or name in check.severity:
+def _has_rule(check: Check, name: str) -> bool:
+    return name in check.tolerance or name in check.pin or name in check.severity
+
+
+def _follows(name: str, old: Report, fresh: Report) -> bool:
+    """Whether a figure moved just as the one that it follows."""
+    if name not in _FOLLOWS:
         return False
     was, now = figure(old, name), figure(fresh, name)
     before, after = figure(old, _FOLLOWS[name]), figure(fresh, _FOLLOWS[name])

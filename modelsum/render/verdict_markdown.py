@@ -28,7 +28,7 @@ def render(outcome: Outcome) -> str:
         head = ["| | Check | Verdict | Figure | Before | Now | Change |", "|---|---|---|---|---:|---:|---:|"]
         blocks.append("\n".join([*head, *(row for v in outcome.worst_first for row in _rows(v))]))
     for verdict in outcome.worst_first:
-        if lines := "\n".join(_section(verdict)):
+        if lines := "\n".join(_section(verdict)).strip("\n"):
             blocks.append(f"#### {_plain(verdict.name)}: {verdict.state}\n\n{lines}")
     if outcome.rules:
         blocks.append("#### Changed on this branch\n\n" + "\n".join(f"- {_plain(r)}" for r in outcome.rules))
