@@ -42,6 +42,11 @@ class Line:
     change: Change
     differences: Mapping[str, int]
 
+    @property
+    def is_consequence(self) -> bool:
+        """Whether it only says that other sizes were passed on."""
+        return self.state == "changed" and self.size == 1 and self.change.is_consequence
+
 
 def lines(diff: Diff, depth: int | None = None) -> list[Line]:
     """The diff as people read it, in the order of the model.

@@ -32,6 +32,15 @@ class Revision:
         return tuple(name.rpartition("/")[2] for name in done.stdout.split("\0") if name)
 
 
+def find(folder: Path, ref: str) -> Revision | None:
+    """The commit that `ref` names; None where there is no such ref, no repository, or no git."""
+    try:
+        commit = _commit(folder, ref)
+    except UsageError:
+        return None
+    return None if commit is None else Revision(folder, commit)
+
+
 def merge_base(folder: Path, ref: str) -> Revision:
     """The commit where the checked-out branch left `ref`.
 
@@ -45,15 +54,15 @@ def merge_base(folder: Path, ref: str) -> Revision:
             f"Without --against {ref} the baselines in the working tree are compared with.",
         )
     shallow = inside.stdout.strip() == "true"
-    found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    if found.returncode != 0:
+    commit = _commit(folder, ref)
+    if commit is None:
         branch = ref.removeprefix("origin/")
         raise UsageError(
             f"there is no git revision {ref!r} here",
             f"Fetch it, `git fetch origin {branch}:refs/remotes/origin/{branch}`, and give origin/{branch}."
             + (_DEEPEN if shallow else ""),
         )
-    base = _git(folder, "merge-base", "HEAD", found.stdout.strip())
+    base = _git(folder, "merge-base", "HEAD", commit)
     if base.returncode != 0:
         raise UsageError(
             f"HEAD and {ref!r} have no common commit"
@@ -61,6 +70,11 @@ def merge_base(folder: Path, ref: str) -> Revision:
             _DEEPEN.strip() if shallow else "Give the branch that this one started from.",
         )
     return Revision(folder, base.stdout.strip())
+
+
+def _commit(folder: Path, ref: str) -> str | None:
+    done = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 _DEEPEN = " Get the whole history: `git fetch --unshallow`, or fetch-depth: 0 of actions/checkout."
@@ -76,7 +90,7 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             encoding="utf-8",
         )
     except FileNotFoundError as error:
-        raise UsageError("git is not installed here", "--against needs it.") from error
+        raise UsageError("git is not installed here", "Revisions are read with it.") from error
 
 
 def _last_line(text: str) -> str:

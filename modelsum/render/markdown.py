@@ -18,28 +18,28 @@ def render(summary: Summary, options: RenderOptions) -> str:
     rows = displayed(summary.layers, options.depth, summary.memory.modules if summary.memory else None)
     figures = cells.columns(summary)
     header = ("Layer", "Output shape", *(column.title for column in figures))
-    blocks = [f"## {_escaped(facts.model_name(summary))}"]
+    blocks = [f"## {escaped(facts.model_name(summary))}"]
     if not summary.executed:
         blocks.append(f"**{facts.UNFINISHED}**")
     body = [(_name(row), cells.output(row), *(column.cell(row) for column in figures)) for row in rows]
-    blocks.append(_table(header, "ll" + "r" * len(figures), body))
-    blocks.append(_table(("Totals", "", ""), "lrl", facts.totals(summary)))
+    blocks.append(table(header, "ll" + "r" * len(figures), body))
+    blocks.append(table(("Totals", "", ""), "lrl", facts.totals(summary)))
     if summary.memory:
         peaks = [(label.replace("  ", "&nbsp; "), *rest) for label, *rest in facts.memory(summary.memory)]
-        blocks.append(_table((facts.memory_title(summary.memory), "", ""), "lrl", peaks))
-        blocks += [f"> **Notice:** {_escaped(notice)}" for notice in summary.memory.notices]
+        blocks.append(table((facts.memory_title(summary.memory), "", ""), "lrl", peaks))
+        blocks += [f"> **Notice:** {escaped(notice)}" for notice in summary.memory.notices]
         assumed = facts.assumptions(summary.memory)
-        blocks.append("Assumed: " + "; ".join(f"{f.label}: {_escaped(f.value)}" for f in assumed))
-    blocks.append(_table((facts.CONVENTION, ""), "lr", [fact[:2] for fact in facts.convention(summary)]))
-    blocks.append("\n".join(f"- {f.label}: {_escaped(f.value)}" for f in facts.provenance(summary)))
+        blocks.append("Assumed: " + "; ".join(f"{f.label}: {escaped(f.value)}" for f in assumed))
+    blocks.append(table((facts.CONVENTION, ""), "lr", [fact[:2] for fact in facts.convention(summary)]))
+    blocks.append("\n".join(f"- {f.label}: {escaped(f.value)}" for f in facts.provenance(summary)))
     if summary.uncounted_ops:
         blocks.append(f"**{facts.UNCOUNTED}:**")
         blocks.append("\n".join(f"- `{fact.label}`: {fact.value}" for fact in facts.uncounted(summary)))
-    blocks += [f"> **Notice:** {_escaped(notice)}" for notice in summary.notices]
+    blocks += [f"> **Notice:** {escaped(notice)}" for notice in summary.notices]
     if line := facts.baseline_line(summary):
-        blocks.append(f"**Baseline:** {_escaped(line)}")
+        blocks.append(f"**Baseline:** {escaped(line)}")
     if comparisons := facts.comparisons(summary):
-        blocks.append(_table(("Figure", "Documented", "Now", "Difference"), "lrrr", comparisons))
+        blocks.append(table(("Figure", "Documented", "Now", "Difference"), "lrrr", comparisons))
     return "\n\n".join(blocks)
 
 
@@ -48,12 +48,13 @@ def _name(row: Row) -> str:
     return f"`{layer.path}` ({layer.class_name})" if layer.path else layer.class_name
 
 
-def _table(header: Sequence[str], alignment: str, rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], alignment: str, rows: Sequence[Sequence[str]]) -> str:
+    """A table; `alignment` is "l" or "r" for each column."""
     rules = ["---:" if side == "r" else ":---" for side in alignment]
-    head, *body = ([_escaped(cell) for cell in row] for row in (header, *rows))
+    head, *body = ([escaped(cell) for cell in row] for row in (header, *rows))
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rules, *body))
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with what Markdown would take for a tag, a column or emphasis marked as plain."""
     return text.replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")
