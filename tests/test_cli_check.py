@@ -412,6 +412,17 @@ def test_from_a_folder_below_the_project_is_found(stored: Project, monkeypatch) 
     assert Path.cwd() == stored.folder / "docs"
 
 
+def test_an_input_from_a_function(project: Project) -> None:
+    """Two samples of 3x8x8: twice the MACs of one."""
+    project.write("example.py", "import torch\n\ndef pair():\n    return torch.zeros(2, 3, 8, 8)\n")
+    config = CONFIG.replace('input = "3x8x8"', 'inputs_from = "example.py:pair"\nlimits = {macs = "30 K"}')
+    project.write("pyproject.toml", config)
+    done = project.check()
+    assert done.code == 1
+    assert "31,744 > limit 30,000" in done.out
+    assert "0: macs 27,648" in done.out.replace("+", "")
+
+
 def test_what_a_model_prints_is_not_the_result(stored: Project) -> None:
     stored.write("nets.py", NETS.format(width=8) + '\nprint("loading")\n')
     done = stored.check("--format", "json")

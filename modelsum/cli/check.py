@@ -154,7 +154,7 @@ def _fresh(config: Config, check: Check) -> Report | ModelsumError:
 def _request(check: Check) -> api.Request:
     return api.Request(
         model=spec.parse_model(check.model),
-        example=api.example_from(check.inputs_from) if check.inputs_from else None,
+        inputs_from=check.inputs_from,
         inputs=tuple(map(spec.parse_input, check.input)),
         batch=check.batch,
         arguments=check.args,
