@@ -178,6 +178,10 @@ def test_resnet50_v1_against_v1_5(project: Project) -> None:
     assert (macs["old"], macs["new"], macs["difference"]) == (3_857_973_248, 4_089_184_256, 231_211_008)
     causes = {c["path"]: c["differences"]["macs"] for c in verdict["causes"] if "macs" in c["differences"]}
     assert causes == {f"layer{n}.0.conv1": 77_070_336 for n in (2, 3, 4)}
+    assert [c["path"] for c in verdict["causes"][:3]] == list(causes), (
+        "the changed before what follows from them"
+    )
+    assert {c["what"] for c in verdict["causes"][:3]} == {"stride 2x2 => 1x1"}
 
 
 # ---- what goes wrong

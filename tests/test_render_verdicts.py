@@ -78,7 +78,7 @@ resnet50  regressed
   macs           3,857,973,248 => 4,089,184,256 [+231,211,008, +5.99%]
                  (tolerance 1% + 1,420,268: up to 3,897,973,248 passes)
   training_peak  2,000 B > limit 1,000 B [+1,000, +100.00%]
-  layers behind it, the largest first:
+  layers behind it:
     layer2.0.conv1: macs +77,070,336, stride 2x2 => 1x1
   see docs/budget.md
   Fix the model, or accept it with `modelsum check --update resnet50` and raise

@@ -17,7 +17,10 @@ _SHOWN_BY = {"flops": "macs", "param_bytes": "params"}
 
 
 def causes(old: Report, new: Report, figures: Iterable[str]) -> tuple[Cause, ...]:
-    """The layers and blocks that figures changed in, those with the largest share of a change first.
+    """The layers and blocks that figures changed in.
+
+    Those that are themselves configured otherwise come before those that only get other sizes from them;
+    among either, those with the largest share of a change first.
 
     Args:
         figures: by their names in a configuration.
@@ -35,7 +38,7 @@ def causes(old: Report, new: Report, figures: Iterable[str]) -> tuple[Cause, ...
             differences[path][name] = difference
             said.setdefault(path, what)
             shares[path] = max(shares[path], abs(difference) / moved)
-    ranked = sorted(differences, key=lambda path: -shares[path])
+    ranked = sorted(differences, key=lambda path: (not said[path], -shares[path]))
     return tuple(Cause(path, said[path], differences[path]) for path in ranked)
 
 

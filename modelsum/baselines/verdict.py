@@ -100,7 +100,7 @@ class Verdict:
         reason: why there is no comparison, for "failed", "not comparable", "new" and "orphan".
         remedy: what to do about it.
         findings: the figures that there is something to say of, the worst first.
-        causes: the layers behind the findings, the largest first.
+        causes: the layers behind the findings, those first that are themselves configured otherwise.
         message: what the project says beside a failure.
         accepted: what was changed in the baseline on purpose, on this branch or by this update.
         acceptance: which of the two: "accepted on this branch".

@@ -43,7 +43,7 @@ def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
         yield f"  {verdict.acceptance}:"
         yield from (f"  {line}" for line in _findings(verdict.accepted, "ok"))
     if verdict.causes:
-        yield "  layers behind it, the largest first:"
+        yield "  layers behind it:"
         yield from (
             f"    {layer.path or '(root)'}: {words.cause(layer)}" for layer in verdict.causes[:LAYERS]
         )
