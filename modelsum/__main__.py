@@ -1,29 +1,56 @@
-"""The `modelsum` command as a process of its own: `modelsum`, or `python -m modelsum`."""
+"""The `modelsum` command as a process of its own: `modelsum`, or `python -m modelsum`.
+
+A process that answers once gains from two shortcuts, together 0.6 s of the 1.6 s that a plain `import torch`
+takes: no garbage collection while thousands of modules load, and no tear-down of the interpreter once
+everything is written out. Neither is for library use, so they stand here.
+"""
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
+import threading
+
+INTERRUPTED = 130
+CANNOT_WRITE = 2
 
 
 def main() -> None:
-    """Run the command line and end the process with its exit code.
-
-    A process that answers once gains from two shortcuts, together 0.6 s of the 1.6 s that a plain
-    `import torch` takes: no garbage collection while thousands of modules load, and no tear-down of the
-    interpreter once everything is written out. Neither is for library use, so they stand here.
-    """
+    """Run the command line and end the process with its exit code."""
     gc.disable()
-    from modelsum.cli.main import run
-
-    code = run(sys.argv[1:])
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        pass  # the reader, `head` say, has gone: there is nobody left to tell
+        from modelsum import startup
+        from modelsum.cli.main import run
+
+        startup.after_torch(_collect_from_here_on)
+        code = run(sys.argv[1:])
+        code = _finish() or code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     os._exit(code)
+
+
+def _collect_from_here_on() -> None:
+    """What has been loaded stays: the collector need not look at it again."""
+    gc.freeze()
+    gc.enable()
+
+
+def _finish() -> int:
+    """What the interpreter does at its end, up to taking itself apart. Returns 0 if all could be written."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    code = 0
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            pass  # the reader, `head` say, has gone: there is nobody left to tell
+        except (OSError, ValueError):
+            code = CANNOT_WRITE
+    return code
 
 
 if __name__ == "__main__":

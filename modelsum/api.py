@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelsum import spec
+from modelsum import spec, startup
 from modelsum.baselines.diff import against_documented
 from modelsum.errors import (
     BuildError,
@@ -289,7 +289,7 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
             )
         try:
             example = made()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BuildError(f"{function} failed: {type(error).__name__}: {error}") from error
     if isinstance(example, dict):
         return (), example
@@ -324,6 +324,7 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
 
     import torch
 
+    startup.torch_is_there()
     if request.device != "auto":
         return action(_prepare(request, load, available(request.device)))
     try:
@@ -388,7 +389,7 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
             loaded = load(device)
         except ModelsumError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BuildError(
                 f"{text or type(request.model).__name__} could not be built: {type(error).__name__}: {error}"
             ) from error

@@ -6,6 +6,7 @@ import click
 
 from modelsum.cache.answers import OFF, folder
 from modelsum.cache.store import Store
+from modelsum.cli import output as out
 from modelsum.units import binary_bytes, count
 
 
@@ -23,13 +24,17 @@ def command() -> None:
 def info() -> None:
     """Where answers are kept, how many and how large."""
     contents = Store(folder()).contents()
-    click.echo(f"Folder:   {contents.folder}")
-    click.echo(f"Answers:  {count(contents.entries)} ({binary_bytes(contents.bytes)})")
-    click.echo(f"Off with: --no-cache, or {OFF}=1")
+    out.write(
+        f"Folder:   {contents.folder}\n"
+        f"Answers:  {count(contents.entries)} ({binary_bytes(contents.bytes)})\n"
+        f"Off with: --no-cache, or {OFF}=1\n",
+        None,
+    )
 
 
 @command.command("clear")
 def clear() -> None:
     """Remove every kept answer."""
     before = Store(folder()).clear()
-    click.echo(f"Removed {count(before.entries)} answers ({binary_bytes(before.bytes)}) from {before.folder}")
+    what = f"{count(before.entries)} answers ({binary_bytes(before.bytes)})"
+    out.write(f"Removed {what} from {before.folder}\n", None)

@@ -21,6 +21,7 @@ class _Commands(click.Group):
 
     modules: ClassVar[dict[str, str]] = {
         "show": "modelsum.cli.show",
+        "compare": "modelsum.cli.compare",
         "diff": "modelsum.cli.diff",
         "measure": "modelsum.cli.measure",
         "check": "modelsum.cli.check",
@@ -53,6 +54,7 @@ def group() -> None:
 
     \b
     modelsum show resnet50 --input 3x224x224
+    modelsum compare mobilenet_v2 squeezenet1_0
     modelsum list 'mobilenet*'
     """
 
@@ -72,7 +74,10 @@ def run(arguments: Sequence[str]) -> int:
         _complain("interrupted", None, debug)
         return INTERRUPTED
     except BrokenPipeError:
-        return 0
+        return 0  # of --help, say; a result that nobody reads any more is seen to in `output`
+    except SystemExit as stopped:
+        _complain(f"the model's code ended the process (sys.exit({stopped.code!r}))", None, debug)
+        return ModelError.exit_code
     except Exception as error:
         _complain(
             f"this is a fault of modelsum: {type(error).__name__}: {error}",

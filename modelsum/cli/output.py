@@ -52,7 +52,7 @@ def check(output: Path | None) -> None:
 def write(text: str, output: Path | None) -> None:
     """Write a whole result. A file appears or is replaced at once, or stays as it was. Raises OutputError."""
     if output is None:
-        sys.stdout.write(text)
+        _print(text)
         return
     try:
         if output.exists() and not output.is_file():  # a device or a pipe
@@ -63,6 +63,18 @@ def write(text: str, output: Path | None) -> None:
         raise OutputError(
             f"cannot write {str(output)!r}: {error.strerror}", "Check the path and its permissions."
         ) from error
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, `head` say, has gone. Whatever else is printed goes nowhere, and the exit code stands.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"cannot write the result: {error.strerror}") from error
 
 
 @contextlib.contextmanager

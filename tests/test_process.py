@@ -1,0 +1,158 @@
+"""The command as a process: nobody misses what it skips at its end, and it loads what it needs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "modelsum"]
+
+
+def run(*arguments: str, cwd: Path | None = None, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=cwd, **options)
+
+
+def model_file(folder: Path, code: str) -> str:
+    """A file whose import runs `code`, and which has a small network."""
+    (folder / "nets.py").write_text(f"import sys\nfrom torch import nn\n{code}\nnet = nn.Linear(4, 2)\n")
+    return "nets.py:net"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--version"], 0),
+        (["show", "squeezenet1_1", "--depth", "0"], 0),
+        (["show", "resnet5O"], 2),
+        (["show", "resnet50", "--input", "4x224x224"], 3),
+    ],
+)
+def test_exit_codes(arguments: list[str], code: int) -> None:
+    assert run(*arguments).returncode == code
+
+
+def test_what_runs_at_exit_still_runs_and_threads_are_waited_for(tmp_path: Path) -> None:
+    """Coverage, for one, writes its data there."""
+    code = """
+import atexit, threading, time
+from pathlib import Path
+atexit.register(lambda: Path("at_exit").write_text("was here"))
+threading.Thread(target=lambda: (time.sleep(0.5), Path("thread").write_text("was here"))).start()
+"""
+    done = run("show", model_file(tmp_path, code), "--input", "4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "at_exit").read_text() == "was here"
+    assert (tmp_path / "thread").read_text() == "was here"
+
+
+def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
+    shell = f"set -o pipefail; {sys.executable} -m modelsum show densenet121 | head -1"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_red_verdict_stays_red_when_nobody_reads_it(tmp_path: Path) -> None:
+    model_file(tmp_path, "")
+    (tmp_path / "modelsum.toml").write_text(
+        '[[check]]\nname = "net"\nmodel = "nets.py:net"\ninput = ["4"]\nlimits = {params = 5}\n'
+    )
+    command = [*COMMAND, "check"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "GITHUB_ACTIONS")}
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
+    )
+    os.close(write)
+    assert done.returncode == 1, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("list",), ("show", "squeezenet1_1")], ids=" ".join)
+def test_a_result_that_cannot_be_written_is_an_error(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "modelsum: error: cannot write the result: No space left on device\n"
+
+
+def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
+    spec = model_file(tmp_path, 'print("loading", file=sys.stderr, flush=True)\nimport time; time.sleep(60)')
+    process = subprocess.Popen([*COMMAND, "show", spec], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "loading\n"
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said.strip() == "modelsum: error: interrupted"
+
+
+def test_code_of_the_users_that_ends_the_process_is_an_error(tmp_path: Path) -> None:
+    """A script with a sys.exit() at its end must not turn a gate green."""
+    done = run("show", model_file(tmp_path, "sys.exit(0)"), "--input", "4", cwd=tmp_path)
+    assert done.returncode == 3
+    assert "SystemExit" in done.stderr
+
+
+# ---- what is loaded, and what the library leaves alone
+
+NOT_NEEDED = (
+    "torch._dynamo",
+    "sympy",
+    "torchvision",
+    "timm",
+    "torchinfo",
+    "rich",
+    "transformers",
+    "torch.optim",
+)
+LOADED = """
+import sys
+from modelsum.cli.main import run
+run({arguments!r})
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    code = LOADED.format(arguments=list(arguments))
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.split())
+
+
+def test_show_loads_nothing_that_it_does_not_need() -> None:
+    import torch  # noqa: F401
+
+    plain = subprocess.run(
+        [sys.executable, "-c", "import torch, sys; print(*sys.modules)"], capture_output=True, text=True
+    )
+    loaded = loaded_by("show", "resnet50") - set(plain.stdout.split())
+    assert not [name for name in NOT_NEEDED if name in loaded]
+    assert "modelsum.trace.tracing" in loaded
+
+
+def test_a_provider_is_loaded_where_the_model_is_its_own() -> None:
+    """The test above can fail."""
+    pytest.importorskip("torchvision")
+    assert "torchvision" in loaded_by("show", "torchvision/squeezenet1_1")
+
+
+def test_the_library_leaves_the_collector_and_the_end_of_the_process_alone() -> None:
+    code = """
+import gc, modelsum
+modelsum.summarize("squeezenet1_1")
+print(gc.isenabled(), gc.get_freeze_count())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True 0\n"
+
+
+def test_the_command_collects_again_once_torch_is_there(tmp_path: Path) -> None:
+    spec = model_file(
+        tmp_path, "import gc\nprint(gc.isenabled(), gc.get_freeze_count() > 10000, file=sys.stderr)"
+    )
+    assert run("show", spec, "--input", "4", cwd=tmp_path).stderr.startswith("True True\n")
