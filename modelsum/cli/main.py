@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import click
 
-from modelsum.errors import ModelError, ModelsumError, did_you_mean
+from modelsum.errors import ModelsumError, did_you_mean, fault
 from modelsum.version import __version__
 
 INTERRUPTED = 130
@@ -79,12 +79,9 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"the model's code ended the process (sys.exit({stopped.code!r}))", None, debug)
         return ModelError.exit_code
     except Exception as error:
-        _complain(
-            f"this is a fault of modelsum: {type(error).__name__}: {error}",
-            "Please report it with what --debug prints.",
-            debug,
-        )
-        return ModelError.exit_code
+        ours = fault(error)
+        _complain(ours.message, ours.hint, debug)
+        return ours.exit_code
     return code if isinstance(code, int) else 0
 
 
