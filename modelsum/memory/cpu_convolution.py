@@ -1,7 +1,8 @@
 """What oneDNN's convolutions allocate on the CPU, beyond the tensors that they are given and return.
 
 Measured op by op with the profiler's records of the allocator (tests/test_memory_cpu_kernels.py does it
-again), torch 2.14.1, oneDNN on x86 with AVX-512, float32, 2 threads:
+again), torch 2.14.1, oneDNN on x86 with AVX-512, float32, 2 threads; what bfloat16 needs beyond that is in
+`modelsum.memory.cpu_convolution_bf16`:
 
 - *Contiguous tensors* are brought to oneDNN's blocked layout, channels in blocks of 16, and the result is
   brought back. So a forward pass has copies of input, weight and output, then the output twice. A first
@@ -19,10 +20,13 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-BLOCK = 16
-THREADS = 2
+from modelsum.memory.cpu_convolution_bf16 import Bf16Scratch
+from modelsum.memory.cpu_machine import BLOCK
+from modelsum.memory.cpu_machine import THREADS as THREADS
+
 _FLAT_CHANNELS = 4  # up to so many input channels, a first layer's input is not blocked
 _WIDEST_KERNEL = 14
+_WIDEST_FIRST_KERNEL = 24  # of a first layer in bfloat16
 _BARRIER_BYTES = 4096  # for each thread that takes part in a reduction
 _BRGEMM_BYTES = 6144 * THREADS + 48  # scratch of the batch-reduce kernels, channels_last
 
@@ -52,6 +56,7 @@ class _Convolution:
         filters: tuple[int, ...] = tuple(weight.shape)
         y_shape: tuple[int, ...] = tuple(y.shape)
         channels: int = x.shape[1]
+        self.element = element
         self.groups = groups
         self.kernel = filters[2:]
         self.channels_last = _is_channels_last(x) or (_is_channels_last(weight) and x.dim() == 4)
@@ -66,6 +71,8 @@ class _Convolution:
         self.outputs = filters[0]
         to = BLOCK if pads else 1
         rows = filters[1] if self.depthwise or self.flat else _up(filters[1], to)
+        if self.flat and element == 2:
+            rows += rows % 2  # numbers in bfloat16 are multiplied in pairs
         self.blocked_x = 0 if self.flat else self.x // channels * _up(channels, to)
         self.blocked_y = self.y // y_shape[1] * _up(y_shape[1], to)
         self.blocked_weight = _up(filters[0], to) * rows * prod(self.kernel) * element
@@ -74,7 +81,8 @@ class _Convolution:
         # im2col for one sample and group: a row for each weight of a filter, a column for each position.
         per_group = filters[0 if transposed else 1]
         self.columns = per_group * prod(self.kernel) * prod(y_shape[2:]) * element
-        self.uses_columns = (self.depthwise and max(self.kernel) > 3) or max(self.kernel) > _WIDEST_KERNEL
+        widest = _WIDEST_FIRST_KERNEL if self.flat and element == 2 else _WIDEST_KERNEL
+        self.uses_columns = (self.depthwise and max(self.kernel) > 3) or max(self.kernel) > widest
 
     @property
     def weight_in_channels_last(self) -> int:
@@ -83,6 +91,8 @@ class _Convolution:
 
     def reduction(self) -> int:
         """What the threads' own sums of the weight's gradient take."""
+        if self.uses_columns and self.element == 2:
+            return THREADS * (6 * self.weight + self.columns) + 896  # the sums are in float32
         if self.uses_columns:
             return THREADS * (4 * self.weight + self.columns) + 256
         if self.groups > 1:
@@ -110,6 +120,7 @@ def convolution(
 ) -> int:
     """A forward pass."""
     conv = _Convolution(x, weight, out, transposed, groups)
+    low = _low_precision(x, weight, out, stride, padding, transposed, groups, bias is not None, conv)
     if conv.channels_last:
         scratch = _BRGEMM_BYTES if groups == 1 else 0
         blocked = conv.weight // conv.outputs * _up(conv.outputs, 32 if groups == 1 else BLOCK)
@@ -119,6 +130,7 @@ def convolution(
         return copied + 2 * conv.y
     padded_bias = _up(conv.bias, 4 * BLOCK) + 128 if bias is not None and conv.is_padded else 0
     while_running = conv.blocked_x + conv.blocked_weight + conv.blocked_y + padded_bias - conv.y
+    while_running += low.forward if low else 0
     return copied + max(while_running, conv.blocked_y)
 
 
@@ -141,27 +153,55 @@ def convolution_backward(
     conv = _Convolution(x, weight, grad, transposed, groups)
     wants_x, wants_weight, wants_bias = output_mask
     bias = conv.bias if wants_bias else 0
+    low = _low_precision(x, weight, grad, stride, padding, transposed, groups, wants_bias, conv)
     if conv.channels_last:
-        return _channels_last_backward(conv, wants_weight, bias)
+        return _channels_last_backward(conv, low, wants_weight, bias)
     copied = (0 if grad.is_contiguous() else conv.y) + (0 if x.is_contiguous() else conv.x)
     result = (conv.weight if wants_weight else 0) + bias
     for_x = for_weight = 0
     if wants_x:
         blocked = max(conv.blocked_x, conv.x)
         for_x = max(conv.blocked_y + conv.blocked_weight + blocked - conv.x, blocked) - result
+        if low and low.strided_input:
+            for_x = max(conv.y + low.paired_weight + low.for_input, 2 * conv.x) - result
+        elif low:
+            for_x += low.for_input
     if wants_weight:
         blocked_both = 0 if conv.uses_columns else conv.blocked_y + conv.blocked_x
-        while_running = blocked_both + conv.blocked_weight + conv.reduction() + bias
+        scratch = low.for_weight if low and not conv.uses_columns else conv.reduction()
+        while_running = blocked_both + conv.blocked_weight + scratch + bias
         at_end = conv.blocked_weight + conv.weight + 2 * bias
         for_weight = max(while_running, at_end) - result
     return copied + max(for_x, for_weight, 0)
 
 
-def _channels_last_backward(conv: _Convolution, wants_weight: bool, bias: int) -> int:
+def _channels_last_backward(
+    conv: _Convolution, low: Bf16Scratch | None, wants_weight: bool, bias: int
+) -> int:
     copied = conv.weight_in_channels_last
     if not wants_weight:
         return copied + conv.blocked_weight + _BRGEMM_BYTES
+    blocked = conv.blocked_weight
     if conv.depthwise and max(conv.kernel) > 3:
         # Taken for a grouped convolution: each filter is padded to a block of 16 x 16.
-        return BLOCK * BLOCK * conv.weight + conv.weight + bias
-    return copied + conv.blocked_weight + conv.weight + bias
+        blocked = BLOCK * BLOCK * conv.weight
+    at_end = conv.weight + bias
+    return copied + blocked + (max(low.for_weight - conv.weight, at_end) if low else at_end)
+
+
+def _low_precision(
+    x: Any,
+    weight: Any,
+    y: Any,
+    stride: Any,
+    padding: Any,
+    transposed: bool,
+    groups: int,
+    bias: bool,
+    conv: _Convolution,
+) -> Bf16Scratch | None:
+    if conv.element != 2 or transposed or not conv.x or not conv.weight:
+        return None
+    return Bf16Scratch(
+        x, weight, y.shape, stride, padding, groups, bias=bias, channels_last=conv.channels_last
+    )

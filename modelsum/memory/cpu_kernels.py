@@ -2,8 +2,8 @@
 
 A rule is called with the arguments of its op and `out=`, its result; it returns the most bytes that are
 allocated while the kernel runs, beyond those of the result. Only shapes are looked at. Each rule says what
-it was measured on: the profiler's records of the CPU allocator, torch 2.14.1, x86 with AVX-512, float32,
-2 threads. tests/test_memory_cpu_kernels.py measures again.
+it was measured on: the profiler's records of the CPU allocator, torch 2.14.1, x86 with AVX-512, float32 or
+bfloat16, 2 threads. tests/test_memory_cpu_{kernels,bf16}.py measure again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from modelsum.memory import cpu_convolution
-from modelsum.memory.cpu_convolution import THREADS, nbytes
+from modelsum.memory import cpu_convolution, cpu_elementwise
+from modelsum.memory.cpu_convolution import nbytes
+from modelsum.memory.cpu_machine import THREADS
+from modelsum.memory.cpu_matmul_bf16 import matmul_scratch_bytes
 
 Rule: TypeAlias = Callable[..., int]
 
@@ -32,8 +34,11 @@ def batch_norm(x: Any, *rest: Any, out: Any) -> int:
 
 
 def batch_norm_backward(grad: Any, x: Any, *rest: Any, out: Any) -> int:
-    """One buffer like the input where the gradient is contiguous: [8, 64, 32, 32] takes 2 MiB more."""
-    return nbytes(x) if grad.is_contiguous() else 0
+    """One buffer like the input where the gradient is contiguous: [8, 64, 32, 32] takes 2 MiB more.
+
+    In 16 bits there is one for every layout: 1 MiB.
+    """
+    return nbytes(x) if grad.is_contiguous() or x.element_size() == 2 else 0
 
 
 def layer_norm(x: Any, *rest: Any, out: Any) -> int:
@@ -53,8 +58,12 @@ def layer_norm_backward(
 
 
 def mm(a: Any, b: Any, *, out: Any) -> int:
-    """A copy of an operand that BLAS cannot take: an expanded gradient [8, 1000] takes 32,000 bytes."""
-    return sum(nbytes(t) for t in (a, b) if not _blas_takes(t))
+    """A copy of an operand that BLAS cannot take: an expanded gradient [8, 1000] takes 32,000 bytes.
+
+    In bfloat16, which oneDNN multiplies, the blocks that it copies too.
+    """
+    copied = sum(nbytes(t) for t in (a, b) if not _blas_takes(t))
+    return copied + (matmul_scratch_bytes(a, b) if a.element_size() == 2 else 0)
 
 
 def addmm(bias: Any, a: Any, b: Any, *, out: Any, **_: Any) -> int:
@@ -74,20 +83,33 @@ def _blas_takes(matrix: Any) -> bool:
 
 
 def flash_attention(query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int:
-    """Scores, maxima, sums and results of a tile for each thread: 25,088 bytes for [8, 4, 64, 32]."""
+    """Scores, maxima, sums and results of a tile for each thread: 25,088 bytes for [8, 4, 64, 32].
+
+    They are in float32. From 16 bits, the scores are there in that type too: 33,280 bytes.
+    """
     rows, columns = _tile(query, key)
-    return int(THREADS * _FLOAT_BYTES * (rows * columns + 2 * rows + rows * query.shape[-1]))
+    numbers = THREADS * _FLOAT_BYTES * (rows * columns + 2 * rows + rows * query.shape[-1])
+    return int(numbers + _rounded_scores(query, rows * columns))
 
 
 def flash_attention_backward(grad: Any, query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int:
     """Two tiles of scores and one of row sums for each thread: 32,896 bytes for [8, 4, 64, 32].
 
-    Where sequences are the outer dimension, as nn.MultiheadAttention has it, the gradient is copied.
+    Where sequences are the outer dimension, as nn.MultiheadAttention has it, the gradient is copied. From 16
+    bits, both tiles are there in that type too, and sums for the gradients: 71,556 bytes.
     """
     rows, columns = _tile(query, key)
     is_batch_first = query.stride(0) >= query.stride(2)
     copied = 0 if is_batch_first and grad.stride(-1) == 1 else nbytes(grad)
-    return int(copied + _FLOAT_BYTES * (2 * THREADS * rows * columns + rows))
+    sums = 0
+    if query.element_size() == 2:
+        sums = THREADS * _FLOAT_BYTES * query.shape[-1] * (rows + columns)
+    both = 2 * _rounded_scores(query, rows * columns)
+    return int(copied + both + sums + _FLOAT_BYTES * (2 * THREADS * rows * columns + rows))
+
+
+def _rounded_scores(query: Any, scores: int) -> int:
+    return THREADS * 2 * scores if query.element_size() == 2 else 0
 
 
 def _tile(query: Any, key: Any) -> tuple[int, int]:
@@ -190,6 +212,15 @@ KERNELS: dict[str, Rule] = {
     "addmm": addmm,
     "_scaled_dot_product_flash_attention_for_cpu": flash_attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": flash_attention_backward,
+    **dict.fromkeys(
+        (f"{op}{place}.Tensor" for op in ("add", "sub", "mul", "div") for place in ("", "_")),
+        cpu_elementwise.mixed_types,
+    ),
+    "mean": cpu_elementwise.mean,
+    "mean.dim": cpu_elementwise.mean,
+    "sum.dim_IntList": cpu_elementwise.sum_over,
+    "upsample_nearest2d": cpu_elementwise.resample,
+    "upsample_bilinear2d": cpu_elementwise.resample,
     "roll": roll,
     "embedding_dense_backward": embedding_dense_backward,
     "mkldnn_rnn_layer": lstm,
