@@ -104,6 +104,16 @@ class ForwardError(ModelError):
         self.summary = summary
 
 
+def fault(error: Exception | SystemExit) -> ModelError:
+    """An error that nothing here foresaw, as one that says so; the end of the process was the model's wish."""
+    if isinstance(error, SystemExit):
+        return ModelError(f"the model's code ended the process (sys.exit({error.code!r}))")
+    return ModelError(
+        f"this is a fault of modelsum: {type(error).__name__}: {error}",
+        "Please report it with what --debug prints.",
+    )
+
+
 def nearest(word: str, valid: Iterable[str], limit: int = 3) -> list[str]:
     """The valid words closest in spelling to `word`, best first, at most `limit`."""
     by_lower = {v.lower(): v for v in valid}

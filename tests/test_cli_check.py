@@ -259,6 +259,32 @@ def test_a_model_that_raises_beside_one_that_regresses(stored: Project) -> None:
     assert "small   regressed" in done.out
 
 
+def test_a_fault_of_our_own_does_not_stop_the_others(stored: Project, monkeypatch) -> None:
+    from modelsum import api
+
+    run = api.run
+
+    def faulty(request):
+        if request.model.text.endswith("broken"):
+            raise ZeroDivisionError("a mistake here")
+        return run(request)
+
+    monkeypatch.setattr(api, "run", faulty)
+    stored.write("pyproject.toml", BROKEN + CONFIG)
+    done = stored.check("--debug")
+    assert (done.code, "small   ok" in done.out) == (3, True)
+    assert "a fault of modelsum: ZeroDivisionError: a mistake here" in done.out
+    assert "Traceback" in done.err
+
+
+def test_a_model_that_ends_the_process_does_not_end_the_gate(stored: Project) -> None:
+    stored.write("quits.py", "import sys\n\ndef net():\n    sys.exit(0)\n")
+    stored.write("pyproject.toml", BROKEN.replace("nets.py:broken", "quits.py:net") + CONFIG)
+    done = stored.check()
+    assert (done.code, "small   ok" in done.out) == (3, True)
+    assert "ended the process (sys.exit(0))" in done.out
+
+
 def test_a_model_that_raises_alone_is_exit_3(stored: Project) -> None:
     stored.write("pyproject.toml", CONFIG + BROKEN)
     assert stored.check().code == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from modelsum.baselines.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
 from modelsum.baselines.verdict import Outcome, Verdict
 from modelsum.cli import output as out
-from modelsum.errors import ModelsumError, OutputError, UsageError, did_you_mean
+from modelsum.errors import ModelsumError, OutputError, UsageError, did_you_mean, fault
 from modelsum.render.checks import render_checks
 from modelsum.render.verdicts import FORMATS, render_outcome
 
@@ -84,7 +85,7 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
             "baselines are not changed under CI",
             "Run it where the change can be reviewed and committed; --force does it all the same.",
         )
-    outcome = _outcome(config, checks, baselines, whole=not names, **given)
+    outcome = _outcome(config, checks, baselines, whole=not names, debug=debug, **given)
     for format_, file in outputs:
         out.write(render_outcome(outcome, format_), file)
     if "github" in (given["format_"], *(format_ for format_, _ in outputs)):
@@ -104,6 +105,7 @@ def _outcome(
     new_only: bool,
     prune: bool,
     strict: bool,
+    debug: bool,
     **_: Any,
 ) -> Outcome:
     """The verdicts on the checks and, unless some were chosen by name, on baselines without one."""
@@ -118,7 +120,7 @@ def _outcome(
         changed = rules.changed(before.checks, config.checks) if whole else ()
     verdicts = []
     for check in checks:
-        fresh = _fresh(config, check)
+        fresh = _fresh(config, check, debug)
         here = baselines.stored.get(check.name)
         kept = here
         if isinstance(fresh, Report) and (update or new_only) and not (new_only and here):
@@ -142,13 +144,18 @@ def _outcome(
     return Outcome(tuple(verdicts), _against(config, base, against, named), changed)
 
 
-def _fresh(config: Config, check: Check) -> Report | ModelsumError:
-    """What the model costs now, or why it could not be built or run."""
+def _fresh(config: Config, check: Check, debug: bool) -> Report | ModelsumError:
+    """What the model costs now, or why it could not be built or run: the other checks go on."""
     with _inside(config.folder), out.model_prints_to_stderr():
         try:
-            return Report.of(api.run(_request(check)))
-        except ModelsumError as error:
-            return error
+            summary = api.run(_request(check))
+        except (Exception, SystemExit) as error:
+            if debug:
+                traceback.print_exc()
+            return error if isinstance(error, ModelsumError) else fault(error)
+    for notice in summary.notices:
+        click.echo(f"modelsum: notice: {check.name}: {notice}", err=True)
+    return Report.of(summary)
 
 
 def _request(check: Check) -> api.Request:

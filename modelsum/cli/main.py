@@ -75,13 +75,10 @@ def run(arguments: Sequence[str]) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         return 0  # of --help, say; a result that nobody reads any more is seen to in `output`
-    except SystemExit as stopped:
-        _complain(f"the model's code ended the process (sys.exit({stopped.code!r}))", None, debug)
-        return ModelError.exit_code
-    except Exception as error:
-        ours = fault(error)
-        _complain(ours.message, ours.hint, debug)
-        return ours.exit_code
+    except (Exception, SystemExit) as error:
+        unforeseen = fault(error)
+        _complain(unforeseen.message, unforeseen.hint, debug)
+        return unforeseen.exit_code
     return code if isinstance(code, int) else 0
 
 
