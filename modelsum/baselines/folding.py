@@ -81,6 +81,7 @@ class _Folded:
             above.append(index)
         self._sums: list[Counter[str]] = [Counter() for _ in changes]
         self._is_quiet = [False] * len(changes)  # nothing in it changed, but for its own name perhaps
+        self._is_whole = [False] * len(changes)  # it came or went with everything in it
         self._kind = [0] * len(changes)  # modules of one kind changed in the same way
         numbers = Numbers()
         for index in range(len(changes) - 1, -1, -1):
@@ -94,10 +95,13 @@ class _Folded:
         self._is_quiet[index] = change.state in ("same", "renamed") and all(
             self._is_quiet[child] and self._changes[child].state == "same" for child in children
         )
+        self._is_whole[index] = change.state in ("added", "removed") and all(
+            self._is_whole[child] and self._changes[child].state == change.state for child in children
+        )
         own: object
         if self._is_quiet[index]:
             own = change.state
-        elif change.state in ("added", "removed"):
+        elif self._is_whole[index]:
             own = (change.state, change.class_name)
         else:
             what = json.dumps([dict(change.attributes), change.differences], sort_keys=True)
@@ -117,7 +121,7 @@ class _Folded:
             if self._is_quiet[index]:
                 if index and (change.state != "same" or change.size > 1):
                     yield self._line(run, change.state)
-            elif change.state in ("added", "removed"):
+            elif self._is_whole[index]:
                 yield self._line(run, change.state)
             elif self._depth is not None and change.depth >= self._depth:
                 yield self._line(run, "changed")
@@ -165,7 +169,7 @@ class _Folded:
         if self._kind[one] != self._kind[following]:
             return False
         names = self._name(one), self._name(following)
-        if self._changes[one].state not in ("added", "removed"):
+        if not self._is_whole[one]:
             return all(name.isdigit() for name in names)
         stems = [match and match[1] for match in map(_NUMBERED.fullmatch, names)]
         return stems[0] is not None and stems[0] == stems[1]
