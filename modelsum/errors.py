@@ -105,7 +105,7 @@ class ForwardError(ModelError):
 
 
 def fault(error: Exception | SystemExit) -> ModelError:
-    """An error that nothing here foresaw, as one that says so; the end of the process was the model's wish."""
+    """An error that nothing here foresaw, as one that says so; a sys.exit is the model's own doing."""
     if isinstance(error, SystemExit):
         return ModelError(f"the model's code ended the process (sys.exit({error.code!r}))")
     return ModelError(
