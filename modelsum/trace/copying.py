@@ -8,6 +8,7 @@ on the meta device they become shapes, on their own device they share storage wi
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
 
@@ -148,13 +149,29 @@ def _copy_attributes(tensor: Tensor, memo: dict[int, Any]) -> None:
 
 def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     try:
-        tried = dict(memo)
+        tried = memo | _empty_copies(model)
         duplicate = copy.deepcopy(model, tried)
     except Exception:
         # Something in it cannot be copied (a lock, a process group, a generator): share only that.
         return _copy_modules(model, memo)
     memo.update(tried)
     return duplicate
+
+
+def _empty_copies(model: nn.Module) -> dict[int, Any]:
+    """Copies of what is empty, by the address of the original: a module has a dozen dicts, most empty.
+
+    copy.deepcopy takes these apart and puts them together again, which is most of its work for a model.
+    """
+    return {
+        id(value): type(value)()
+        for module in model.modules()
+        for value in vars(module).values()
+        if type(value) in _CONTAINERS and not value
+    }
+
+
+_CONTAINERS = (OrderedDict, dict, list, set)
 
 
 def _copy_modules(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
