@@ -136,6 +136,16 @@ def test_against_the_merge_base_not_the_branchs_tip(stored: Project) -> None:
     assert (done.code, "small  ok" in done.out) == (0, True)
 
 
+def test_a_project_in_a_folder_of_its_repository(project: Project) -> None:
+    shutil.move(project.folder / ".git", project.folder.parent / ".git")
+    assert project.check("--update").code == 0
+    project.commit()
+    project.git("checkout", "-q", "-b", "wider")
+    project.model(10)
+    done = project.check("--against", "main")
+    assert (done.code, "15,872 => 19,840" in done.out) == (1, True)
+
+
 def test_rules_that_the_branch_changed_are_said(stored: Project) -> None:
     stored.git("checkout", "-q", "-b", "looser")
     stored.write(
