@@ -55,8 +55,9 @@ def report(
         "module_calls": sum(r.call > 0 for r in everything),
         "torchsummary_rows": len(rows),
         "forward_backward_bytes": sum(r.forward_backward_bytes for r in everything),
-        "torchsummary_total_bytes": 0,
     }
+    sizes = (added["param_bytes"], added["forward_backward_bytes"], added["input_bytes"])
+    added["torchsummary_total_bytes"] = sum(sizes)
     return Report(case, added | totals, everything, uncounted or {})
 
 

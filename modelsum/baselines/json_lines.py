@@ -15,9 +15,9 @@ class Lines:
     """The lines of a JSON text by key: `("rows", 12, "macs")`. The json module has to have read the text."""
 
     def __init__(self, text: str) -> None:
-        self._lines: dict[Key, int] = {}
+        self._lines: dict[tuple[str | int | None, ...], int] = {}
         line = 1
-        key: Key = ()  # of the value that comes next
+        key: tuple[str | int | None, ...] = ()  # of the value that comes next; None before an object's first
         latest = ""  # the latest token: before a colon, the name of a key
         for token in _TOKEN.findall(text):
             if token == "\n":
@@ -34,12 +34,12 @@ class Lines:
             else:
                 self._lines.setdefault(key, line)
                 if token in ("{", "["):
-                    key = (*key, 0 if token == "[" else "")
+                    key = (*key, 0 if token == "[" else None)
             latest = token
 
     def of(self, key: Iterable[str | int]) -> int:
         """The line of a key, else of the nearest value around it, else 1."""
-        path = tuple(key)
+        path: tuple[str | int | None, ...] = tuple(key)
         while path and path not in self._lines:
             path = path[:-1]
         return self._lines.get(path, 1)

@@ -25,6 +25,7 @@ from modelsum.cache.answers import answer
 from modelsum.cli import options
 from modelsum.cli import output as out
 from modelsum.errors import ConfigError, ModelsumError, ReportError, UsageError, did_you_mean
+from modelsum.sources import resolve
 from modelsum.spec import InputSpec, ModelSpec
 
 
@@ -162,7 +163,10 @@ def named(text: str) -> Iterator[None]:
 def reports(
     read: Sequence[Named | Report], given: Mapping[str, Any], *, memory: bool, cached: bool
 ) -> list[Report]:
-    """The report of every operand; those that are MODELs are built and run."""
+    """The report of every operand; those that are MODELs are built and run, if all of them are known."""
+    for each in read:
+        if isinstance(each, Named):
+            resolve(each.model)
     return [
         each if isinstance(each, Report) else each.report(given, memory=memory, cached=cached)
         for each in read

@@ -24,7 +24,7 @@ def render(comparison: Comparison, options: RenderOptions) -> str:
     """The comparison, as wide as the terminal or 80 columns."""
     width = options.width or _WIDTH
     table = _Table(comparison, options.color)
-    blocks = ["\n".join(table.lines(places)) for places in table.blocks(width)]
+    blocks = ["\n".join(table.lines(places, width)) for places in table.blocks(width)]
     below = [line for said in words.conditions(comparison) for line in _wrapped(said, width)]
     if len(comparison.names) > 1:
         reference = f"x is the ratio to {comparison.names[0]}; {words.LEGEND}."
@@ -69,11 +69,11 @@ class _Table:
             room -= taken
         yield block
 
-    def lines(self, places: Sequence[int]) -> Iterator[str]:
-        """One block."""
+    def lines(self, places: Sequence[int], width: int) -> Iterator[str]:
+        """One block; headings are wrapped to `width`."""
         widths = [self._width(place) for place in places]
         rule = "-" * (self._labels + sum(widths) + len(_GAP) * len(widths))
-        names = (self._names[place].rjust(width) for place, width in zip(places, widths, strict=True))
+        names = (self._names[place].rjust(size) for place, size in zip(places, widths, strict=True))
         yield _GAP.join((" " * self._labels, *names))
         for title, figures in self._sections:
             shown = [figure for figure in figures if any(self._cells[figure][p].value != "-" for p in places)]
@@ -81,7 +81,7 @@ class _Table:
                 continue
             yield rule
             if title:
-                yield from _wrapped(title, len(rule))
+                yield from _wrapped(title, width)
             for figure in shown:
                 cells = (self._cell(place, self._cells[figure][place]) for place in places)
                 yield _GAP.join((words.figure_label(figure).ljust(self._labels), *cells)).rstrip()

@@ -1,0 +1,136 @@
+"""`modelsum compare`: models side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelsum.cli.main import run
+from modelsum.cli.operands import Named, parse_model
+from modelsum.errors import UsageError
+from modelsum.spec import InputSpec
+
+NETS = """
+from torch import nn
+
+def build(width=4):
+    print("building")
+    return nn.Sequential(nn.Linear(3, width), nn.ReLU())
+
+def broken():
+    raise ValueError("no such net")
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELSUM_NO_CACHE", "1")
+    (tmp_path / "nets.py").write_text(NETS)
+    return tmp_path
+
+
+def modelsum(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(arguments)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_mobilenet_v2_and_squeezenet1_0_without_options(here, capsys):
+    """Figures: tests/oracles have torchvision's params and MACs of both."""
+    code, out, err = modelsum(capsys, "compare", "mobilenet_v2", "squeezenet1_0")
+    assert (code, err) == (0, "")
+    lines = {line[:20].strip(): line.split() for line in out.splitlines()}
+    assert lines["Params"][1:] == ["3,504,872", "▲", "1,248,424", "x0.36", "▼"]
+    assert lines["MACs"][1:] == ["300,774,272", "▼", "818,924,576", "x2.72", "▲"]
+    assert "Training peak" in lines
+    assert "Input: [1, 3, 224, 224] float32\n" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_each_model_with_its_own_arguments_and_input(here, capsys):
+    """Params 3*4 + 4 = 16 and 3*8 + 8 = 32; MACs 12, and 24 for each of 5 rows."""
+    code, out, err = modelsum(
+        capsys, "compare", "nets.py:build@3", "nets.py:build,width=8@5x3", "--format", "json", "--no-memory"
+    )
+    assert code == 0
+    assert err.count("building") >= 2  # what a model prints is not part of the result
+    value = json.loads(out)
+    figures = {(f["section"], f["name"]): f["values"] for f in value["figures"]}
+    assert figures["totals", "params"] == [16, 32]
+    assert figures["totals", "macs"] == [12, 120]
+    assert value["different_conditions"] == ["inputs"]
+    assert value["models"][1]["case"]["arguments"] == {"width": 8}
+
+
+def test_the_options_hold_for_all_and_a_models_own_win(here, capsys):
+    _, out, _ = modelsum(
+        capsys,
+        *("compare", "nets.py:build", "nets.py:build,width=2@7x3", "--input", "3", "--arg", "width=10"),
+        *("--batch", "4", "--format", "json", "--no-memory"),
+    )
+    cases = [model["case"] for model in json.loads(out)["models"]]
+    assert [case["arguments"] for case in cases] == [{"width": 10}, {"width": 2}]
+    assert [case["inputs"][0]["shape"] for case in cases] == [[4, 3], [4, 7, 3]]
+
+
+def test_a_report_is_a_column_too(here, capsys):
+    assert run(["show", "nets.py:build", "--input", "3", "--format", "json", "--output", "a.json"]) == 0
+    code, out, _ = modelsum(capsys, "compare", "a.json", "nets.py:build,width=8@3", "--format", "csv")
+    assert code == 0
+    assert "totals,params,16,32,1,2\n" in out
+
+
+@pytest.mark.parametrize("broken", ["nets.py:broken", "nets.py:build@4"])
+def test_one_broken_model_is_named_with_exit_code_3(here, capsys, broken: str):
+    code, out, err = modelsum(capsys, "compare", "nets.py:build", broken, "--input", "3")
+    assert (code, out) == (3, "")
+    assert broken in err.rpartition("modelsum: error: ")[2]
+
+
+def test_a_mistyped_name_is_found_before_anything_is_built(here, capsys):
+    code, out, err = modelsum(capsys, "compare", "nets.py:build", "resnet5O", "--input", "3")
+    assert (code, out) == (2, "")
+    assert "building" not in err
+
+
+def test_one_model_is_shown_and_not_compared(here, capsys):
+    code, _, err = modelsum(capsys, "compare", "resnet50")
+    assert code == 2
+    assert "`modelsum show resnet50`" in err
+
+
+# ---- what a model's own arguments and input look like
+
+
+def parts(operand: Named) -> tuple[str, dict[str, object], tuple[InputSpec, ...]]:
+    return operand.model.text, dict(operand.arguments), operand.inputs
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "arguments", "inputs"),
+    [
+        ("resnet50", "resnet50", {}, ()),
+        ("resnet50,num_classes=10", "resnet50", {"num_classes": 10}, ()),
+        ("a.b:C,sizes=[1, 2],name='x,y'", "a.b:C", {"sizes": [1, 2], "name": "x,y"}, ()),
+        ("vit@3x8x8", "vit", {}, (InputSpec(None, (3, 8, 8), None),)),
+        (
+            "bert@ids=16:int64@mask=16:bool",
+            "bert",
+            {},
+            (InputSpec("ids", (16,), "int64"), InputSpec("mask", (16,), "bool")),
+        ),
+        ("n.py:f,a=1@3", "n.py:f", {"a": 1}, (InputSpec(None, (3,), None),)),
+        ("timm/hf_hub:x@main/y", "timm/hf_hub:x@main/y", {}, ()),
+    ],
+)
+def test_an_operand_is_a_model_its_arguments_and_its_inputs(text, name, arguments, inputs):
+    assert parts(parse_model(text)) == (name, arguments, inputs)
+
+
+@pytest.mark.parametrize("text", ["", ",a=1", "resnet50,", "resnet50@", "resnet50@3x", "resnet50,a", "a@b@3"])
+def test_what_cannot_be_an_operand(text: str):
+    with pytest.raises(UsageError):
+        parse_model(text)

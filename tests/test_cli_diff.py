@@ -1,0 +1,170 @@
+"""`modelsum diff`: models, report files and baselines at a revision, in any pair."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hand_made_report import block, report, row
+
+from modelsum.baselines import report_files
+from modelsum.cli.main import run
+
+OLD = report(row("stem", "Conv2d", params=27, macs=270, stride=[2, 2]), *block("a"))
+NEW = report(row("stem", "Conv2d", params=27, macs=1080, stride=[1, 1]), *block("a"))
+
+NETS = """
+import sys
+from torch import nn
+
+def build(width=4):
+    return nn.Sequential(nn.Linear(3, width), nn.ReLU())
+
+def broken():
+    raise ValueError("no such net")
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two reports and a model, where the user is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODELSUM_NO_CACHE", "1")
+    report_files.write(tmp_path / "old.json", OLD)
+    report_files.write(tmp_path / "new.json", NEW)
+    (tmp_path / "nets.py").write_text(NETS)
+    return tmp_path
+
+
+@pytest.fixture
+def repository(here: Path) -> Path:
+    """A git repository whose first commit stored OLD as `net`, and whose second one NEW."""
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *who, *arguments], cwd=here, check=True, capture_output=True)
+
+    git("init", "-b", "main")
+    for stored in (OLD, NEW):
+        report_files.write(here / "reports" / "net.json", stored)
+        git("add", "reports")
+        git("commit", "-m", "net")
+    git("tag", "v1", "HEAD~1")
+    return here
+
+
+def modelsum(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = run(arguments)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_two_report_files(here, capsys):
+    code, out, err = modelsum(capsys, "diff", "old.json", "new.json")
+    assert (code, err) == (0, "")
+    assert "~ stem (Conv2d)       0  +810\n    stride 2x2 -> 1x1\n" in out
+    assert out.endswith("Biggest cause: stride 2x2 -> 1x1 of Conv2d (stem): +810 MACs, 100% of the change\n")
+
+
+def test_two_report_files_do_not_import_torch(here):
+    code = (
+        "import sys; from modelsum.cli.main import run; "
+        "code = run(['diff', 'old.json', 'new.json', '--format', 'csv']); "
+        "print(code, 'torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "0 False\n"
+
+
+def test_a_model_beside_what_show_wrote_of_it(here, capsys):
+    assert run(["show", "nets.py:build", "--input", "3", "--format", "json", "--output", "shown.json"]) == 0
+    code, out, _ = modelsum(capsys, "diff", "shown.json", "nets.py:build", "--input", "3", "--arg", "width=5")
+    assert code == 0
+    assert "~ 0 (Linear)      +4    +3\n    out_features 4 -> 5\n" in out
+    assert "argument width: not given -> 5\n" in out
+    code, out, _ = modelsum(capsys, "diff", "shown.json", "nets.py:build", "--input", "3")
+    assert out.endswith("No layer changed.\n")
+
+
+def test_a_model_with_arguments_and_input_of_its_own(here, capsys):
+    """Width 4 has 3*4 + 4 = 16 params, width 6 has 24; MACs are 2 * 12 for a batch of 2, and 5 * 18."""
+    code, out, _ = modelsum(
+        capsys, "diff", "nets.py:build@2x3", "nets.py:build,width=6@5x3", "--no-batch", "--format", "json"
+    )
+    value = json.loads(out)
+    assert code == 0
+    assert value["totals"]["params"] == {"old": 16, "new": 24, "difference": 8}
+    assert value["totals"]["macs"] == {"old": 24, "new": 90, "difference": 66}
+    assert value["case_differences"]["input"] == {"old": "2x3:float32", "new": "5x3:float32"}
+    assert value["new"]["name"] == "nets.py:build,width=6@5x3"
+
+
+def test_baselines_at_git_revisions(repository, capsys):
+    code, out, _ = modelsum(capsys, "diff", "HEAD~1:net", "main:net")
+    assert code == 0
+    assert out.startswith("HEAD~1:net -> main:net\n")
+    assert "MACs" in out
+    assert "+810" in out
+    _, same, _ = modelsum(capsys, "diff", "v1:net", "old.json")
+    assert same.endswith("No layer changed.\n")
+
+
+def test_the_folder_of_baselines_is_that_of_the_configuration(repository, capsys):
+    (repository / "modelsum.toml").write_text('reports = "elsewhere"\n')
+    code, _, err = modelsum(capsys, "diff", "HEAD:net", "old.json")
+    assert code == 2
+    assert "revision 'HEAD' has no elsewhere/net.json" in err
+
+
+@pytest.mark.parametrize(
+    ("operand", "message", "hint"),
+    [
+        ("HEAD:nett", "revision 'HEAD' has no reports/nett.json", "Did you mean net?"),
+        ("HEAD~9:net", "'HEAD~9' in 'HEAD~9:net' is neither a git revision nor a module", "Write REF:NAME"),
+        ("none.json", "cannot read none.json: No such file", "Check the path"),
+        ("cut.json", "cut.json:9: it is cut off here", "Restore the file from git"),
+        ("resnet5O", "unknown model 'resnet5O'", "or resnet50 or"),
+        ("resnet50,stride_in_1x1", "resnet50,stride_in_1x1: --arg 'stride_in_1x1' is not KEY=VALUE", ""),
+        ("resnet50,strid=1", "resnet50,strid=1: resnet50 has no option 'strid'", ""),
+        ("resnet50@3x7xabc", "resnet50@3x7xabc: input '3x7xabc': '3x7xabc' is not a shape", ""),
+        ("weights.safetensors", "'weights.safetensors' is a file of weights", "Give a model that can run."),
+    ],
+)
+def test_the_users_words_are_wrong(repository, capsys, operand: str, message: str, hint: str):
+    whole = (repository / "old.json").read_text()
+    (repository / "cut.json").write_text("\n".join(whole.split("\n")[:9]))
+    code, out, err = modelsum(capsys, "diff", operand, "new.json")
+    assert (code, out) == (2, "")
+    assert message in err
+    assert hint in err
+    assert "Traceback" not in err
+
+
+def test_a_model_that_cannot_be_built_is_named(here, capsys):
+    code, out, err = modelsum(capsys, "diff", "old.json", "nets.py:broken", "--input", "3")
+    assert (code, out) == (3, "")
+    assert "nets.py:broken" in err
+    assert "no such net" in err
+
+
+def test_a_forward_that_fails_is_no_report(here, capsys):
+    code, out, err = modelsum(capsys, "diff", "nets.py:build", "nets.py:build@4", "--input", "3")
+    assert (code, out) == (3, "")
+    assert "nets.py:build@4: the forward failed in 0 (Linear)" in err
+
+
+def test_the_result_goes_to_a_file(here, capsys):
+    code, out, _ = modelsum(
+        capsys, "diff", "old.json", "new.json", "--format", "markdown", "--output", "d.md"
+    )
+    assert (code, out) == (0, "")
+    assert (here / "d.md").read_text().startswith("## old.json → new.json\n")
+
+
+def test_one_operand_is_not_enough(here, capsys):
+    code, _, err = modelsum(capsys, "diff", "old.json")
+    assert code == 2
+    assert "Missing argument 'B'" in err
