@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelsum import spec, startup
-from modelsum.baselines.diff import against_documented
+from modelsum.baselines.documented import against_documented
 from modelsum.errors import (
     BuildError,
     ForwardError,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from modelsum.baselines.diff import against_documented
-from modelsum.baselines.store import StoredTable, documented_names, find
+from modelsum.baselines.documented import StoredTable, against_documented, documented_names, find
 
 __all__ = ["StoredTable", "against_documented", "documented_names", "find"]

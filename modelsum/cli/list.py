@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from modelsum import zoo
-from modelsum.baselines.store import documented_names
+from modelsum.baselines.documented import documented_names
 from modelsum.cli import output as out
 from modelsum.errors import UnknownModelError, did_you_mean
 from modelsum.render.listing import FORMATS, render_list

@@ -11,7 +11,7 @@ import torch
 from hand_made_summary import TINY
 
 from modelsum.baselines import against_documented, documented_names, find
-from modelsum.baselines.diff import figures
+from modelsum.baselines.documented import figures
 from modelsum.summary import Baseline, Difference, Input, Model, Summary, TorchsummaryTotals, Totals
 from modelsum.trace.tracing import trace
 from modelsum.zoo.registry import ARCHITECTURES
