@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from modelsum.memory.allocator import MIB, Block, CachingAllocator, process_bytes, replay
-from modelsum.memory.log import Event
+from modelsum.memory.log import CACHE, Event
 
 
 def test_requests_are_rounded_to_512_bytes() -> None:
@@ -54,6 +54,30 @@ def test_the_best_fit_is_taken_not_the_first() -> None:
     allocator.free(large)
     allocator.free(small)
     assert allocator.malloc(29 * MIB).address == small.address
+
+
+def test_an_emptied_cache_returns_the_segments_in_which_nothing_is_used() -> None:
+    """Of a segment of 20 MiB with one block of 5 in use nothing is returned, of one of 30 MiB everything."""
+    allocator = CachingAllocator()
+    used, free, large = allocator.malloc(5 * MIB), allocator.malloc(5 * MIB), allocator.malloc(30 * MIB)
+    allocator.free(free)
+    allocator.free(large)
+    allocator.empty_cache()
+    assert (allocator.reserved, allocator.reserved_peak) == (20 * MIB, 50 * MIB)
+    allocator.free(used)
+    allocator.empty_cache()
+    assert allocator.reserved == 0
+    allocator.malloc(30 * MIB)
+    assert allocator.reserved_peak == 50 * MIB
+
+
+def test_an_emptied_cache_of_expandable_segments_can_grow_again() -> None:
+    allocator = CachingAllocator(expandable_segments=True)
+    allocator.free(allocator.malloc(30 * MIB))
+    allocator.empty_cache()
+    assert allocator.reserved == 0
+    assert allocator.malloc(50 * MIB).size == 50 * MIB
+    assert allocator.reserved == 60 * MIB
 
 
 def test_neighbours_are_joined_when_they_are_free() -> None:
@@ -114,6 +138,14 @@ def test_a_log_is_replayed_storage_by_storage() -> None:
     events += [Event(0, -3 * MIB, "backward", ""), Event(2, 4 * MIB, "backward", "")]
     allocator = replay(events)
     assert (allocator.allocated_peak, allocator.reserved_peak) == (17 * MIB, 20 * MIB)
+
+
+def test_a_log_says_when_the_cache_is_emptied() -> None:
+    """12 MiB given back and emptied: the next 30 are not on top of them."""
+    before = [Event(0, 12 * MIB, "forward", ""), Event(0, -12 * MIB, "forward", "")]
+    after = [Event(1, 30 * MIB, "forward", "")]
+    assert replay([*before, *after]).reserved_peak == 42 * MIB
+    assert replay([*before, Event(CACHE, 0, "forward", ""), *after]).reserved_peak == 30 * MIB
 
 
 def test_the_process_takes_more_than_is_reserved() -> None:

@@ -25,16 +25,22 @@ def parameters() -> list[nn.Parameter]:
     return made
 
 
-def real_optimizer(name: str, implementation: str, trained: list[nn.Parameter]) -> torch.optim.Optimizer:
+def real_optimizer(
+    name: str, implementation: str, trained: list[nn.Parameter], decay: bool
+) -> torch.optim.Optimizer:
     how: dict[str, Any] = {"foreach": implementation == "foreach", "fused": implementation == "fused"}
+    weight_decay = 0.1 if decay else 0.0
     if name in ("sgd", "momentum"):
-        return torch.optim.SGD(trained, lr=0.1, momentum=0.9 if name == "momentum" else 0, **how)
+        return torch.optim.SGD(
+            trained, lr=0.1, momentum=0.9 if name == "momentum" else 0, weight_decay=weight_decay, **how
+        )
     if name == "adafactor":
         return torch.optim.Adafactor(trained, foreach=how["foreach"])
     if name == "lion":
         timm_optim = pytest.importorskip("timm.optim")
         return timm_optim.Lion(trained, lr=0.1, foreach=how["foreach"])
-    return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name](trained, lr=0.1, **how)
+    made = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    return made(trained, lr=0.1, weight_decay=weight_decay, **how)
 
 
 def peak_and_rest(log: Log) -> tuple[int, int]:
@@ -54,10 +60,13 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("decay", [False, True], ids=["no decay", "decay"])
 @pytest.mark.parametrize(("name", "implementation"), CASES)
-def test_state_and_temporaries_are_those_of_the_real_step(name: str, implementation: str) -> None:
+def test_state_and_temporaries_are_those_of_the_real_step(
+    name: str, implementation: str, decay: bool
+) -> None:
     trained = parameters()
-    optimizer = real_optimizer(name, implementation, trained)
+    optimizer = real_optimizer(name, implementation, trained, decay)
     real = Log()
     lifetimes = Lifetimes(real, "cpu")
     lifetimes.watch([*trained, *(p.grad for p in trained)])
@@ -72,7 +81,15 @@ def test_state_and_temporaries_are_those_of_the_real_step(name: str, implementat
                 optimizer.step()
             # The counts of steps are literals, made by no op that a mode could see.
             lifetimes.watch(t for state in optimizer.state.values() for t in state.values() if t is not None)
-            optimizers.step(predicted, sizes, name, implementation, first=first, counts_on_device=True)
+            optimizers.step(
+                predicted,
+                sizes,
+                name,
+                implementation,
+                first=first,
+                counts_on_device=True,
+                weight_decay=decay,
+            )
             (peak, left), (expected_peak, expected_left) = peak_and_rest(real), peak_and_rest(predicted)
             assert left == expected_left
             # foreach makes a number a tensor, by which all counts go up; the first step has new counts.

@@ -24,7 +24,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from modelsum.memory.log import Event
+from modelsum.memory.log import CACHE, Event
 
 MIB = 1 << 20
 BLOCK_BYTES = 512
@@ -97,6 +97,20 @@ class CachingAllocator:
             self._take(after)
             block = self._join(block, after)
         self._put(block)
+
+    def empty_cache(self) -> None:
+        """Return every segment of which no block is in use to the device."""
+        for small, pool in self._free.items():
+            kept = []
+            for entry in pool:
+                block = entry[2]
+                if block.previous is None and block.next is None:
+                    self.reserved -= block.size
+                    if self._ends.get(small) is block:
+                        del self._ends[small]
+                else:
+                    kept.append(entry)
+            pool[:] = kept
 
     def _best_fit(self, size: int, small: bool) -> Block | None:
         pool = self._free[small]
@@ -176,6 +190,9 @@ def replay(events: Iterable[Event], *, expandable_segments: bool = False) -> Cac
     blocks: dict[int, Block] = {}
     sizes: dict[int, int] = {}
     for storage, change, _, _ in events:
+        if storage == CACHE:
+            allocator.empty_cache()
+            continue
         size = sizes.get(storage, 0) + change
         old = blocks.pop(storage, None)
         if size:

@@ -6,6 +6,7 @@ be saved for backward after its kernel made it), so the log keeps categories apa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 WEIGHTS = "weights"
@@ -23,12 +24,15 @@ BACKWARD = "backward"
 OPTIMIZER_STEP = "optimizer step"
 PHASES = (FORWARD, BACKWARD, OPTIMIZER_STEP)
 
+#: Stands for a storage in an event at which the allocator's cached blocks are given back to the device.
+CACHE = -1
+
 
 class Event(NamedTuple):
     """A change of the live bytes.
 
     Attributes:
-        storage: the storage's number in the log.
+        storage: the storage's number in the log; `CACHE` where no storage changes.
         bytes: what is added to the live bytes; negative where memory is given back.
         phase: one of `PHASES`, or `SETUP`.
         module: path of the module that ran, or whose derivative ran; "" is the root.
@@ -85,6 +89,10 @@ class Log:
         """Memory that is there for a moment: what a kernel allocates for itself."""
         self.release(self.allocate(nbytes))
 
+    def empty_cache(self) -> None:
+        """Blocks that the allocator only keeps go back to the device; no storage changes."""
+        self.events.append(Event(CACHE, 0, self.phase, self.module))
+
     def cut(self) -> list[Event]:
         """The events so far; the log goes on without them."""
         events, self.events = self.events, []
@@ -96,3 +104,8 @@ class Log:
 
     def _rounded(self, nbytes: int) -> int:
         return -(-nbytes // self._round_to) * self._round_to
+
+
+def of_storages(events: Iterable[Event]) -> list[Event]:
+    """The events in which a storage changes."""
+    return [event for event in events if event.storage != CACHE]

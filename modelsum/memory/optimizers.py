@@ -10,7 +10,7 @@ again in the next round, so that two or three buffers of the largest parameter a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from modelsum.memory.log import OPTIMIZER_STATE, Log
@@ -41,6 +41,7 @@ def step(
     *,
     first: bool,
     counts_on_device: bool,
+    weight_decay: bool = False,
 ) -> None:
     """Log one optimizer step.
 
@@ -52,13 +53,25 @@ def step(
         first: the state does not exist yet and is made.
         counts_on_device: the scalars that count steps are on the device of the parameters: always on the
             CPU, elsewhere with a fused optimizer.
+        weight_decay: there is one. SGD and Adam add it to the gradients; a fused step does that inside.
     """
     if optimizer == "none" or not trained:
         return
     names = _Names(log)
     counts = _STEP_BYTES if counts_on_device else 0
-    _FORMS[optimizer](names, trained, implementation, first, counts)
+    decays = weight_decay and implementation != "fused"
+    _FORMS[optimizer](names, trained, _How(implementation, first, counts, decays))
     names.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What else a form goes by; `counts` are the bytes on the device of a count of steps."""
+
+    implementation: str
+    first: bool
+    counts: int
+    decays: bool
 
 
 class _Names:
@@ -96,49 +109,72 @@ class _Names:
             self.drop(name)
 
 
-def _sgd(names: _Names, trained: Iterable[Trained], implementation: str, first: bool, counts: int) -> None:
-    """p += -lr * g, in place."""
+def _sgd(names: _Names, trained: Sequence[Trained], how: _How) -> None:
+    """p += -lr * g, in place; with weight decay g = g.add(p, alpha=weight_decay)."""
+    if how.decays:
+        for group in _at_once(trained, how):
+            names.bind("grad", *(p.nbytes for p in group))
+            names.drop("grad")  # in a loop the name stands for the next gradient first
 
 
-def _momentum(
-    names: _Names, trained: Iterable[Trained], implementation: str, first: bool, counts: int
-) -> None:
-    """State: one buffer a parameter, at first a copy of its gradient."""
-    if first:
+def _momentum(names: _Names, trained: Sequence[Trained], how: _How) -> None:
+    """State: one buffer a parameter, at first a copy of its gradient, which is then used in its place."""
+    for group in _at_once(trained, how):
+        if how.decays:
+            names.bind("grad", *(p.nbytes for p in group))
+        if how.first:
+            for p in group:
+                names.state(p.nbytes)
+        names.drop("grad")
+
+
+def _adam(names: _Names, trained: Sequence[Trained], how: _How) -> None:
+    """State: exp_avg and exp_avg_sq. Temporaries: denom = (exp_avg_sq.sqrt() / correction).add_(eps).
+
+    With weight decay g = g.add(p, alpha=weight_decay); AdamW has none: its decay is in place.
+    """
+    if how.first:
         for p in trained:
+            names.state(how.counts)
             names.state(p.nbytes)
-
-
-def _adam(names: _Names, trained: Sequence[Trained], implementation: str, first: bool, counts: int) -> None:
-    """State: exp_avg and exp_avg_sq. Temporaries: denom = (exp_avg_sq.sqrt() / correction).add_(eps)."""
-    if first:
+            names.state(p.nbytes)
+    if how.implementation == "for-loop":
         for p in trained:
-            names.state(counts)
-            names.state(p.nbytes)
-            names.state(p.nbytes)
-    if implementation == "for-loop":
-        for p in trained:
+            if how.decays:
+                names.drop("grad")
+                names.bind("grad", p.nbytes)
             names.bind("root", p.nbytes)
             names.bind("quotient", p.nbytes)
             names.drop("root")
             names.rename("quotient", "denom")
-    elif implementation == "foreach":
+    elif how.implementation == "foreach":
+        if how.decays:
+            names.bind("grad", *(p.nbytes for p in trained))
+            names.drop("grad")
         names.bind("exp_avg_sq_sqrt", *(p.nbytes for p in trained))
 
 
-def _adafactor(
-    names: _Names, trained: Sequence[Trained], implementation: str, first: bool, counts: int
-) -> None:
+def _adamw(names: _Names, trained: Sequence[Trained], how: _How) -> None:
+    """As Adam; its weight decay is in place."""
+    _adam(names, trained, replace(how, decays=False))
+
+
+def _at_once(trained: Sequence[Trained], how: _How) -> Iterable[Sequence[Trained]]:
+    """The parameters that are stepped together: all of them with foreach, one after the other in a loop."""
+    return [trained] if how.implementation == "foreach" else [[p] for p in trained]
+
+
+def _adafactor(names: _Names, trained: Sequence[Trained], how: _How) -> None:
     """State: a row and a column of variances for a matrix (the last two dimensions), else a variance."""
-    if first:
+    if how.first:
         for p in trained:
-            names.state(counts)
+            names.state(how.counts)
             if len(p.shape) > 1:
                 names.state(_row(p))
                 names.state(_column(p))
             else:
                 names.state(p.nbytes)
-    if implementation == "for-loop":
+    if how.implementation == "for-loop":
         _adafactor_for_loop(names, trained)
     else:
         matrices = [p for p in trained if len(p.shape) > 1]
@@ -202,24 +238,24 @@ def _adafactor_foreach(names: _Names, group: Sequence[Trained]) -> None:
     names.rename("var_estimates", "updates")
 
 
-def _lion(names: _Names, trained: Sequence[Trained], implementation: str, first: bool, counts: int) -> None:
+def _lion(names: _Names, trained: Sequence[Trained], how: _How) -> None:
     """State: exp_avg. Temporaries: update = exp_avg.lerp(grad, 1 - beta1).sign_()."""
-    if first:
+    if how.first:
         for p in trained:
             names.state(p.nbytes)
-    if implementation == "for-loop":
+    if how.implementation == "for-loop":
         for p in trained:
             names.bind("update", p.nbytes)
     else:
         names.bind("updates", *(p.nbytes for p in trained))
 
 
-_Form = Callable[[_Names, Sequence[Trained], str, bool, int], None]
+_Form = Callable[[_Names, Sequence[Trained], _How], None]
 _FORMS: dict[str, _Form] = {
     "sgd": _sgd,
     "momentum": _momentum,
     "adam": _adam,
-    "adamw": _adam,  # its weight decay is in place
+    "adamw": _adamw,
     "adafactor": _adafactor,
     "lion": _lion,
 }

@@ -31,6 +31,11 @@ class MemoryOptions:
         checkpoint: patterns (fnmatch) of module paths whose activations are recomputed in the backward pass.
         freeze: patterns of module paths or parameter names that are not trained.
         accumulate: forward and backward passes before each optimizer step.
+        weight_decay: the optimizer has one. Where it is added to the gradients (all but AdamW, Adafactor and
+            Lion), foreach makes new ones of all of them, and a for-loop of one after the other.
+        prefetch: batches that the data loader has put on the device already, besides the one that is used.
+        cudnn_benchmark: torch.backends.cudnn.benchmark, on CUDA: cuDNN tries its algorithms at the first
+            convolution of every shape, after which torch gives the allocator's cached blocks back.
         expandable_segments: the CUDA allocator's setting of this name.
         timeline_points: the most points that the timeline has.
 
@@ -45,6 +50,9 @@ class MemoryOptions:
     checkpoint: tuple[str, ...] = ()
     freeze: tuple[str, ...] = ()
     accumulate: int = 1
+    weight_decay: bool = False
+    prefetch: int = 0
+    cudnn_benchmark: bool = False
     expandable_segments: bool = False
     timeline_points: int = 400
 
@@ -60,6 +68,8 @@ class MemoryOptions:
             raise UsageError(f"{self.optimizer} has no fused implementation", "Use for-loop or foreach.")
         if self.accumulate < 1:
             raise UsageError(f"accumulate {self.accumulate}: at least 1 pass goes before an optimizer step")
+        if self.prefetch < 0:
+            raise UsageError(f"prefetch {self.prefetch}: batches on the device cannot be fewer than none")
         if self.timeline_points < 2:
             raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
 
@@ -71,12 +81,17 @@ class MemoryOptions:
         """The training step for a reader, by name: optimizer, loss, and what else was chosen."""
         said = {"loss": self.loss, "optimizer": self.optimizer, "gradients": "set to None before each step"}
         if self.optimizer != "none":
-            said["optimizer"] += f" ({self.implementation_on(target)}, default settings)"
+            decay = "weight decay" if self.weight_decay else "default settings"
+            said["optimizer"] += f" ({self.implementation_on(target)}, {decay})"
         if self.amp:
             scaled = ", gradients scaled" if self.amp == "fp16" else ""
             said["amp"] = f"{self.amp} autocast, weights in float32{scaled}"
         if self.accumulate > 1:
             said["accumulate"] = f"{self.accumulate} passes"
+        if self.prefetch:
+            said["prefetch"] = f"{self.prefetch} more batch{'es' if self.prefetch > 1 else ''} on the device"
+        if self.cudnn_benchmark and target == "cuda":
+            said["cudnn"] = "benchmark"
         for name, patterns in (("checkpoint", self.checkpoint), ("freeze", self.freeze)):
             if patterns:
                 said[name] = ", ".join(patterns)

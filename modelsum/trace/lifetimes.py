@@ -9,7 +9,7 @@ Memory that a kernel allocates inside itself is not seen; a table of rules, if t
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,10 @@ from modelsum.trace.ops import Verdict, rule_for
 #: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results. Called with
 #: the op's own arguments and `out=`, its result.
 KernelRule = Callable[..., int]
+
+#: What tells calls of an op apart whose algorithm the library searches for at the first one of each kind;
+#: None where it does not. Called with the op's own arguments.
+SearchKey = Callable[..., Hashable | None]
 
 _ADD = torch.ops.aten.add.Tensor
 _NOTHING = 0  # what an op may do to storages, as far as its schema tells
@@ -45,12 +49,20 @@ class Lifetimes(TorchDispatchMode):
         # import the first activation is kept alive.
         return False
 
-    def __init__(self, log: Log, device: str, kernels: Mapping[str, KernelRule] | None = None) -> None:
-        """Follow a type of device, "meta" or "cpu"; `kernels` by op, like "mm" or "add.Tensor"."""
+    def __init__(
+        self,
+        log: Log,
+        device: str,
+        kernels: Mapping[str, KernelRule] | None = None,
+        searches: Mapping[str, SearchKey] | None = None,
+    ) -> None:
+        """Follow a type of device, "meta" or "cpu"; `kernels` and `searches` by op, like "add.Tensor"."""
         super().__init__()
         self.log = log
         self._device = device
         self._kernels = kernels or {}
+        self._searches = searches or {}
+        self._found: set[Hashable] = set()
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._plans: dict[Any, tuple[int, KernelRule | None]] = {}
         self._stack: list[str] = [""]
@@ -122,6 +134,8 @@ class Lifetimes(TorchDispatchMode):
                         self._watch(part)
         if func is _ADD and self.log.phase == BACKWARD and not torch.is_grad_enabled():
             self._note_sum(args, out, before)
+        if self._searches:
+            self._search(func, args)
         if plan[1] is not None:
             inside = plan[1](*args, out=out, **kwargs)
             if inside > 0:
@@ -135,6 +149,14 @@ class Lifetimes(TorchDispatchMode):
         namespace, _, name = func.name().partition("::")
         plan = self._plans[func] = (does, self._kernels.get(name) if namespace == "aten" else None)
         return plan
+
+    def _search(self, func: Any, args: tuple[Any, ...]) -> None:
+        """A search for an algorithm ends with an empty cache."""
+        key_of = self._searches.get(func.name().removeprefix("aten::"))
+        key = key_of(*args) if key_of is not None else None
+        if key is not None and (func, key) not in self._found:
+            self._found.add((func, key))
+            self.log.empty_cache()
 
     # ---- sums of gradients
 

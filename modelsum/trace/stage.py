@@ -23,11 +23,12 @@ from modelsum.memory.log import (
     WEIGHTS,
     Event,
     Log,
+    of_storages,
 )
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.copying import tensors_of
 from modelsum.trace.gradient_scaler import GradientScaler
-from modelsum.trace.lifetimes import KernelRule, Lifetimes
+from modelsum.trace.lifetimes import KernelRule, Lifetimes, SearchKey
 from modelsum.trace.losses import Loss
 from modelsum.trace.presuming import Presuming
 from modelsum.trace.shapes import tensors_in
@@ -74,6 +75,7 @@ class Stage:
         *,
         held: Iterable[Tensor] | None = None,
         kernels: Mapping[str, KernelRule] | None = None,
+        searches: Mapping[str, SearchKey] | None = None,
         round_to: int = 1,
         precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
@@ -85,6 +87,7 @@ class Stage:
             kwargs: by name.
             held: all tensors of the model's modules, where the caller has `held_by(model)` already.
             kernels: memory inside them, by op.
+            searches: what an algorithm is searched for, by op.
             round_to: the allocator's granularity in bytes.
             precision: what the model and the loss are called in, like torch.autocast.
         """
@@ -97,7 +100,7 @@ class Stage:
         self._device = device_of(model, args, kwargs)
         self._factories = Presuming()
         self.log = Log(round_to)
-        self.lifetimes = Lifetimes(self.log, self._device, kernels)
+        self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
         self.lifetimes.watch(self._parameters, WEIGHTS)
         self.lifetimes.watch(held_by(model) if held is None else held, BUFFERS)
         self.lifetimes.watch(tensors_in((args, kwargs)), INPUTS)
@@ -121,6 +124,7 @@ class Stage:
         Raises what the model raises.
         """
         self._model.train()
+        self._prefetch(options.prefetch)
         loss = Loss(options.loss, self._add_input)
         scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
         saved = self._accumulated(loss, scaler, options.accumulate)
@@ -139,6 +143,7 @@ class Stage:
                     implementation,
                     first=first,
                     counts_on_device=counts_on_device,
+                    weight_decay=options.weight_decay,
                 )
             return self.log.cut()
 
@@ -158,7 +163,7 @@ class Stage:
             first=first,
             between=between,
             steady_setup=steady_setup,
-            steady=[*passes, *steady_step],
+            steady=[*of_storages(passes), *steady_step],
             saved=saved,
             gradients=len(trained),
             presumed=frozenset(self._factories.presumed),
@@ -201,6 +206,13 @@ class Stage:
             self._begin(BACKWARD)
             value.backward()
         return saved
+
+    def _prefetch(self, batches: int) -> None:
+        """The data loader has put more batches on the device: there before the step."""
+        for tensor in tensors_in((self._args, self._kwargs)):
+            for _ in range(batches):
+                self.log.allocate(tensor.nbytes, INPUTS)
+        self._setup += self.log.cut()
 
     def _add_input(self, tensor: Tensor) -> None:
         """Something that the loss takes from the data: there before the step."""

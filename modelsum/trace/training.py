@@ -23,8 +23,9 @@ import torch
 from torch import nn
 
 from modelsum.errors import ModelsumError, UsageError, did_you_mean
-from modelsum.memory import allocator
+from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu_kernels import KERNELS as CPU_KERNELS
+from modelsum.memory.log import of_storages
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory.values import Memory, ModuleMemory
@@ -36,7 +37,7 @@ from modelsum.trace.lifetimes import KernelRule
 from modelsum.trace.recurrent import fused_lstm
 from modelsum.trace.stage import Recording, Stage, device_of, held_by
 
-_KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": {}}
+_KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
 
 
@@ -78,6 +79,7 @@ def predict_memory(
             kwargs,
             held=held,
             kernels=_KERNELS[target],
+            searches=cuda_kernels.SEARCHES if target == "cuda" and options.cudnn_benchmark else None,
             round_to=_ROUND_TO[target],
             precision=precision,
         )
@@ -170,7 +172,7 @@ def _memory(
     first: Replay | None = None
     if training:
         step = replay(training.categories, training.steady_setup, training.steady, points)
-        first = replay(training.categories, training.setup, training.first)
+        first = replay(training.categories, training.setup, of_storages(training.first))
     shown = step or without
     saved = inclusive_sum(training.saved) if training else {}
     allocated = reserved = process = None

@@ -1,0 +1,90 @@
+"""Memory inside CUDA kernels, and the searches of cuDNN, from shapes alone; real runs beside predictions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from modelsum.memory.cuda_kernels import KERNELS, SEARCHES
+from modelsum.memory.log import CACHE, INPUTS, Log
+from modelsum.memory.options import MemoryOptions
+from modelsum.trace.lifetimes import Lifetimes
+from modelsum.trace.stage import Stage
+
+META = torch.device("meta")
+MOMENTUM = MemoryOptions("momentum")
+
+
+def workspace(
+    x: Tensor, out_channels: int, kernel: int, groups: int = 1, mask: tuple[bool, bool, bool] = (True,) * 3
+) -> int:
+    """The bytes for the backward pass of a padded convolution with `kernel` x `kernel` positions."""
+    weight = torch.empty(out_channels, x.shape[1] // groups, kernel, kernel, device=META)
+    grad = torch.empty(x.shape[0], out_channels, *x.shape[2:], device=META)
+    padding = [kernel // 2] * 2
+    rest = (None, [1, 1], padding, [1, 1], False, [0, 0], groups, mask)
+    return KERNELS["convolution_backward"](grad, x, weight, *rest, out=(x, weight, None))
+
+
+def image(channels: int = 8) -> Tensor:
+    return torch.empty(2, channels, 10, 10, device=META)
+
+
+def test_a_backward_pass_holds_input_gradient_and_weight_with_their_channels_last() -> None:
+    """2 x 8 x 10 x 10, 2 x 16 x 10 x 10 and 16 x 8 x 3 x 3 floats."""
+    assert workspace(image(), 16, 3) == 4 * (1600 + 3200 + 1152)
+    assert workspace(image(), 16, 3, groups=2) == 4 * (1600 + 3200 + 576)
+
+
+def test_nothing_is_copied_for_one_position_or_by_torchs_own_depthwise_kernel() -> None:
+    assert workspace(image(), 16, 1) == 0
+    assert workspace(image(), 8, 3, groups=8) == 0
+
+
+def test_what_has_its_channels_last_is_not_copied() -> None:
+    x = image().to(memory_format=torch.channels_last)
+    assert workspace(x, 16, 3) == 4 * (3200 + 1152)
+
+
+def searches(model: nn.Module, x: Tensor) -> int:
+    """How often the cache is emptied in two passes of a model, forward and backward."""
+    log = Log()
+    with Lifetimes(log, "meta", searches=SEARCHES):
+        for _ in range(2):
+            model(x).sum().backward()
+    return sum(event.storage == CACHE for event in log.events)
+
+
+def test_cudnn_searches_once_for_every_shape_and_direction() -> None:
+    """Two equal convolutions are one search forward and one backward, another shape is two more."""
+    equal = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)).to(META)
+    x = image().requires_grad_()
+    assert searches(equal, x) == 2
+    assert searches(nn.Sequential(equal, nn.Conv2d(8, 8, 5).to(META)), x) == 4
+
+
+def test_nothing_is_searched_for_a_depthwise_convolution() -> None:
+    assert searches(nn.Conv2d(8, 8, 3, groups=8).to(META), image()) == 0
+
+
+def test_a_search_belongs_to_the_first_step_only() -> None:
+    model = nn.Conv2d(3, 8, 3).to(META)
+    recording = Stage(model, (image(3),), {}, searches=SEARCHES).training(
+        MOMENTUM, "foreach", counts_on_device=False
+    )
+    assert recording is not None
+    assert sum(event.storage == CACHE for event in recording.first) == 2
+    assert not any(event.storage == CACHE for event in recording.steady)
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2])
+def test_prefetched_batches_are_there_from_the_start(batches: int) -> None:
+    """An image of 2 x 3 x 10 x 10 floats, and as many again for each batch that waits."""
+    recording = Stage(nn.Conv2d(3, 8, 3).to(META), (image(3),), {}).training(
+        MemoryOptions("momentum", prefetch=batches), "foreach", counts_on_device=False
+    )
+    assert recording is not None
+    for setup in (recording.setup, recording.steady_setup):
+        inputs = [event.bytes for event in setup if recording.categories[event.storage] == INPUTS]
+        assert inputs == [2400] * (1 + batches)
