@@ -338,6 +338,15 @@ def test_without_a_configuration_there_is_an_example(project: Project) -> None:
     assert (done.code, "[[tool.modelsum.check]]" in done.err) == (2, True)
 
 
+@pytest.mark.parametrize("file", ["pyproject.toml", "modelsum.toml"])
+def test_a_gate_without_checks_is_not_green(project: Project, file: str) -> None:
+    project.write(file, "[tool.modelsum]\n" if file == "pyproject.toml" else "")
+    done = project.check()
+    assert (done.code, f"{file} has no checks" in done.err) == (2, True)
+    project.write(file, done.err.partition("\n\n")[2])
+    assert project.check("--list").out.startswith("resnet50")
+
+
 # ---- storing
 
 

@@ -45,6 +45,8 @@ T = TypeVar("T")
 SEVERITIES = ("error", "warn")
 DEFAULT_REPORTS = "reports"
 
+_EXAMPLE = '[[{}]]\nname = "resnet50"\nmodel = "resnet50"'
+
 # What a name has to be, since a file is called by it.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -152,8 +154,13 @@ def find(start: Path) -> Path:
             return project
     raise ConfigError(
         "there is no [tool.modelsum] in a pyproject.toml here or above, and no modelsum.toml",
-        'Add to pyproject.toml:\n\n[[tool.modelsum.check]]\nname = "resnet50"\nmodel = "resnet50"',
+        f"Add to pyproject.toml:\n\n{_EXAMPLE.format('tool.modelsum.check')}",
     )
+
+
+def example(config: Config) -> str:
+    """A check as it would stand in that file."""
+    return _EXAMPLE.format("tool.modelsum.check" if config.path.name == "pyproject.toml" else "check")
 
 
 def load(path: Path) -> Config:

@@ -21,7 +21,7 @@ from modelsum.baselines.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
 from modelsum.baselines.verdict import Outcome, Verdict
 from modelsum.cli import output as out
-from modelsum.errors import ModelsumError, OutputError, UsageError, did_you_mean, fault
+from modelsum.errors import ConfigError, ModelsumError, OutputError, UsageError, did_you_mean, fault
 from modelsum.render.checks import render_checks
 from modelsum.render.verdicts import FORMATS, render_outcome
 
@@ -77,6 +77,10 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
     if given["list_"]:
         out.write(render_checks(checks, frozenset(baselines.stored)), None)
         return 0
+    if not config.checks:
+        raise ConfigError(
+            f"{config.path.name} has no checks", f"Write one:\n\n{configuration.example(config)}"
+        )
     stores = given["update"] or given["new_only"]
     if given["against"] and stores:
         raise UsageError("--against compares, --update stores", "Give one of them.")
