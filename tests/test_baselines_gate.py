@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelsum.baselines import gate
-from modelsum.baselines.config import Check
+from modelsum.baselines.checks import Check
 from modelsum.baselines.quantity import parse_tolerance
 from modelsum.baselines.report import Case, Report, ReportRow
 from modelsum.baselines.report_text import to_text

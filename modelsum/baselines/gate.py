@@ -7,14 +7,15 @@ A check that could not be compared fails too: a gate that never compared must no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from modelsum.baselines.causes import causes, largest
-from modelsum.baselines.config import Check
+from modelsum.baselines.checks import Check
+from modelsum.baselines.comparable import incomparable
 from modelsum.baselines.figures import FIGURES
 from modelsum.baselines.quantity import Tolerance
-from modelsum.baselines.report import SCHEMA_VERSION, Report
+from modelsum.baselines.report import Report
 from modelsum.baselines.stored import Stored
 from modelsum.baselines.verdict import SEVERITIES, STATES, Finding, Place, Verdict
 from modelsum.errors import ModelsumError
@@ -23,18 +24,6 @@ from modelsum.errors import ModelsumError
 _DERIVED = ("flops",)
 # Figures that usually move together with another one, and are then not said twice.
 _FOLLOWS = {"trainable_params": "params", "param_bytes": "params", "first_step_peak": "training_peak"}
-# The assumptions of the memory figures that a check asks for; the others follow from the model.
-_ASKED_FOR = (
-    "target",
-    "loss",
-    "optimizer",
-    "gradients",
-    "amp",
-    "accumulate",
-    "checkpoint",
-    "freeze",
-    "allocator",
-)
 
 
 def judge(
@@ -69,13 +58,13 @@ def judge(
         )
     findings = list(_over_limits(check, fresh, config_file))
     before = stored or base
-    if before is None or (difference := _incomparable(before, fresh)):
+    if before is None or (difference := incomparable(before, fresh)):
         verdict = _with(verdict, check, findings)
         verdict = dataclasses.replace(verdict, causes=largest(fresh, [f.figure for f in findings]))
         if before is None:
             return _new(verdict, strict)
         return _not_comparable(verdict, before, difference)
-    assert before.report is not None  # _incomparable has said so of another schema
+    assert before.report is not None  # incomparable has said so of another schema
     findings += [
         found
         if stored
@@ -265,41 +254,3 @@ def _not_comparable(verdict: Verdict, before: Stored, difference: str) -> Verdic
         reason=f"{before.file} cannot be compared with: {difference}",
         remedy=f"If that is meant, store it anew: `modelsum check --update {verdict.name}`.",
     )
-
-
-def _incomparable(before: Stored, fresh: Report) -> str:
-    """Why figures of the baseline are not those of the same thing as the fresh ones; empty where they are."""
-    old = before.report
-    if old is None:
-        return f"its schema is version {before.schema}, this modelsum has {SCHEMA_VERSION}"
-    said = []
-    for name in sorted({*old.convention, *fresh.convention}):
-        was, now = old.convention.get(name), fresh.convention.get(name)
-        if was != now:
-            said.append(f"the convention of {name} is {was} there and {now} now")
-    a, b = old.case, fresh.case
-    if a.inputs != b.inputs:
-        there, here = (", ".join(map(_input, case.inputs)) for case in (a, b))
-        said.append(f"the input is {there} there and {here} now")
-    for name in ("mode", "dtype"):
-        there, here = getattr(a, name), getattr(b, name)
-        if there != here:
-            said.append(f"the {name} is {there} there and {here} now")
-    return "; ".join((*said, *_memory_differences(a.memory, b.memory)))
-
-
-def _input(given: Any) -> str:
-    name = f"{given.name}=" if given.name else ""
-    return f"{name}{'x'.join(map(str, given.shape)) or 'scalar'}:{given.dtype}"
-
-
-def _memory_differences(old: Mapping[str, str] | None, new: Mapping[str, str] | None) -> Iterator[str]:
-    if old is None or new is None:
-        if old != new:
-            there, here = ("known" if memory is not None else "not known" for memory in (old, new))
-            yield f"the memory is {there} there and {here} now"
-        return
-    for name in _ASKED_FOR:
-        was, now = old.get(name, "not set"), new.get(name, "not set")
-        if was != now:
-            yield f"the {name} of the memory figures is {was!r} there and {now!r} now"

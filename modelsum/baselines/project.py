@@ -8,7 +8,8 @@ from pathlib import Path
 
 from modelsum.baselines import config as configuration
 from modelsum.baselines import stored
-from modelsum.baselines.config import Check, Config
+from modelsum.baselines.checks import Check
+from modelsum.baselines.config import Config
 from modelsum.baselines.revisions import Revision
 from modelsum.baselines.stored import SUFFIX, Stored
 from modelsum.errors import ConfigError, ReportError

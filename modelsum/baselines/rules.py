@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from modelsum.baselines.config import Check
+from modelsum.baselines.checks import Check
 from modelsum.baselines.figures import FIGURES
 
 

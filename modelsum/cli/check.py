@@ -15,7 +15,8 @@ import click
 from modelsum import api, spec
 from modelsum.baselines import config as configuration
 from modelsum.baselines import gate, project, report_files, rules, stored
-from modelsum.baselines.config import Check, Config
+from modelsum.baselines.checks import Check
+from modelsum.baselines.config import Config
 from modelsum.baselines.project import Baselines
 from modelsum.baselines.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
