@@ -11,14 +11,17 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import resource
 import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 MODELS = (
@@ -46,38 +49,61 @@ def configuration(memory: bool) -> str:
     return "\n".join(tables)
 
 
-def seconds(*arguments: str, folder: Path) -> float:
-    """The wall-clock seconds of one command, which has to succeed."""
-    start = time.perf_counter()
-    subprocess.run([*START, *arguments], cwd=folder, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - start
+class Seconds(NamedTuple):
+    """What commands took: on the clock, and of the processor."""
+
+    clock: float
+    processor: float
 
 
-def measured(memory: bool, repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds of `check`, and of ten times `show`, for each repeat."""
-    checks, shows = [], []
+def seconds(*commands: Sequence[str], folder: Path) -> Seconds:
+    """What commands take one after the other; each has to succeed."""
+    start, used = time.perf_counter(), _processor_seconds()
+    for arguments in commands:
+        subprocess.run(
+            [*START, *arguments], cwd=folder, env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL
+        )
+    return Seconds(time.perf_counter() - start, _processor_seconds() - used)
+
+
+def _processor_seconds() -> float:
+    """Of all commands that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measured(memory: bool, repeats: int) -> tuple[list[Seconds], list[Seconds]]:
+    """What `check`, and ten times `show`, took in each repeat."""
+    checks: list[Seconds] = []
+    shows: list[Seconds] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "modelsum.toml").write_text(configuration(memory), encoding="utf-8")
-        seconds("check", "--update", folder=folder)
+        seconds(("check", "--update"), folder=folder)
         options = () if memory else ("--no-memory",)
+        show = [("show", model, *options) for model in MODELS]
         for repeat in range(repeats):
             turn = [
-                lambda: checks.append(seconds("check", "--strict", folder=folder)),
-                lambda: shows.append(sum(seconds("show", m, *options, folder=folder) for m in MODELS)),
+                lambda: checks.append(seconds(("check", "--strict"), folder=folder)),
+                lambda: shows.append(seconds(*show, folder=folder)),
             ]
             for action in turn if repeat % 2 else reversed(turn):
                 action()
     return checks, shows
 
 
-def row(what: str, checks: list[float], shows: list[float]) -> str:
+def row(what: str, checks: list[Seconds], shows: list[Seconds]) -> str:
     """A line of the report: medians, and the ratio of the paired runs with its range."""
-    ratios = sorted(show / check for check, show in zip(checks, shows, strict=True))
-    return (
-        f"| {what} | {statistics.median(checks):.2f} | {statistics.median(shows):.2f} "
-        f"| {statistics.median(ratios):.1f} | {ratios[0]:.1f} to {ratios[-1]:.1f} |"
-    )
+    cells = []
+    for column in range(len(Seconds._fields)):
+        check, show = ([each[column] for each in runs] for runs in (checks, shows))
+        ratios = sorted(b / a for a, b in zip(check, show, strict=True))
+        cells += [
+            f"{statistics.median(check):.2f}",
+            f"{statistics.median(show):.2f}",
+            f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})",
+        ]
+    return f"| {' | '.join((what, *cells))} |"
 
 
 def cpu() -> str:
@@ -104,12 +130,14 @@ def main() -> None:
 
 Made by `{command}` with {made_with}.
 
-| what is counted | `check`, s | ten times `show`, s | ratio | range |
-|---|---:|---:|---:|---:|
+| what is counted | `check`, s | ten `show`, s | ratio | `check`, CPU s | ten `show`, CPU s | ratio |
+|---|---:|---:|---:|---:|---:|---:|
 {chr(10).join(rows)}
 
-Ten models with their default inputs: {", ".join(MODELS)}. Wall-clock seconds of processes, medians of
-{chosen.repeats} runs in turns; the ratio is that of the paired runs. Without kept answers.
+Ten models with their default inputs: {", ".join(MODELS)}.
+Seconds of processes on the clock and of the processor, medians of {chosen.repeats} runs in turns; the ratios
+are those of the paired runs, with their range. Without kept answers. The load when the runs ended was
+{os.getloadavg()[1]:.0f} on {os.cpu_count()} cores: above that number trust the processor's seconds alone.
 """
     (chosen.output / "check-time.md").write_text(text, encoding="utf-8")
     print(text)
