@@ -14,7 +14,7 @@ from the start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fnmatch import fnmatchcase
 from typing import Any
@@ -25,7 +25,7 @@ from torch import nn
 from modelsum.errors import ModelsumError, UsageError, did_you_mean
 from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu_kernels import KERNELS as CPU_KERNELS
-from modelsum.memory.log import of_storages
+from modelsum.memory.log import Event, of_storages
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory.values import Memory, ModuleMemory
@@ -65,49 +65,84 @@ def predict_memory(
             has no figures for it and says why.
     """
     check_target(target)
-    implementation = options.implementation_on(target)
-
-    held = held_by(model)
-
-    def precision() -> AbstractContextManager[Any]:
-        return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()
-
-    def stage() -> Stage:
-        return Stage(
-            model,
-            args,
-            kwargs,
-            held=held,
-            kernels=_KERNELS[target],
-            searches=cuda_kernels.SEARCHES if target == "cuda" and options.cudnn_benchmark else None,
-            round_to=_ROUND_TO[target],
-            precision=precision,
-        )
-
+    stage = _stages(model, args, kwargs, options, target)
     training: Recording | None = None
     notice: str | None = None
-    with (
-        isolated(),
-        plain_ops(),
-        runs_on_meta(torch.device(device_of(model, args, kwargs))),
-        autocast_for(target),
-        fused_lstm(target),
-        attention.redirected(target, options.attention) as chosen,
-    ):
+    with _as_on(target, options, device_of(model, args, kwargs)) as chosen:
         inference = stage().inference()
         if train:
             with frozen(model, options.freeze), checkpointed(model, options.checkpoint):
-                training, notice = _trained(stage(), options, implementation, target)
+                training, notice = _trained(stage(), options, target)
     assumptions = _assumptions(options, chosen.words, target)
     if training and training.presumed:
         assumptions["values"] = ", ".join(sorted(training.presumed))
     return _memory(inference, training, options, target, assumptions, (notice,) if notice else ())
 
 
-def _trained(
-    stage: Stage, options: MemoryOptions, implementation: str, target: str
+def record_training(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    options: MemoryOptions,
+    target: str,
 ) -> tuple[Recording | None, str | None]:
+    """The events of training steps as `predict_memory` has them; or None, and why there are none."""
+    check_target(target)
+    with (
+        _as_on(target, options, device_of(model, args, kwargs)),
+        frozen(model, options.freeze),
+        checkpointed(model, options.checkpoint),
+    ):
+        return _trained(_stages(model, args, kwargs, options, target)(), options, target)
+
+
+def _stages(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: MemoryOptions,
+    target: str,
+) -> Callable[[], Stage]:
+    held = held_by(model)
+
+    def precision() -> AbstractContextManager[Any]:
+        return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()
+
+    return lambda: Stage(
+        model,
+        args,
+        kwargs,
+        held=held,
+        kernels=_KERNELS[target],
+        searches=cuda_kernels.SEARCHES if target == "cuda" and options.cudnn_benchmark else None,
+        round_to=_ROUND_TO[target],
+        precision=precision,
+    )
+
+
+@contextmanager
+def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[attention.Chosen]:
+    """Have the ops of the block run as they would on the target."""
+    with (
+        isolated(),
+        plain_ops(),
+        runs_on_meta(torch.device(device)),
+        autocast_for(target),
+        fused_lstm(target),
+        attention.redirected(target, options.attention) as chosen,
+    ):
+        yield chosen
+
+
+def training_events(recording: Recording) -> Iterator[Event]:
+    """All that the allocator gets to see until the second step, which is in steady state, is over."""
+    yield from (*recording.setup, *recording.first, *recording.between, *recording.steady)
+
+
+def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recording | None, str | None]:
     """The steps of training, or None and why there are none."""
+    implementation = options.implementation_on(target)
     on_device = target == "cpu" or implementation == "fused"
     try:
         training = stage.training(options, implementation, counts_on_device=on_device)
@@ -177,8 +212,7 @@ def _memory(
     saved = inclusive_sum(training.saved) if training else {}
     allocated = reserved = process = None
     if target == "cuda":
-        run = training or inference
-        events = (*run.setup, *run.first, *run.between, *(run.steady if training else ()))
+        events = training_events(training) if training else (*inference.setup, *inference.first)
         simulated = allocator.replay(events, expandable_segments=options.expandable_segments)
         allocated, reserved = simulated.allocated_peak, simulated.reserved_peak
         process = allocator.process_bytes(reserved)
