@@ -171,6 +171,16 @@ def test_repeated_blocks_that_changed_alike_are_one_line():
     ]
 
 
+def test_repeats_may_have_a_name_before_their_number():
+    def net(*widths: int) -> Report:
+        return report(*(r for i, width in enumerate(widths) for r in block(f"layer_{i}", width=width)))
+
+    assert folded(compare(net(4, 4, 4, 4), net(5, 5, 4, 4))) == [
+        ("changed", "layer_[0-1].conv", 2, {"params": 2, "macs": 20}),
+        ("changed", "layer_[0-1].norm", 2, {}),
+    ]
+
+
 def test_unchanged_repeats_beside_a_changed_one_are_said_to_be_the_same():
     def net(first: int) -> Report:
         widths = [first, 4, 4, 4]

@@ -166,12 +166,10 @@ class _Folded:
             start = end
 
     def _continues(self, one: int, following: int) -> bool:
+        """Whether two siblings changed in the same way and have the same name but for a number."""
         if self._kind[one] != self._kind[following]:
             return False
-        names = self._name(one), self._name(following)
-        if not self._is_whole[one]:
-            return all(name.isdigit() for name in names)
-        stems = [match and match[1] for match in map(_NUMBERED.fullmatch, names)]
+        stems = [match and match[1] for match in map(_NUMBERED.fullmatch, map(self._name, (one, following)))]
         return stems[0] is not None and stems[0] == stems[1]
 
     def _old_place(self, parent: int, change: Change, old_path: str) -> str:

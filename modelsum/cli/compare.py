@@ -46,6 +46,7 @@ def command(
     The options hold for all models; one may have arguments and an input of its own:
     resnet50,num_classes=10         constructor arguments
     resnet50@3x600x600              its input, @NAME=16:int64 for a keyword
+
     A model may also be a report: a file that `modelsum show --format json` wrote, or REF:NAME, the stored
     baseline NAME at a git revision.
     """

@@ -47,7 +47,7 @@ def command(
 
     \b
     modelsum diff resnet50,stride_in_1x1=True resnet50
-    modelsum diff main:detector nets.detector:build --arg classes=80 --input 3x640x640
+    modelsum diff main:detector nets.detector:build --input 3x640x640
     modelsum diff before.json after.json --format markdown
     modelsum diff HEAD~1:resnet50 HEAD:resnet50
 

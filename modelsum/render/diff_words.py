@@ -164,7 +164,11 @@ def cause(diff: Diff) -> str:
 
 
 def _named(changes: Sequence[Change]) -> str:
+    """Their paths, the first and the last of a list, or some of many."""
     paths = [change_.path or "the root" for change_ in changes]
-    shown = paths if len(paths) <= _NAMED else paths[: _NAMED - 1]
-    more = len(paths) - len(shown)
-    return ", ".join(shown) + (f" and {count(more)} more" if more else "")
+    if len(paths) <= _NAMED:
+        return ", ".join(paths)
+    places = {path.rpartition(".")[0] for path in paths}
+    if len(places) == 1 and changes[0].state in ("added", "removed"):
+        return f"{paths[0]} to {paths[-1].rpartition('.')[2]}"
+    return f"{', '.join(paths[: _NAMED - 1])} and {count(len(paths) - _NAMED + 1)} more"
