@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -305,3 +306,17 @@ def test_a_write_that_fails_leaves_the_file_and_no_other(tmp_path: Path, monkeyp
         report_files.write(path, replace(small(), uncounted_ops={}))
     assert path.read_text() == SMALL_TEXT
     assert [file.name for file in tmp_path.iterdir()] == ["small.json"]
+
+
+def test_of_many_writers_at_once_one_wins_whole(tmp_path: Path):
+    """Readers never see half a file, and nothing is left beside it."""
+    path = tmp_path / "tiny.json"
+    reports = [replace(TINY_REPORT, uncounted_ops={"aten.cumsum": times}) for times in range(8)]
+    report_files.write(path, reports[0])
+    with ThreadPoolExecutor(8) as pool:
+        writers = [pool.submit(report_files.write, path, report) for report in reports * 4]
+        seen = [report_files.read(path) for _ in range(40)]
+        assert all(writer.result() in (True, False) for writer in writers)
+    assert all(report in reports for report in seen)
+    assert report_files.read(path) in reports
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny.json"]
