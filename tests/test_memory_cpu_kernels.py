@@ -54,6 +54,10 @@ CONVOLUTIONS = {
     "depthwise 5x5": (96, 96, 8, 5, 1, 96),
     "depthwise 7x7": (96, 96, 16, 7, 1, 96),
     "grouped": (64, 64, 16, 3, 1, 4),
+    "3x3 with a stride": (64, 128, 16, 3, 2, 1),
+    "1x1 with a stride": (64, 64, 32, 1, 2, 1),
+    "1x1 with a stride, channels that are no whole blocks": (48, 40, 16, 1, 2, 1),
+    "1x1 of which threads share the channels": (64, 256, 16, 1, 1, 1),
 }
 
 
@@ -101,6 +105,21 @@ def test_backward_of_contiguous_convolutions(name: str) -> None:
 def test_backward_of_channels_last_convolutions(name: str) -> None:
     forward = convolution_arguments(CONVOLUTIONS[name], LAST, True)
     compare(aten.convolution_backward.default, backward_arguments(forward, [True] * 3), 0.02, 1024)
+
+
+@pytest.mark.parametrize("mask", [[True, True, False], [False, True, False], [True, False, False]])
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if "1x1" in name])
+def test_backward_of_1x1_convolutions_to_the_byte(name: str, mask: list[bool]) -> None:
+    """Whose threads share the batch or the channels, and what a stride leaves out, decide about copies."""
+    forward = convolution_arguments(CONVOLUTIONS[name], torch.contiguous_format, False)
+    compare(aten.convolution_backward.default, backward_arguments(forward, mask), 0, 0)
+
+
+def test_the_gradient_of_a_strided_input_is_there_twice() -> None:
+    forward = convolution_arguments((256, 64, 16, 1, 2, 1), torch.contiguous_format, False)
+    arguments = backward_arguments(forward, [True, False, False])
+    assert kernel_bytes(lambda: aten.convolution_backward(*arguments)) == 2 * 8 * 256 * 16 * 16 * 4
+    compare(aten.convolution_backward.default, arguments, 0, 0)
 
 
 def test_transposed_convolution() -> None:

@@ -30,7 +30,7 @@ BATCH = 2
 def built(name: str) -> tuple[nn.Module, int]:
     """A model with weights that mean nothing, and pixels that are enough for it."""
     options: dict[str, Any] = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    pixels = 96 if name == "inception_v3" else 64
+    pixels = 299 if name == "inception_v3" else 64
     if name.startswith("vit"):
         pixels = options["image_size"] = 56 if name == "vit_h_14" else 64
     if name == "maxvit_t":

@@ -10,7 +10,9 @@ again), torch 2.14.1, oneDNN on x86 with AVX-512, float32, 2 threads; what bfloa
   for that of the weight.
 - *channels_last tensors* are used as they are. The weight is copied to channels_last and then blocked.
 - The gradient of the weight is summed by each thread on its own where the batch is split among them, which
-  is where that moves fewer bytes (jit_avx512_common_conv_kernel.cpp, `balance`).
+  is where that moves fewer bytes (jit_avx512_common_conv_kernel.cpp, `balance`; 1 x 1 has its own).
+- Where there is a stride, the gradient of the input is there twice at the end, and a 1 x 1 convolution takes
+  a copy of the input without the positions left out.
 - What the vectorised kernels do not do goes through a matrix product: the weight's gradient of a depthwise
   convolution larger than 3 x 3, and of any kernel wider than 14.
 """
@@ -28,6 +30,7 @@ _FLAT_CHANNELS = 4  # up to so many input channels, a first layer's input is not
 _WIDEST_KERNEL = 14
 _WIDEST_FIRST_KERNEL = 24  # of a first layer in bfloat16
 _BARRIER_BYTES = 4096  # for each thread that takes part in a reduction
+_ENTRY_BYTES = 128  # with every entry of a scratchpad
 _BRGEMM_BYTES = 6144 * THREADS + 48  # scratch of the batch-reduce kernels, channels_last
 
 
@@ -38,6 +41,11 @@ def nbytes(tensor: Any) -> int:
 
 def _up(n: int, to: int = BLOCK) -> int:
     return -(-n // to) * to
+
+
+def _divider(n: int, least: int) -> int:
+    """The smallest number from `least` on that divides n, or n (oneDNN's best_divider)."""
+    return next((d for d in range(min(least, n), n + 1) if n % d == 0), n)
 
 
 def _is_channels_last(tensor: Any) -> bool:
@@ -51,7 +59,9 @@ def _is_channels_last(tensor: Any) -> bool:
 class _Convolution:
     """The sizes that a convolution's memory depends on, in bytes; "blocked" has its channels padded."""
 
-    def __init__(self, x: Any, weight: Any, y: Any, transposed: bool, groups: int) -> None:
+    def __init__(
+        self, x: Any, weight: Any, y: Any, stride: Any, padding: Any, transposed: bool, groups: int
+    ) -> None:
         element: int = weight.element_size()
         filters: tuple[int, ...] = tuple(weight.shape)
         y_shape: tuple[int, ...] = tuple(y.shape)
@@ -59,6 +69,7 @@ class _Convolution:
         self.element = element
         self.groups = groups
         self.kernel = filters[2:]
+        self.is_strided = max(stride) > 1 and not transposed
         self.channels_last = _is_channels_last(x) or (_is_channels_last(weight) and x.dim() == 4)
         self.blocks_in = -(-channels // BLOCK)
         self.depthwise = groups > 1 and groups == channels and filters[1] == 1
@@ -82,12 +93,43 @@ class _Convolution:
         per_group = filters[0 if transposed else 1]
         self.columns = per_group * prod(self.kernel) * prod(y_shape[2:]) * element
         widest = _WIDEST_FIRST_KERNEL if self.flat and element == 2 else _WIDEST_KERNEL
+        self.is_pointwise = prod(self.kernel) == 1 and groups == 1 and not any(padding) and not transposed
+        self.blocks_out = _up(y_shape[1]) // BLOCK
+        self.outputs_of_sample = prod(y_shape[2:])
+        self.positions = y_shape[0] * self.outputs_of_sample
         self.uses_columns = (self.depthwise and max(self.kernel) > 3) or max(self.kernel) > widest
 
     @property
     def weight_in_channels_last(self) -> int:
         """The copy of the weight, where channels_last is not the same as contiguous for it."""
         return 0 if prod(self.kernel) == 1 or self.depthwise else self.weight
+
+    def unstrided(self, blocks: int) -> int:
+        """For each thread, blocks of the input without the positions that a stride leaves out.
+
+        Of a 1 x 1 convolution (oneDNN's rtus_driver).
+        """
+        if not (self.is_pointwise and self.is_strided):
+            return 0
+        return THREADS * self.outputs_of_sample * BLOCK * blocks * self.element + _ENTRY_BYTES
+
+    def pointwise_reduction(self, wants_bias: bool) -> int:
+        """As `reduction`, of a 1 x 1 convolution.
+
+        The threads share the batch where that moves the fewest numbers, each of the weight counted twelve
+        times (jit_avx512_common_1x1_conv_kernel.cpp, `balance`).
+        """
+
+        def cost(batch: int, outputs: int, inputs: int) -> float:
+            of_in, of_out = BLOCK * -(-self.blocks_in // inputs), BLOCK * -(-self.blocks_out // outputs)
+            return self.positions * (of_in + of_out) / batch + 12 * of_in * of_out
+
+        scratch = self.unstrided(_divider(self.blocks_in, 5))
+        if wants_bias and self.is_padded:
+            scratch += 4 * BLOCK * self.blocks_out + _ENTRY_BYTES
+        if cost(THREADS, 1, 1) <= min(cost(1, THREADS, 1), cost(1, 1, THREADS)):
+            scratch += (THREADS - 1) * self.blocked_weight + THREADS * _BARRIER_BYTES + _ENTRY_BYTES
+        return scratch
 
     def reduction(self) -> int:
         """What the threads' own sums of the weight's gradient take."""
@@ -102,7 +144,7 @@ class _Convolution:
         if not splits_batch:
             return 0
         sums = (THREADS - 1) * self.blocked_weight
-        return sums + THREADS * _BARRIER_BYTES + 4 * _up(self.bias // 4) + 128
+        return sums + THREADS * _BARRIER_BYTES + 4 * _up(self.bias // 4) + _ENTRY_BYTES
 
 
 def convolution(
@@ -119,7 +161,7 @@ def convolution(
     out: Any,
 ) -> int:
     """A forward pass."""
-    conv = _Convolution(x, weight, out, transposed, groups)
+    conv = _Convolution(x, weight, out, stride, padding, transposed, groups)
     low = _low_precision(x, weight, out, stride, padding, transposed, groups, bias is not None, conv)
     if conv.channels_last:
         scratch = _BRGEMM_BYTES if groups == 1 else 0
@@ -130,7 +172,7 @@ def convolution(
         return copied + 2 * conv.y
     padded_bias = _up(conv.bias, 4 * BLOCK) + 128 if bias is not None and conv.is_padded else 0
     while_running = conv.blocked_x + conv.blocked_weight + conv.blocked_y + padded_bias - conv.y
-    while_running += low.forward if low else 0
+    while_running += low.forward if low else conv.unstrided(conv.blocks_in)
     return copied + max(while_running, conv.blocked_y)
 
 
@@ -150,7 +192,7 @@ def convolution_backward(
     out: Any,
 ) -> int:
     """A backward pass: first for the input, then for weight and bias."""
-    conv = _Convolution(x, weight, grad, transposed, groups)
+    conv = _Convolution(x, weight, grad, stride, padding, transposed, groups)
     wants_x, wants_weight, wants_bias = output_mask
     bias = conv.bias if wants_bias else 0
     low = _low_precision(x, weight, grad, stride, padding, transposed, groups, wants_bias, conv)
@@ -166,9 +208,14 @@ def convolution_backward(
             for_x = max(conv.y + low.paired_weight + low.for_input, 2 * conv.x) - result
         elif low:
             for_x += low.for_input
+        elif conv.is_strided and groups == 1:
+            for_x = max(for_x, 2 * conv.x - result)  # its result is copied twice
     if wants_weight:
         blocked_both = 0 if conv.uses_columns else conv.blocked_y + conv.blocked_x
-        scratch = low.for_weight if low and not conv.uses_columns else conv.reduction()
+        if low and not conv.uses_columns:
+            scratch = low.for_weight
+        else:
+            scratch = conv.pointwise_reduction(wants_bias) if conv.is_pointwise else conv.reduction()
         while_running = blocked_both + conv.blocked_weight + scratch + bias
         at_end = conv.blocked_weight + conv.weight + 2 * bias
         for_weight = max(while_running, at_end) - result
