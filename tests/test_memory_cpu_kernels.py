@@ -185,6 +185,23 @@ def test_matrix_product_with_an_expanded_gradient() -> None:
     compare(aten.mm.default, (grad.t(), torch.rand(8, 64)), 0, 512)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, LAST])
+@pytest.mark.parametrize("pixels", [32, 64, 66])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("upsample_bilinear2d", (False,)), ("upsample_nearest2d", ())]
+)
+def test_resampling(name: str, settings: tuple[Any, ...], pixels: int, layout: torch.memory_format) -> None:
+    """Up to 128 pixels of height and width together, contiguous images are brought to channels_last."""
+    x = torch.rand(4, 8, 16, 16).to(memory_format=layout)
+    size = [pixels, pixels]
+    compare(getattr(aten, name).default, (x, size, *settings), 0, 4096)
+    backward = getattr(aten, f"{name}_backward").default
+    grad = torch.rand(4, 8, pixels, pixels).to(memory_format=layout)
+    compare(backward, (grad, size, list(x.shape), *settings), 0, 512)
+    expanded = torch.rand(1, 1, 1, 1).expand(grad.shape)
+    compare(backward, (expanded, size, list(x.shape), *settings), 0, 512)
+
+
 def lstm_arguments(length: int, batch: int, inputs: int, hidden: int, train: bool) -> tuple[Any, ...]:
     sizes = ((4 * hidden, inputs), (4 * hidden, hidden), (4 * hidden,), (4 * hidden,))
     weights = [torch.rand(size) for size in sizes]

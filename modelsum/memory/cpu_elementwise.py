@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 _FLOAT_BYTES = 4
+_MOST_RESAMPLED_PIXELS = 128
 
 
 def _nbytes(tensor: Any) -> int:
@@ -52,5 +53,14 @@ def _stretches(shape: Any, dims: Any) -> Iterable[int]:
 
 
 def resample(x: Any, *rest: Any, out: Any, **_: Any) -> int:
-    """Contiguous images are brought to channels_last and back: 10,485,760 bytes for [8, 64, 32, 32] x 2."""
-    return _nbytes(x) + _nbytes(out) if x.is_contiguous() and prod(x.shape[2:]) > 1 else 0
+    """Contiguous images are brought to channels_last and back: 10,485,760 bytes for [8, 64, 32, 32] x 2.
+
+    Only up to a height and width of 128 together (UpSampleKernel.cpp, _use_vectorized_kernel_cond_2d).
+    """
+    is_small = sum(out.shape[2:]) <= _MOST_RESAMPLED_PIXELS
+    return _nbytes(x) + _nbytes(out) if is_small and x.is_contiguous() and prod(x.shape[2:]) > 1 else 0
+
+
+def resample_backward(grad: Any, *rest: Any, out: Any, **_: Any) -> int:
+    """A copy of an expanded gradient, as that of a sum: 2,752,512 bytes for [8, 21, 64, 64]."""
+    return _nbytes(grad) if 0 in grad.stride() and grad.numel() > 1 else 0

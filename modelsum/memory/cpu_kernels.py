@@ -221,6 +221,8 @@ KERNELS: dict[str, Rule] = {
     "sum.dim_IntList": cpu_elementwise.sum_over,
     "upsample_nearest2d": cpu_elementwise.resample,
     "upsample_bilinear2d": cpu_elementwise.resample,
+    "upsample_nearest2d_backward": cpu_elementwise.resample_backward,
+    "upsample_bilinear2d_backward": cpu_elementwise.resample_backward,
     "roll": roll,
     "embedding_dense_backward": embedding_dense_backward,
     "mkldnn_rnn_layer": lstm,
