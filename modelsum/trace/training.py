@@ -32,6 +32,7 @@ from modelsum.memory.values import Memory, ModuleMemory
 from modelsum.trace import attention
 from modelsum.trace.autocast import DTYPES, autocast_for
 from modelsum.trace.checkpointing import checkpointed
+from modelsum.trace.cuda_functions import fused_functions
 from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
 from modelsum.trace.lifetimes import KernelRule
 from modelsum.trace.recurrent import fused_lstm
@@ -130,6 +131,7 @@ def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[attenti
         runs_on_meta(torch.device(device)),
         autocast_for(target),
         fused_lstm(target),
+        fused_functions(target),
         attention.redirected(target, options.attention) as chosen,
     ):
         yield chosen

@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise, takewhile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(Path(__file__).parent)]
@@ -43,7 +44,7 @@ from modelsum.memory.allocator import MIB, CachingAllocator, replay  # noqa: E40
 from modelsum.memory.log import CACHE, Event  # noqa: E402
 from modelsum.sources.timm import source  # noqa: E402
 from modelsum.spec import parse_model  # noqa: E402
-from modelsum.trace import attention, lifetimes, losses, stage  # noqa: E402
+from modelsum.trace import attention, cuda_functions, lifetimes, losses, stage  # noqa: E402
 from modelsum.trace.training import predict_memory, record_training, training_events  # noqa: E402
 
 ORACLE = ROOT / "tests" / "oracles" / "gpu-training-memory.csv"
@@ -166,7 +167,8 @@ def _kept(file: Path) -> list[dict[str, object]]:
 @cache
 def _package() -> str:
     """Tells apart what figures were made with."""
-    decisive = (CachingAllocator, replay, cuda_kernels, optimizers, attention, lifetimes, losses, stage)
+    decisive: tuple[Any, ...] = (CachingAllocator, replay, cuda_kernels, optimizers)
+    decisive += (attention, cuda_functions, lifetimes, losses, stage)
     sources = map(inspect.getsource, decisive)
     made_with = "".join((torch.__version__, timm.__version__, str(OPTIONS), *sources))
     return hashlib.sha256(made_with.encode()).hexdigest()[:12]

@@ -1,0 +1,74 @@
+"""Functions that are one kernel on CUDA: what they keep for the backward pass, on meta as there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from modelsum.memory.options import MemoryOptions
+from modelsum.trace.cuda_functions import fused_functions
+from modelsum.trace.training import record_training
+
+META = torch.device("meta")
+
+
+def saved(model: nn.Module, target: str) -> int:
+    """Bytes that a training step of a model keeps, besides its input and its parameters."""
+    x = torch.empty(4, 256, device=META)
+    recording, why = record_training(model.to(META), (x,), {}, options=MemoryOptions("sgd"), target=target)
+    assert recording is not None, why
+    return sum(recording.saved.values())
+
+
+def test_dropout_keeps_a_byte_for_each_value_on_cuda() -> None:
+    """On the CPU it keeps the noise, 4 x 256 floats, on CUDA 4 x 256 truth values."""
+    model = nn.Sequential(nn.Linear(256, 256), nn.Dropout(0.1))
+    assert saved(model, "cpu") == 4096
+    assert saved(model, "cuda") == 1024
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_dropout_of_nothing_and_of_everything_is_as_elsewhere(p: float) -> None:
+    model = nn.Sequential(nn.Linear(256, 256), nn.Dropout(p))
+    assert saved(model, "cuda") == saved(model, "cpu")
+
+
+def test_rms_norm_keeps_its_input_and_a_number_for_every_row_on_cuda() -> None:
+    """4 x 256 floats of the layer before, and 4; taken apart, a normalised copy and a product more."""
+    if not hasattr(torch.ops.aten, "_fused_rms_norm"):
+        pytest.skip("this torch has no fused kernel")
+    model = nn.Sequential(nn.Linear(256, 256), nn.RMSNorm(256))
+    assert saved(model, "cuda") == 4096 + 16
+    assert saved(model, "cpu") > 2 * 4096
+
+
+def test_rms_norm_has_the_gradients_of_its_input_and_weight() -> None:
+    norm = nn.RMSNorm(256).to(META)
+    x = torch.empty(4, 256, device=META, requires_grad=True)
+    with fused_functions("cuda"):
+        norm(x).sum().backward()
+    assert x.grad is not None
+    assert norm.weight.grad is not None
+    assert (x.grad.shape, norm.weight.grad.shape) == (x.shape, (256,))
+
+
+def test_values_are_right_where_they_are_real() -> None:
+    x = torch.rand(4, 256)
+    expected = functional.rms_norm(x, (256,))
+    with fused_functions("cuda"):
+        assert torch.equal(functional.rms_norm(x, (256,)), expected)
+
+
+def test_torchs_functions_are_put_back_also_after_an_exception() -> None:
+    before = torch._VF.dropout, torch.rms_norm
+
+    def fail() -> None:
+        with fused_functions("cuda"):
+            assert torch._VF.dropout is not before[0]
+            raise RuntimeError("in the model")
+
+    with pytest.raises(RuntimeError, match="in the model"):
+        fail()
+    assert (torch._VF.dropout, torch.rms_norm) == before
