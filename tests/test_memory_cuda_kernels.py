@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from modelsum.memory.allocator import MIB, measured_process_bytes, process_bytes
 from modelsum.memory.cuda_kernels import KERNELS, SEARCHES
 from modelsum.memory.log import CACHE, INPUTS, Log
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.lifetimes import Lifetimes
 from modelsum.trace.stage import Stage
+from modelsum.trace.training import predict_memory
 
+RUNS = Path(__file__).parent / "oracles" / "gpu-training-memory.csv"
 META = torch.device("meta")
 MOMENTUM = MemoryOptions("momentum")
 
@@ -88,3 +94,32 @@ def test_prefetched_batches_are_there_from_the_start(batches: int) -> None:
     for setup in (recording.setup, recording.steady_setup):
         inputs = [event.bytes for event in setup if recording.categories[event.storage] == INPUTS]
         assert inputs == [2400] * (1 + batches)
+
+
+@pytest.mark.parametrize(
+    ("name", "batch"),
+    [
+        ("resnet50", 128),  # 3 x 3 convolutions: workspaces
+        ("mobilenetv2_110d", 32),  # depthwise ones: none
+        ("efficientnet_b0", 64),  # silu is one kernel
+        ("swin_s3_tiny_224", 16),
+        ("deit3_large_patch16_224", 8),  # weight decay's new gradients are as large as the weights
+    ],
+)
+def test_real_training_processes_took_what_is_predicted(name: str, batch: int) -> None:
+    """Runs of timm's training script on an A100 (tests/oracles/README.md); all: benchmarks/memory_gpu.py."""
+    timm = pytest.importorskip("timm")
+    with RUNS.open(newline="") as file:
+        rows = {(row["model"], row["batch_size"]): row for row in csv.DictReader(file)}
+    measured = float(rows[name, str(batch)]["measured_max_gpu_mib"]) * MIB
+    with META:
+        model = timm.create_model(name)
+    x = torch.empty(batch, 3, 224, 224, device=META)
+    options = MemoryOptions(
+        "momentum", loss="cross-entropy", weight_decay=True, prefetch=1, cudnn_benchmark=True
+    )
+    memory = predict_memory(model, (x,), {}, options=options, target="cuda")
+    assert memory.reserved_bytes is not None
+    assert measured_process_bytes(memory.reserved_bytes) == pytest.approx(measured, rel=0.05)
+    assert memory.process_bytes == process_bytes(memory.reserved_bytes)
+    assert memory.process_bytes[0] < measured < memory.process_bytes[1]

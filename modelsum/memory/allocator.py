@@ -203,14 +203,28 @@ def replay(events: Iterable[Event], *, expandable_segments: bool = False) -> Cac
     return allocator
 
 
-# What a process takes on the device besides, least and most. Least: a CUDA context with lazily loaded
-# kernels (287 MB, pytorch#86509) and no workspaces. Most: the line through 896 real training runs on an
-# A100 that itu-rad/GPUMemNet has published, 1.04 times the simulated reserved bytes and 1759 MiB.
+# What a process takes on the device besides, least: a CUDA context with lazily loaded kernels (287 MB,
+# pytorch#86509) and no workspaces of libraries.
 _LEAST_CONTEXT_BYTES = 287_000_000
-_MOST_FACTOR = 1.04
-_MOST_CONTEXT_BYTES = 1759 * MIB
+# And on one machine, an A100 of which the software is not known: the line through 1,218 real training runs
+# of 286 models, above which 5 % of them are by more than 8.8 % (reports/memory-gpu.md).
+_FACTOR = 1.014
+_CONTEXT_BYTES = 1746 * MIB
+_MOST_ABOVE = 1.088
+
+
+def measured_process_bytes(reserved: int) -> int:
+    """What a training process took on the machine of the measured runs, for so many reserved bytes.
+
+    Tested on 1,228 runs of 274 other models: half of them are within 1.0 % of it, 90 % within 4.8 %.
+    """
+    return int(_FACTOR * reserved) + _CONTEXT_BYTES
 
 
 def process_bytes(reserved: int) -> tuple[int, int]:
-    """The range in which the process's memory on the device lies, for so many reserved bytes."""
-    return reserved + _LEAST_CONTEXT_BYTES, int(_MOST_FACTOR * reserved) + _MOST_CONTEXT_BYTES
+    """The range in which the process's memory on the device lies, for so many reserved bytes.
+
+    It begins with the smallest context that was reported and ends where 95 % of the measured runs are below.
+    The rest are runs in which cuDNN, with its benchmark on, tried algorithms that take gigabytes.
+    """
+    return reserved + _LEAST_CONTEXT_BYTES, int(_MOST_ABOVE * measured_process_bytes(reserved))
