@@ -189,7 +189,7 @@ def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> d
     said = {**options.words(target), "attention": attention_words}
     if target == "cuda":
         said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
-        said["kernels"] = "their workspaces are not in the allocated bytes"
+        said["kernels"] = "with workspaces of cuDNN's backward passes, without those of searches and cuBLAS"
     else:
         said["kernels"] = "float32 on x86 with oneDNN"
     return said

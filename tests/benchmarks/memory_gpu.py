@@ -203,9 +203,18 @@ def main() -> None:
     rows = [Row(run, made) for run, made in predicted(chosen, arguments.figures) if fits(made)]
     checked = dict(differences(sorted(chosen, key=split)[: arguments.check]))
     made_with = f"torch {torch.__version__}, timm {timm.__version__}, {time.perf_counter() - start:.0f} s"
-    total = sum(len(of_model) for of_model in everything.values())
+    every = [run for name in names for run in everything[name]]
+    full = sum(run.mib >= OUT_OF_MEMORY_MIB for run in every)
+    grown = sum(len(of_model) for of_model in chosen.values())
+    left_out = {
+        f"took {OUT_OF_MEMORY_MIB:,} MiB or more, all that there is": full,
+        "took no more than a smaller batch, or came after one that did, and had died": len(every)
+        - full
+        - grown,
+        "could not have fitted": grown - len(rows),
+    }
     (arguments.output / "memory-gpu.csv").write_text(as_csv(rows))
-    (arguments.output / "memory-gpu.md").write_text(as_markdown(rows, total, checked, made_with))
+    (arguments.output / "memory-gpu.md").write_text(as_markdown(rows, left_out, checked, made_with))
     (arguments.output / "memory-gpu.svg").write_text(scatter(rows))
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import NamedTuple
 
+from modelsum.memory.allocator import MIB, process_bytes
+
 # timm's files of models that are built around attention, or around what stands in for it.
 ATTENTION = frozenset(
     (
@@ -143,7 +145,9 @@ def of_random_splits(rows: Sequence[Row], predictor: Predictor, times: int) -> l
     return found
 
 
-def as_markdown(rows: Sequence[Row], runs: int, checked: Mapping[str, float], made_with: str) -> str:
+def as_markdown(
+    rows: Sequence[Row], left_out: Mapping[str, int], checked: Mapping[str, float], made_with: str
+) -> str:
     """The report."""
     fitting = [row for row in rows if row.is_for_fitting]
     testing = [row for row in rows if not row.is_for_fitting]
@@ -156,7 +160,8 @@ def as_markdown(rows: Sequence[Row], runs: int, checked: Mapping[str, float], ma
         f"Made by `python tests/benchmarks/memory_gpu.py`, {made_with}. What was measured is the largest",
         "memory of the whole device in MiB; predictions are made on the meta device, from shapes. Each line",
         f"was fitted on {models['fitting']} models and is tested on {models['test']} others; {len(rows)} of"
-        f" the {runs} runs count.",
+        f" the {len(rows) + sum(left_out.values())} runs count. Left out are",
+        "; ".join(f"{number} that {why}" for why, number in left_out.items()) + ".",
         "",
         "## All runs of the test half",
         "",
@@ -219,9 +224,13 @@ def _range(fitting: Sequence[Row], testing: Sequence[Row], line: Line) -> str:
     for row in testing:
         middle = line.factor * predictor(row) + line.summand
         inside += (1 + low) * middle <= row.run.mib <= (1 + high) * middle
+    said = [process_bytes(int(row.figures.reserved_mib * MIB)) for row in testing]
+    held = sum(a <= row.run.mib * MIB <= b for row, (a, b) in zip(testing, said, strict=True))
     return (
         f"On the fitting half 90 % of the runs were {100 * low:+.1f} to {100 * high:+.1f} % off the line; of"
-        f" the test half {100 * inside / len(testing):.0f} % are in that range."
+        f" the test half {100 * inside / len(testing):.0f} % are in that range. The range that modelsum"
+        f" prints, which begins with a smaller context, holds {100 * held / len(testing):.0f} % of the test"
+        " half."
     )
 
 

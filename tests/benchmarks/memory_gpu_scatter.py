@@ -50,12 +50,14 @@ def _y(gib: float) -> float:
 
 
 def _band() -> str:
-    """Where the prediction is off by at most `BAND`, and the line where it is exact, in a frame's clip."""
+    """Where the prediction is off by at most `BAND`, and the line where it is exact, cut off at the frame."""
     ends = (LOW_GIB, HIGH_GIB)
     corners = [(x, x * (1 + BAND)) for x in ends] + [(x, x * (1 - BAND)) for x in reversed(ends)]
     points = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in corners)
+    inside = SIZE - 2 * MARGIN
     return (
-        f'<polygon points="{points}" fill="#e8e8e8"/>'
+        f'<clipPath id="frame"><rect x="{MARGIN}" y="{MARGIN}" width="{inside}" height="{inside}"/></clipPath>'
+        f'<polygon points="{points}" fill="#e8e8e8" clip-path="url(#frame)"/>'
         f'<line x1="{_x(ends[0]):.1f}" y1="{_y(ends[0]):.1f}" x2="{_x(ends[1]):.1f}" y2="{_y(ends[1]):.1f}" '
         'stroke="#777"/>'
     )
