@@ -115,6 +115,19 @@ def test_backward_of_1x1_convolutions_to_the_byte(name: str, mask: list[bool]) -
     compare(aten.convolution_backward.default, backward_arguments(forward, mask), 0, 0)
 
 
+@pytest.mark.parametrize(
+    ("channels_in", "channels_out", "batch"),
+    [(64, 64, 13), (48, 64, 13), (16, 64, 11), (64, 16, 11), (128, 32, 21), (32, 128, 21), (16, 128, 17)],
+)
+def test_the_batch_from_which_threads_share_it(channels_in: int, channels_out: int, batch: int) -> None:
+    """One sample fewer, and they share the channels, without sums of their own."""
+    for samples in (batch - 1, batch):
+        x, weight = torch.rand(samples, channels_in, 16, 16), torch.rand(channels_out, channels_in, 3, 3)
+        forward = (x, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+        arguments = backward_arguments(forward, [False, True, False])
+        compare(aten.convolution_backward.default, arguments, 0, 1024)
+
+
 def test_the_gradient_of_a_strided_input_is_there_twice() -> None:
     forward = convolution_arguments((256, 64, 16, 1, 2, 1), torch.contiguous_format, False)
     arguments = backward_arguments(forward, [True, False, False])

@@ -139,9 +139,10 @@ class _Convolution:
             return THREADS * (4 * self.weight + self.columns) + 256
         if self.groups > 1:
             return 0
-        # Cheaper than splitting the blocks of input channels, if there are several of them.
-        splits_batch = self.weight < self.x if self.blocks_in == 1 else 4 * self.weight < self.y
-        if not splits_batch:
+        # Cheaper than sharing channels from so many positions on for each weight of a filter and channel: by
+        # fitting the batches of 16 x 16 images at which 7 pairs of channel counts go from one to the other.
+        fewest, most = sorted((self.blocks_in, self.blocks_out))
+        if self.positions < prod(self.kernel) * BLOCK * most * (6.55 - (most / fewest) ** 0.5):
             return 0
         sums = (THREADS - 1) * self.blocked_weight
         return sums + THREADS * _BARRIER_BYTES + 4 * _up(self.bias // 4) + _ENTRY_BYTES
