@@ -66,7 +66,7 @@ class Row:
     @property
     def is_for_fitting(self) -> bool:
         """In the half of the models on which the lines are fitted."""
-        return int(split(self.run.model), 16) % 2 == 0
+        return int(split(self.run.model)[:2], 16) % 2 == 0
 
 
 def split(model: str) -> str:
@@ -161,7 +161,7 @@ def as_markdown(
         "memory of the whole device in MiB; predictions are made on the meta device, from shapes. Each line",
         f"was fitted on {models['fitting']} models and is tested on {models['test']} others; {len(rows)} of"
         f" the {len(rows) + sum(left_out.values())} runs count. Left out are",
-        "; ".join(f"{number} that {why}" for why, number in left_out.items()) + ".",
+        *(f"- {number} that {why}" for why, number in left_out.items()),
         "",
         "## All runs of the test half",
         "",

@@ -56,7 +56,8 @@ def _band() -> str:
     points = " ".join(f"{_x(x):.1f},{_y(y):.1f}" for x, y in corners)
     inside = SIZE - 2 * MARGIN
     return (
-        f'<clipPath id="frame"><rect x="{MARGIN}" y="{MARGIN}" width="{inside}" height="{inside}"/></clipPath>'
+        f'<clipPath id="frame"><rect x="{MARGIN}" y="{MARGIN}" width="{inside}" height="{inside}"/>'
+        "</clipPath>"
         f'<polygon points="{points}" fill="#e8e8e8" clip-path="url(#frame)"/>'
         f'<line x1="{_x(ends[0]):.1f}" y1="{_y(ends[0]):.1f}" x2="{_x(ends[1]):.1f}" y2="{_y(ends[1]):.1f}" '
         'stroke="#777"/>'
