@@ -7,6 +7,8 @@ profiler, whose records of the CPU allocator add up to the live bytes (tests/rea
 peak of inference and of the second step. Images have 64 pixels in batches of 8; --full adds batches of 32 at
 224 pixels for the documented models, which takes half an hour on two cores. With --runs FILE what was run
 is kept there, and what is there is not run again; with --reuse REPORT only the predictions are made again.
+What other tools say about the same runs (memory_cpu_tools.py) is kept and reused in the same two ways, in
+FILE.tools; with --no-tools none is asked now.
 
 Models of which the first prediction counts, made before anyone looked at a real run of them, are "unseen":
 that prediction is kept (--as-found FILE) and stands in the report beside today's.
@@ -27,6 +29,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
 
+import memory_cpu_tools  # noqa: E402
 import memory_models  # noqa: E402
 import torch  # noqa: E402
 from memory_cpu_report import Row, as_json, as_markdown  # noqa: E402
@@ -74,7 +77,9 @@ def predicted(case: Case) -> tuple[Any, float]:
     return memory, time.perf_counter() - start
 
 
-def compared(case: Case, run: Run, as_found: dict[Case, tuple[int, int]]) -> Row:
+def compared(
+    case: Case, run: Run, as_found: dict[Case, tuple[int, int]], others: dict[str, memory_cpu_tools.Answer]
+) -> Row:
     """A case beside its prediction."""
     memory, seconds = predicted(case)
     if memory.training is None:
@@ -90,6 +95,7 @@ def compared(case: Case, run: Run, as_found: dict[Case, tuple[int, int]]) -> Row
         phases=dict(memory.phase_peak_bytes),
         predicted_in_seconds=round(seconds, 3),
         as_found=as_found.get(case),
+        others=others,
     )
 
 
@@ -139,18 +145,24 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="folder for the report")
     parser.add_argument("--runs", type=Path, help="a file of real runs, which is added to")
     parser.add_argument("--reuse", type=Path, help="a memory-cpu.json whose real runs are not done again")
+    parser.add_argument("--no-tools", action="store_true", help="ask no other tools now")
     parser.add_argument("--keep-as-found", action="store_true", help="keep the predictions of unseen models")
     options = parser.parse_args()
     known = of_report(options.reuse) if options.reuse else {}
     runs = options.runs or Path(tempfile.mkdtemp()) / "runs.jsonl"
     known |= of_file(runs)
     as_found = found_before(AS_FOUND)
+    tools_file = runs.with_suffix(".tools")
+    others = memory_cpu_tools.of_report(options.reuse) if options.reuse else {}
+    others |= memory_cpu_tools.of_file(tools_file)
     rows = []
     for of_model in cases(options.names, options.full, options.optimizer):
         known = missing(of_model, known, runs)
+        if not options.no_tools:
+            memory_cpu_tools.missing(of_model, others, tools_file)
         for case in of_model:
             if case in known:
-                rows.append(compared(case, known[case], as_found))
+                rows.append(compared(case, known[case], as_found, others.get(case, {})))
                 print(line_of(rows[-1]), flush=True)
     if options.keep_as_found:
         keep_as_found(AS_FOUND, rows)

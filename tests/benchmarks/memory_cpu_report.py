@@ -6,11 +6,12 @@ import json
 import platform
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from memory_cpu_runs import Case
+from memory_cpu_tools import TOOLS
 
 from modelsum.memory.cpu_convolution import THREADS
 
@@ -25,7 +26,8 @@ TITLES = {
 class Row:
     """A case with both peaks, in bytes, and the error of the prediction in percent.
 
-    `as_found` are both predictions for an unseen model before its real runs were looked at.
+    `as_found` are both predictions for an unseen model before its real runs were looked at; `others`
+    what other tools say about the training peak, or why they say nothing.
     """
 
     case: Case
@@ -38,6 +40,7 @@ class Row:
     phases: Mapping[str, int]
     predicted_in_seconds: float
     as_found: tuple[int, int] | None = None
+    others: Mapping[str, int | str] = field(default_factory=dict)
 
     @property
     def inference_error(self) -> float:
@@ -55,6 +58,11 @@ class Row:
     def training_error_as_found(self) -> float | None:
         return 100 * (self.as_found[1] / self.real_training - 1) if self.as_found else None
 
+    def error_of(self, tool: str) -> float | None:
+        """The error of another tool's figure to the training peak; None where it has none."""
+        answer = self.others.get(tool)
+        return 100 * (answer / self.real_training - 1) if isinstance(answer, int) else None
+
 
 def as_json(rows: list[Row]) -> str:
     values = []
@@ -65,6 +73,8 @@ def as_json(rows: list[Row]) -> str:
             "inference_error_percent_as_found": row.inference_error_as_found,
             "training_error_percent_as_found": row.training_error_as_found,
         }
+        said = {f"{t}_error_percent": error for t in TOOLS if (error := row.error_of(t)) is not None}
+        errors |= said
         values.append(asdict(row) | {k: round(v, 4) for k, v in errors.items() if v is not None})
     made_with = {"torch": torch.__version__, "python": platform.python_version(), "machine": machine()}
     return json.dumps({"made_with": made_with, "rows": values}, indent=1) + "\n"
@@ -97,14 +107,59 @@ def as_markdown(rows: list[Row]) -> str:
     ]
     for r in rows:
         c = r.case
-        how = f"{c.optimizer} {c.implementation}" if c.optimizer != "none" else "none"
         found = f"{r.inference_error_as_found:+.3f}, {r.training_error_as_found:+.3f} %" if r.as_found else ""
         lines.append(
-            f"| {c.model} | {c.batch} | {c.pixels} | {how} | {r.real_inference / 2**20:.1f} "
+            f"| {c.model} | {c.batch} | {c.pixels} | {how_of(c)} | {r.real_inference / 2**20:.1f} "
             f"| {r.inference_error:+.3f} % | {r.real_training / 2**20:.1f} | {r.training_error:+.3f} % "
             f"| {found} |"
         )
+    lines += _of_other_tools(rows)
     return "\n".join(lines) + "\n"
+
+
+def _of_other_tools(rows: list[Row]) -> list[str]:
+    asked = [row for row in rows if row.others]
+    if not asked:
+        return []
+    lines = [
+        "",
+        "## Other tools on the same runs",
+        "",
+        "The error of their figure to the real training peak. torchsummary's and torchinfo's estimated total",
+        "size knows no optimizer; MemTracker (torch.distributed._tools) follows two steps.",
+        "",
+        "| tool | runs with a figure | median error | largest | failed on |",
+        "|---|---|---|---|---|",
+    ]
+    for tool in ("modelsum", *TOOLS):
+        errors = [row.training_error if tool == "modelsum" else row.error_of(tool) for row in asked]
+        known = [abs(error) for error in errors if error is not None]
+        failed = sorted({row.case.model for row, error in zip(asked, errors, strict=True) if error is None})
+        spread = f"{statistics.median(known):.2f} % | {max(known):.2f} %" if known else " | "
+        lines.append(f"| {tool} | {len(known)} | {spread} | {', '.join(failed)} |")
+    lines += [
+        "",
+        f"| model | batch | pixels | optimizer | real MiB | modelsum | {' | '.join(TOOLS)} |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in asked:
+        cells = [
+            f"{answer / 2**20:.1f} ({row.error_of(tool):+.1f} %)"
+            if isinstance(answer := row.others.get(tool, ""), int)
+            else answer.partition(":")[0]
+            for tool in TOOLS
+        ]
+        c = row.case
+        lines.append(
+            f"| {c.model} | {c.batch} | {c.pixels} | {how_of(c)} | {row.real_training / 2**20:.1f} "
+            f"| {row.training / 2**20:.1f} ({row.training_error:+.1f} %) | {' | '.join(cells)} |"
+        )
+    return lines
+
+
+def how_of(case: Case) -> str:
+    """The optimizer and its implementation."""
+    return f"{case.optimizer} {case.implementation}" if case.optimizer != "none" else "none"
 
 
 def _totals(title: str, errors: list[tuple[float | None, float | None]]) -> list[str]:
