@@ -62,6 +62,8 @@ def really(
     [
         pytest.param("mobilenet_v2", "adam", "for-loop", 0.002, marks=pytest.mark.slow),
         ("squeezenet1_1", "momentum", "foreach", 0.002),
+        ("mnasnet0_5", "sgd", "for-loop", 0.002),
+        ("torchvision/shufflenet_v2_x1_0", "adam", "foreach", 0.01),
         ("gpt", "adamw", "foreach", 0.01),
         ("unet", "sgd", "for-loop", 0.01),
         ("bidirectional_lstm", "adam", "for-loop", 0.01),
