@@ -202,43 +202,52 @@ def answered(request: Request) -> tuple[Request, Summary]:
 
     Raises as `summarize` does.
     """
+    return answered_by(request, summarized)
 
-    def traced(ready: Prepared) -> Summary:
-        from modelsum.trace.tracing import trace
 
-        summary = trace(
-            ready.loaded.model,
-            ready.args,
-            ready.kwargs,
-            identity=ready.identity,
-            mode=request.mode,
-            device=ready.device,
-            batch=ready.batch,
-            notices=request.notices + ready.loaded.notices,
-        )
-        if request.memory is not None:
-            from modelsum.trace.prediction import memory_of
+def answered_by(request: Request, action: Callable[[Request, Prepared], T]) -> tuple[Request, T]:
+    """What the action makes of the prepared model, and the request as it was taken (see `answered`).
 
-            memory, reasons = memory_of(
-                ready.loaded.model,
-                ready.args,
-                ready.kwargs,
-                summary=summary,
-                options=request.memory,
-                target=request.target,
-            )
-            summary = dataclasses.replace(summary, memory=memory, notices=summary.notices + reasons)
-        baseline = against_documented(summary, options_changed=ready.loaded.changed)
-        return dataclasses.replace(summary, baseline=baseline)
-
+    The action runs the forward, as `summarized` does. Raises what it raises, and as `summarize` does.
+    """
     request = _with_example(request)
     try:
-        return request, _where_it_runs(request, traced)
+        return request, _where_it_runs(request, lambda ready: action(request, ready))
     except ForwardError as error:
         with_ids = _with_token_ids(request, error)
         if with_ids is None:
             raise
-    return answered(with_ids)
+    return answered_by(with_ids, action)
+
+
+def summarized(request: Request, ready: Prepared) -> Summary:
+    """The summary of what the request asks for, its model being there. Raises as `summarize` does."""
+    from modelsum.trace.tracing import trace
+
+    summary = trace(
+        ready.loaded.model,
+        ready.args,
+        ready.kwargs,
+        identity=ready.identity,
+        mode=request.mode,
+        device=ready.device,
+        batch=ready.batch,
+        notices=request.notices + ready.loaded.notices,
+    )
+    if request.memory is not None:
+        from modelsum.trace.prediction import memory_of
+
+        memory, reasons = memory_of(
+            ready.loaded.model,
+            ready.args,
+            ready.kwargs,
+            summary=summary,
+            options=request.memory,
+            target=request.target,
+        )
+        summary = dataclasses.replace(summary, memory=memory, notices=summary.notices + reasons)
+    baseline = against_documented(summary, options_changed=ready.loaded.changed)
+    return dataclasses.replace(summary, baseline=baseline)
 
 
 def _with_token_ids(request: Request, error: ForwardError) -> Request | None:
@@ -381,7 +390,6 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
     from modelsum.trace.copying import unwrapped
     from modelsum.trace.inputs import move
     from modelsum.trace.isolation import isolated
-    from modelsum.trace.known_values import carried
 
     text = request.model.text if isinstance(request.model, ModelSpec) else None
     with isolated():
@@ -400,15 +408,23 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
     if request.example is not None:
         args, kwargs = move(request.example, device)
         return Prepared(loaded, identity, args, kwargs, device, None)
-    with carried() if device.type == "meta" else nullcontext():
-        args, kwargs = _default_call(request, loaded, device)
+    args, kwargs = default_call(request, loaded, device)
     return Prepared(loaded, identity, args, kwargs, device, request.batch)
+
+
+def default_call(
+    request: Request, loaded: Loaded, device: torch.device
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of the call, where the user gave shapes or nothing at all. Raises InputError."""
+    from modelsum.trace.known_values import carried
+
+    with carried() if device.type == "meta" else nullcontext():
+        return _default_call(request, loaded, device)
 
 
 def _default_call(
     request: Request, loaded: Loaded, device: torch.device
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of the call, where the user gave shapes or nothing at all."""
     import torch
 
     from modelsum.trace.census import common_dtype
