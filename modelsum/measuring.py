@@ -106,9 +106,6 @@ def run(request: api.Request, *, device: str | None, min_time: float | None = MI
 def _device(name: str | None) -> torch.device:
     import torch
 
-    # The profiler imports it anyway; half imported by a prediction under autocast, it would be lost for good.
-    import torch._inductor
-
     best = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         return api.available(name or best)

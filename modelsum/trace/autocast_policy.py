@@ -140,15 +140,20 @@ _EXAMPLES = {"bool": False, "float": 0.0, "str": ""}
 
 @contextmanager
 def _autocast(target: str) -> Iterator[None]:
-    """torch.autocast without its checks whether there is such a device."""
-    before = torch.is_autocast_enabled(target), torch.get_autocast_dtype(target)
+    """torch.autocast without its checks whether there is such a device, and as torch itself has it."""
+    before = _is_enabled(target), _get_dtype(target)
     cached = torch.is_autocast_cache_enabled()
-    torch.set_autocast_enabled(target, True)
-    torch.set_autocast_dtype(target, torch.bfloat16)
+    _set_enabled(target, True)
+    _set_dtype(target, torch.bfloat16)
     torch.set_autocast_cache_enabled(False)
     try:
         yield
     finally:
-        torch.set_autocast_enabled(target, before[0])
-        torch.set_autocast_dtype(target, before[1])
+        _set_enabled(target, before[0])
+        _set_dtype(target, before[1])
         torch.set_autocast_cache_enabled(cached)
+
+
+# While autocast is played on meta these names of torch's stand for something else: it would ask itself.
+_is_enabled, _set_enabled = torch.is_autocast_enabled, torch.set_autocast_enabled
+_get_dtype, _set_dtype = torch.get_autocast_dtype, torch.set_autocast_dtype

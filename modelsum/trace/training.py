@@ -191,7 +191,9 @@ def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> d
         said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
         said["kernels"] = "with workspaces of cuDNN's backward passes, without those of searches and cuBLAS"
     else:
-        said["kernels"] = "float32 on x86 with oneDNN"
+        said["kernels"] = "as on x86 with AVX-512 and oneDNN"
+        if options.amp == "fp16":
+            said["kernels"] += ", memory inside those for float16 left out"
     return said
 
 

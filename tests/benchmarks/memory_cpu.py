@@ -5,7 +5,8 @@
 Every model has a process of its own: inference, then two training steps with each optimizer, under the
 profiler, whose records of the CPU allocator add up to the live bytes (tests/real_cpu.py). Compared are the
 peak of inference and of the second step. Images have 64 pixels in batches of 8; --full adds batches of 32 at
-224 pixels for the documented models, which takes half an hour on two cores. With --runs FILE what was run
+224 pixels for the documented models, which takes half an hour on two cores. Some models run under autocast
+in bfloat16 too, and with activation checkpointing. With --runs FILE what was run
 is kept there, and what is there is not run again; with --reuse REPORT only the predictions are made again.
 What other tools say about the same runs (memory_cpu_tools.py) is kept and reused in the same two ways, in
 FILE.tools; with --no-tools none is asked now.
@@ -32,7 +33,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(Path(__file__).parent)]
 import memory_cpu_tools  # noqa: E402
 import memory_models  # noqa: E402
 import torch  # noqa: E402
-from memory_cpu_report import Row, as_json, as_markdown  # noqa: E402
+from memory_cpu_report import Row, as_json, as_markdown, how_of  # noqa: E402
 from memory_cpu_runs import Case, Run, missing, of_file, of_report  # noqa: E402
 
 from modelsum.memory import MemoryOptions  # noqa: E402
@@ -45,6 +46,13 @@ OPTIMIZERS = (
     *((name, how) for name in ("sgd", "momentum", "adam", "adamw") for how in ("for-loop", "foreach")),
 )
 HOLD_OUT_OPTIMIZERS = (("none", "for-loop"), ("adam", "for-loop"))
+IN_BF16 = (*memory_models.DOCUMENTED, "vit_b_16", "swin_t", "convnext_tiny", "gpt")
+CHECKPOINTS = {
+    "resnet50": "layer*.?",
+    "vit_b_16": "encoder.layers.encoder_layer_*",
+    "swin_t": "features.?.?",
+    "gpt": "blocks.?",
+}
 SMALL, LARGE = (8, 64), (32, 224)  # samples, pixels
 AS_FOUND = Path(__file__).with_name("memory_cpu_as_found.json")
 META = torch.device("meta")
@@ -60,6 +68,15 @@ def cases(names: list[str], full: bool, optimizers: list[str] | None) -> Iterato
                 for optimizer, implementation in (OPTIMIZERS if documented else HOLD_OUT_OPTIMIZERS)
                 if not optimizers or optimizer in optimizers
             ]
+        pattern = CHECKPOINTS.get(name)
+        ways = [("bf16", None)] * (name in IN_BF16)
+        ways += [(None, pattern), ("bf16", pattern)] if pattern else []
+        for amp, checkpoint in ways:
+            yield [
+                Case(name, optimizer, implementation, *SMALL, amp, checkpoint)
+                for optimizer, implementation in HOLD_OUT_OPTIMIZERS
+                if not optimizers or optimizer in optimizers
+            ]
 
 
 def predicted(case: Case) -> tuple[Any, float]:
@@ -71,6 +88,8 @@ def predicted(case: Case) -> tuple[Any, float]:
         optimizer=case.optimizer,
         implementation=case.implementation,
         loss=memory_models.loss_of(case.model),
+        amp=case.amp,
+        checkpoint=(case.checkpoint,) if case.checkpoint else (),
     )
     start = time.perf_counter()
     memory = predict_memory(model, args, kwargs, options=options, target="cpu")
@@ -86,7 +105,7 @@ def compared(
         raise SystemExit(f"{case}: {memory.notices}")
     return Row(
         case=case,
-        group=memory_models.group_of(case.model),
+        group=group_of(case),
         real_inference=run.inference,
         inference=memory.inference_peak_bytes,
         real_training=run.training,
@@ -97,6 +116,13 @@ def compared(
         as_found=as_found.get(case),
         others=others,
     )
+
+
+def group_of(case: Case) -> str:
+    """Which line of the report's first table a case belongs to."""
+    if case.checkpoint:
+        return "checkpointing"
+    return "bf16" if case.amp else memory_models.group_of(case.model)
 
 
 # ---- predictions as found
@@ -131,7 +157,7 @@ def line_of(row: Row) -> str:
         if phase in row.phases
     )
     return (
-        f"{case.model:24} {case.optimizer:9} {case.implementation:8} {case.batch:3}@{case.pixels} "
+        f"{case.model:24} {how_of(case):30} {case.batch:3}@{case.pixels} "
         f"inference {row.inference_error:+.3f} % training {row.training_error:+.3f} % ({phases}) "
         f"{1e3 * row.predicted_in_seconds:.0f} ms"
     )
@@ -158,7 +184,7 @@ def main() -> None:
     rows = []
     for of_model in cases(options.names, options.full, options.optimizer):
         known = missing(of_model, known, runs)
-        if not options.no_tools:
+        if not options.no_tools and not (of_model[0].amp or of_model[0].checkpoint):
             memory_cpu_tools.missing(of_model, others, tools_file)
         for case in of_model:
             if case in known:

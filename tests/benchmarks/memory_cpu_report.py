@@ -19,6 +19,8 @@ TITLES = {
     "documented": "documented",
     "hold-outs": "hold-outs, which rules were since made for",
     "unseen": "unseen, after",
+    "bf16": "autocast in bfloat16",
+    "checkpointing": "activation checkpointing, in float32 and bfloat16",
 }
 
 
@@ -158,8 +160,10 @@ def _of_other_tools(rows: list[Row]) -> list[str]:
 
 
 def how_of(case: Case) -> str:
-    """The optimizer and its implementation."""
-    return f"{case.optimizer} {case.implementation}" if case.optimizer != "none" else "none"
+    """The optimizer and its implementation, and what else the step is like."""
+    how = f"{case.optimizer} {case.implementation}" if case.optimizer != "none" else "none"
+    others = (case.amp, case.checkpoint and f"checkpoint {case.checkpoint}")
+    return ", ".join((how, *filter(None, others)))
 
 
 def _totals(title: str, errors: list[tuple[float | None, float | None]]) -> list[str]:

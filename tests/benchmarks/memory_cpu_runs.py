@@ -13,7 +13,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +27,31 @@ import torch
 from real_cpu import inference_peak, training_peaks
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from modelsum.memory.cpu_convolution import THREADS
 
 
 @dataclass(frozen=True)
 class Case:
-    """One training run."""
+    """One training run.
+
+    `amp` is "bf16" for autocast in bfloat16; `checkpoint` a pattern of the modules whose activations are
+    computed again in the backward pass.
+    """
 
     model: str
     optimizer: str
     implementation: str
     batch: int = 8
     pixels: int = 64
+    amp: str | None = None
+    checkpoint: str | None = None
+
+    @property
+    def together(self) -> tuple[str, int, int, str | None, str | None]:
+        """What cases have in common that are run in one process: inference is measured once for them."""
+        return self.model, self.batch, self.pixels, self.amp, self.checkpoint
 
 
 @dataclass(frozen=True)
@@ -73,11 +88,11 @@ def of_file(runs: Path) -> dict[Case, Run]:
 def missing(cases: Iterable[Case], known: dict[Case, Run], runs: Path) -> dict[Case, Run]:
     """`known`, with runs of the cases that are not in it; they are appended to the file."""
     known = dict(known)
-    by_size: dict[tuple[str, int, int], list[Case]] = {}
+    by_process: dict[Any, list[Case]] = {}
     for case in cases:
         if case not in known:
-            by_size.setdefault((case.model, case.batch, case.pixels), []).append(case)
-    for together in by_size.values():
+            by_process.setdefault(case.together, []).append(case)
+    for together in by_process.values():
         for case, run in _in_a_process(together):
             known[case] = run
             line = {"torch": torch.__version__, "case": asdict(case), "run": asdict(run)}
@@ -114,7 +129,7 @@ def _in_a_process(cases: list[Case]) -> Iterator[tuple[Case, Run]]:
 
 
 def run_for_real(cases: list[Case]) -> None:
-    """Run the cases, which have model and size in common, and print the peaks of each."""
+    """Run the cases, which have all but the optimizer in common, and print the peaks of each."""
     torch.set_num_threads(THREADS)
     inference: int | None = None
     for case in cases:
@@ -122,13 +137,28 @@ def run_for_real(cases: list[Case]) -> None:
         torch.manual_seed(0)
         model = memory_models.build(case.model)
         x = memory_models.example(case.model, case.batch, case.pixels)
+        precision = autocast if case.amp else nullcontext
         if inference is None:  # the optimizer has no part in it
-            inference = inference_peak(model, (x,))
+            inference = inference_peak(model, (x,), precision)
         loss, targets = real_loss(model, x, memory_models.loss_of(case.model))
         optimizer = make_optimizer(case.optimizer, case.implementation)
-        peaks = training_peaks(model, (x,), loss, optimizer, targets)
+        if case.checkpoint:
+            checkpointed(model, case.checkpoint)
+        peaks = training_peaks(model, (x,), loss, optimizer, targets, precision=precision)
         print(json.dumps(asdict(Run(inference, peaks.training, peaks.phases))), flush=True)
         del model, x, loss, targets, optimizer
+
+
+def autocast() -> Any:
+    """Automatic mixed precision as it is used."""
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+def checkpointed(model: nn.Module, pattern: str) -> None:
+    """Have the modules that match compute their activations again in the backward pass."""
+    for path, module in model.named_modules():
+        if path and fnmatchcase(path, pattern):
+            module.forward = partial(checkpoint, module.forward, use_reentrant=False)
 
 
 def real_loss(model: nn.Module, x: Tensor, kind: str) -> tuple[Callable[[Any], Tensor], tuple[Tensor, ...]]:
