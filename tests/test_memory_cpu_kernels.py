@@ -128,6 +128,36 @@ def test_the_batch_from_which_threads_share_it(channels_in: int, channels_out: i
         compare(aten.convolution_backward.default, arguments, 0, 1024)
 
 
+# size, weight, stride, padding, dilation, transposed: of one sample
+ONE_SAMPLE = {
+    "3x3": ((16, 15, 15), (64, 16, 3, 3), 1, 1, 1, False),
+    "1x1": ((16, 15, 15), (64, 16, 1, 1), 1, 0, 1, False),
+    "1x1 with a stride": ((16, 15, 15), (64, 16, 1, 1), 2, 0, 1, False),
+    "1x1 with padding": ((16, 15, 15), (64, 16, 1, 1), 1, 1, 1, False),
+    "5x3": ((16, 15, 15), (64, 16, 5, 3), 1, 1, 1, False),
+    "5x5": ((16, 15, 15), (64, 16, 5, 5), 1, 2, 1, False),
+    "dilated": ((16, 15, 15), (64, 16, 3, 3), 1, 2, 2, False),
+    "transposed": ((16, 15, 15), (16, 32, 3, 3), 2, 1, 1, True),
+    "in one dimension": ((16, 64), (32, 16, 3), 1, 1, 1, False),
+    "1 in one dimension": ((16, 64), (32, 16, 1), 1, 0, 1, False),
+    "in three dimensions": ((4, 8, 8, 8), (8, 4, 3, 3, 3), 1, 1, 1, False),
+    "just small enough": ((20, 32, 32), (32, 20, 3, 3), 1, 1, 1, False),
+    "too large": ((32, 32, 32), (32, 32, 3, 3), 1, 1, 1, False),
+}
+
+
+@pytest.mark.parametrize("name", ONE_SAMPLE)
+def test_convolution_of_one_small_sample(name: str) -> None:
+    """torch does it itself, over columns, up to 20480 elements; a kernel of 5x5 and more is oneDNN's."""
+    size, filters, stride, padding, dilation, transposed = ONE_SAMPLE[name]
+    x, weight = torch.rand(1, *size), torch.rand(filters)
+    n = len(size) - 1
+    forward = (x, weight, None, [stride] * n, [padding] * n, [dilation] * n, transposed, [0] * n, 1)
+    compare(aten.convolution.default, forward, 0.005, 512)
+    for mask in ([True, True, False], [False, True, False], [True, False, False]):
+        compare(aten.convolution_backward.default, backward_arguments(forward, mask), 0.005, 512)
+
+
 def test_the_gradient_of_a_strided_input_is_there_twice() -> None:
     forward = convolution_arguments((256, 64, 16, 1, 2, 1), torch.contiguous_format, False)
     arguments = backward_arguments(forward, [True, False, False])

@@ -25,6 +25,7 @@ from typing import Any
 from modelsum.memory.cpu_convolution_bf16 import Bf16Scratch
 from modelsum.memory.cpu_machine import BLOCK
 from modelsum.memory.cpu_machine import THREADS as THREADS
+from modelsum.memory.cpu_native_convolution import backward_bytes, forward_bytes, is_native
 
 _FLAT_CHANNELS = 4  # up to so many input channels, a first layer's input is not blocked
 _WIDEST_KERNEL = 14
@@ -162,6 +163,8 @@ def convolution(
     out: Any,
 ) -> int:
     """A forward pass."""
+    if is_native(x, weight, groups):
+        return forward_bytes(x, weight, out, stride, padding, transposed)
     conv = _Convolution(x, weight, out, stride, padding, transposed, groups)
     low = _low_precision(x, weight, out, stride, padding, transposed, groups, bias is not None, conv)
     if conv.channels_last:
@@ -193,6 +196,9 @@ def convolution_backward(
     out: Any,
 ) -> int:
     """A backward pass: first for the input, then for weight and bias."""
+    if is_native(x, weight, groups):
+        wants_weight = output_mask[1]
+        return backward_bytes(x, weight, grad, stride, padding, dilation, transposed, wants_weight)
     conv = _Convolution(x, weight, grad, stride, padding, transposed, groups)
     wants_x, wants_weight, wants_bias = output_mask
     bias = conv.bias if wants_bias else 0
