@@ -103,6 +103,16 @@ _STEP = (
         metavar="|".join(step.ATTENTION),
         help="Kernel of scaled_dot_product_attention.",
     ),
+    click.option("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
+    click.option(
+        "--prefetch",
+        type=int,
+        default=_STEP_DEFAULTS.prefetch,
+        show_default=True,
+        metavar="N",
+        help="Batches that the data loader has on the device already.",
+    ),
+    click.option("--cudnn-benchmark", is_flag=True, help="With torch.backends.cudnn.benchmark."),
     click.option(
         "--expandable-segments", is_flag=True, help="The CUDA allocator with expandable_segments:True."
     ),
