@@ -37,7 +37,8 @@ def _outermost(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     paths = dict(model.named_modules())
     for pattern in patterns:
         if not any(path and fnmatchcase(path, pattern) for path in paths):
-            raise UsageError(f"checkpoint {pattern!r} matches no module", did_you_mean(pattern, paths))
+            hint = did_you_mean(pattern, paths) or "Write paths as `modelsum show` prints them, like 'layer1.*'."
+            raise UsageError(f"checkpoint {pattern!r} matches no module", hint)
     matching = {p for p in paths if p and any(fnmatchcase(p, pattern) for pattern in patterns)}
     return [paths[p] for p in paths if p in matching and not any(p.startswith(f"{q}.") for q in matching)]
 
