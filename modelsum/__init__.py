@@ -21,6 +21,7 @@ from modelsum.errors import (
     UnknownModelError,
     UsageError,
 )
+from modelsum.fitting import fit
 from modelsum.measuring import measure
 from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 from modelsum.version import __version__
@@ -46,6 +47,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "assert_cost",
+    "fit",
     "measure",
     "register_macs",
     "summarize",

@@ -26,14 +26,17 @@ MAY_IMPORT = {
     "render": {"zoo", "baselines"},
     "api": {"sources", "trace", "memory", "baselines"},
     "measuring": {"api", "sources", "trace", "memory"},
+    "predicting": {"api", "sources", "trace", "memory"},
+    "fitting": {"api", "predicting", "memory", "baselines"},
     "cache": {"api"},
-    "cli": {"api", "cache", "measuring", "memory", "render", "baselines", "sources", "zoo"},
+    "cli": {"api", "cache", "fitting", "measuring", "memory", "render", "baselines", "sources", "zoo"},
     "compat": {"api", "render"},
     "__main__": {"cli"},
     "assertions": {"api", "baselines", "memory"},
-    "__init__": {"api", "assertions", "measuring"},
+    "__init__": {"api", "assertions", "fitting", "measuring"},
 }
-TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "cache", "api", "measuring", "assertions"}
+TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
+TORCH_FREE |= {"fitting", "measuring", "predicting"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -105,6 +108,9 @@ TORCH_FREE_COMMANDS = (
     ["show", "resnet5O"],
     ["show", "resnet50", "--input", "3x224xabc"],
     ["show", "resnet50", "--device", "gpu"],
+    ["fit", "--help"],
+    ["fit", "resnet50", "--gpu", "rtx4091"],
+    ["fit", "resnet5O", "--memory", "24GiB"],
     ["measure", "--help"],
     ["measure", "resnet5O"],
     ["measure", "resnet50", "--device", "meta"],
@@ -158,6 +164,7 @@ def test_exported_names() -> None:
         "UsageError",
         "__version__",
         "assert_cost",
+        "fit",
         "measure",
         "register_macs",
         "summarize",

@@ -23,6 +23,7 @@ class _Commands(click.Group):
         "show": "modelsum.cli.show",
         "compare": "modelsum.cli.compare",
         "diff": "modelsum.cli.diff",
+        "fit": "modelsum.cli.fit",
         "measure": "modelsum.cli.measure",
         "check": "modelsum.cli.check",
         "list": "modelsum.cli.list",

@@ -1,0 +1,85 @@
+"""`modelsum fit MODEL`: the largest batch that fits into some memory, and ways to fit more."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from modelsum import fitting, spec
+from modelsum.cli import options
+from modelsum.cli import output as out
+from modelsum.errors import UsageError
+from modelsum.render.fit import FORMATS, render_fit
+
+_VERDICT_IS_NO = 1
+
+
+@click.command("fit", short_help="The largest batch that fits into some memory.")
+@click.argument("model", metavar="MODEL")
+@click.option("--memory", metavar="SIZE", help="That there is: 24GiB (2**30), 24GB (10**9), 900MiB.")
+@click.option("--gpu", metavar="NAME", help="A card in its place: 'RTX 4090', T4, 'A100 80GB'.")
+@click.option(
+    "--train/--infer", "train", default=True, help="A training step, or an inference alone.  [default: train]"
+)
+@options.call
+@options.training_step
+@options.target
+@click.option("--no-ways", is_flag=True, help="Look for no ways to fit more.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def command(
+    model: str,
+    memory: str | None,
+    gpu: str | None,
+    train: bool,
+    no_ways: bool,
+    format_: str,
+    output: Path | None,
+    debug: bool,
+    **given: Any,
+) -> int:
+    """Find the largest batch of MODEL that fits, what limits it, and what would let more fit.
+
+    \b
+    modelsum fit resnet50 --gpu rtx4090 --optimizer adamw
+    modelsum fit transformers/llama --memory 80GiB --seq-len 2048 --amp bf16
+    modelsum fit vgg16 --memory 8GiB --batch 64 && python train.py
+
+    Nothing is run. With --batch the question is whether that batch fits. The exit code is 0 if it does (or
+    if any batch fits), and 1 if not.
+    """
+    out.check(output)
+    if given["no_batch"] or given["inputs_from"] is not None:
+        word = "--no-batch" if given["no_batch"] else "--inputs-from"
+        raise UsageError(
+            f"{word}: the batch of such an input cannot be changed",
+            "Give the shape of one sample, like --input 3x224x224.",
+        )
+    batch = given.pop("batch")
+    room = fitting.room_for(memory, gpu, given["target"])
+    with out.model_prints_to_stderr(), _Progress() as progress:
+        request = options.request(spec.parse_model(model), {**given, "batch": None})
+        spec.check_batch(batch)
+        fit = fitting.run(request, room, train=train, batch=batch, more=not no_ways, progress=progress)
+    out.write(render_fit(fit, format_, out.place(output)["width"]), output)
+    return 0 if fit.fits else _VERDICT_IS_NO
+
+
+class _Progress:
+    """One line on a terminal's stderr that says what goes on, and is gone afterwards."""
+
+    def __enter__(self) -> _Progress:
+        self._terminal = sys.stderr.isatty()
+        return self
+
+    def __call__(self, doing: str) -> None:
+        if self._terminal:
+            print(f"\r\033[K{doing[:70]} ...", end="", file=sys.stderr, flush=True)
+
+    def __exit__(self, *error: object) -> None:
+        if self._terminal:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

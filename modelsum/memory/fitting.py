@@ -1,0 +1,77 @@
+"""The largest batch that fits into a room, found with as few predictions as possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+#: The search stops here: of a model whose memory hardly grows with the batch.
+MOST = 1 << 20
+
+_SECOND = 8
+
+
+def largest(
+    need: Callable[[int], int],
+    room: int,
+    *,
+    least: int = 1,
+    near: int | None = None,
+    per_sample: int | None = None,
+    most: int = MOST,
+) -> int | None:
+    """The largest batch whose need is at most the room; None where not even the least one fits.
+
+    The need grows with the batch, nearly in proportion, but for the noise of an allocator that rounds and
+    fragments. So a line through two points says where to look, and what is found is checked: of the answer
+    and of the next batch the need was asked for, and one fits and the other does not (unless the answer is
+    `most`). Every second look halves what is left, whatever the line says: 4 needs are asked for where it
+    is straight, about 10 where an allocator makes it a staircase.
+
+        >>> largest(lambda batch: 100 + 7 * batch, 1000)
+        128
+
+    Args:
+        need: bytes that a batch needs.
+        room: bytes that there are.
+        least: the smallest batch to consider.
+        near: a batch that the answer may be near, to look at first.
+        per_sample: by how much the need may grow with each sample, where that is known already.
+        most: the largest batch to consider.
+    """
+    low, high = least, None
+    if near is not None and least < near <= most:
+        point = near, need(near)
+        low, high = (near, None) if point[1] <= room else (least, point)
+    low_need = need(low)
+    if low_need > room:
+        return None
+    below: tuple[int, int] | None = None  # an earlier point, for the line while there is no upper one
+    looks = 0
+    while high is None or high[0] - low > 1:
+        if low == most:
+            return most
+        looks += 1
+        if high is not None:
+            line = None if looks % 2 == 0 else _crossing((low, low_need), high, room)
+            guess = min((low + high[0]) // 2 if line is None else line, high[0] - 1)
+        elif below is not None:
+            guess = _crossing(below, (low, low_need), room) or 4 * low
+        elif per_sample:
+            guess = low + (room - low_need) // per_sample
+        else:
+            guess = _SECOND * low
+        guess = max(low + 1, min(guess, most))
+        guess_need = need(guess)
+        if guess_need > room:
+            high = guess, guess_need
+        else:
+            below, (low, low_need) = (low, low_need), (guess, guess_need)
+    return low
+
+
+def _crossing(left: tuple[int, int], right: tuple[int, int], room: int) -> int | None:
+    """The last batch on the line through two points that fits the room; None where it does not rise."""
+    (batch, nbytes), (other, other_bytes) = left, right
+    if other_bytes <= nbytes:
+        return None
+    return batch + (room - nbytes) * (other - batch) // (other_bytes - nbytes)
