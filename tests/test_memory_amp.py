@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import torch
 from real_cpu import RealPeaks, real_peaks
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
@@ -121,6 +123,46 @@ with autocast_for({target!r}), torch.autocast({target!r}, torch.bfloat16):
 )
 def test_what_torchs_documentation_of_autocast_says(op: Any, on_cpu: Policy, on_cuda: Policy) -> None:
     assert (policy_of(op, "cpu"), policy_of(op, "cuda")) == (on_cpu, on_cuda)
+
+
+@pytest.mark.parametrize("target", ["cuda", "cpu"])
+def test_einsum_is_cast_as_a_whole_or_where_it_multiplies(target: str) -> None:
+    """CUDA's list names einsum, the CPU's only the product inside; the other target was served before."""
+    x = torch.rand(4, 4, device=META)
+    for each in ("cpu", "cuda", target):
+        with autocast_for(each), torch.autocast(each, torch.bfloat16):
+            assert torch.einsum("ab,cb->ac", x, x).dtype is torch.bfloat16
+            assert torch.nn.functional.layer_norm(x @ x, [4]).dtype is (
+                torch.float32 if each == "cuda" else torch.bfloat16
+            )
+
+
+FUNCTIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "linear": functional.linear,
+    "einsum": lambda x, w: torch.einsum("ab,cb->ac", x, w),
+    "norm": lambda x, w: (x @ w.t()).norm(),
+    "layer_norm": lambda x, w: functional.layer_norm(x @ w.t(), [8]),
+    "mixed cat": lambda x, w: torch.cat([x, x @ w.t()]),
+    "mixed sum": lambda x, w: x + x @ w.t(),
+    "loss": lambda x, w: functional.mse_loss(x @ w.t(), x),
+    "float64": lambda x, w: functional.linear(x.double(), w.double()),
+    "product": lambda x, w: (x @ w.t()).prod(),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_results_have_the_types_of_real_autocast(name: str) -> None:
+    """And gradients have the type of their leaf, through casts that autograd knows."""
+    x, w = torch.rand(8, 8), torch.rand(8, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        real = FUNCTIONS[name](x, w)
+    weight = w.detach().to(META).requires_grad_()
+    with autocast_for("cpu"), torch.autocast("cpu", torch.bfloat16):
+        played = FUNCTIONS[name](x.to(META), weight)
+    assert played.dtype is real.dtype
+    played.sum().backward()
+    assert weight.grad is not None
+    assert weight.grad.dtype is torch.float32
 
 
 def test_a_models_own_block_without_autocast_computes_in_float32() -> None:

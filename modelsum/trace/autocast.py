@@ -44,7 +44,7 @@ def autocast_for(target: str) -> Iterator[None]:
         set_enabled(_real(device, target), enabled)
         if _real(device, target) == target:
             if enabled:
-                _register()
+                _register(target)
             _pass_through_the_place(enabled)
 
     def clear_autocast_cache() -> None:
@@ -217,14 +217,31 @@ _current: _Casts | None = None
 
 
 @cache
-def _register() -> tuple[Any, ...]:
-    """Put kernels in the place, for good: nothing passes through it but inside `autocast_for`."""
+def _fall_through() -> Any:
+    """Let every op pass through the place that has no kernel there."""
     fallback = torch._C._dispatch_library("IMPL", "_", _PLACE_NAME)
     fallback.fallback_fallthrough()
-    library = torch.library.Library("aten", "IMPL")
-    for name in sorted(ops_of("cpu") | ops_of("cuda")):
+    return fallback  # it takes the rule away when it is gone
+
+
+_libraries: dict[str, torch.library.Library] = {}  # of one target at a time
+
+
+def _register(target: str) -> None:
+    """Put kernels for the target's ops in the place; they stay: nothing passes but inside `autocast_for`.
+
+    An op that only another target casts must have none, as inside a kernel nothing more is cast: what
+    einsum computes on the CPU is cast where it multiplies.
+    """
+    _fall_through()
+    if target in _libraries:
+        return
+    for library in _libraries.values():
+        library._destroy()
+    _libraries.clear()
+    library = _libraries[target] = torch.library.Library("aten", "IMPL")
+    for name in sorted(ops_of(target)):
         library.impl(name, _kernel(name), _PLACE_NAME)
-    return fallback, library  # they take the kernels away when they are gone
 
 
 def _kernel(name: str) -> Callable[..., Any]:
