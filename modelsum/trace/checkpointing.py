@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from modelsum.errors import UsageError, did_you_mean
+from modelsum.memory.blocks import outermost
 
 
 @contextmanager
@@ -37,10 +38,9 @@ def _outermost(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
     paths = dict(model.named_modules())
     for pattern in patterns:
         if not any(path and fnmatchcase(path, pattern) for path in paths):
-            hint = did_you_mean(pattern, paths) or "Write paths as `modelsum show` prints them, like 'layer1.*'."
+            hint = did_you_mean(pattern, paths) or "Paths are as `modelsum show` prints them: 'layer1.*'."
             raise UsageError(f"checkpoint {pattern!r} matches no module", hint)
-    matching = {p for p in paths if p and any(fnmatchcase(p, pattern) for pattern in patterns)}
-    return [paths[p] for p in paths if p in matching and not any(p.startswith(f"{q}.") for q in matching)]
+    return [paths[path] for path in outermost(paths, patterns)]
 
 
 def _recomputing(forward: Callable[..., Any]) -> Callable[..., Any]:

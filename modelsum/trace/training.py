@@ -168,7 +168,7 @@ def frozen(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
         names = dict(model.named_parameters(remove_duplicate=False))
         matching = [p for name, p in names.items() if any(fnmatchcase(n, pattern) for n in _around(name))]
         if not matching:
-            hint = did_you_mean(pattern, names) or "Write paths as `modelsum show` prints them, like 'layer1.*'."
+            hint = did_you_mean(pattern, names) or "Paths are as `modelsum show` prints them: 'layer1.*'."
             raise UsageError(f"freeze {pattern!r} matches no parameter", hint)
         fixed += [p for p in matching if p.requires_grad]
         for parameter in fixed:
