@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from modelsum.errors import UsageError, did_you_mean
+from modelsum.errors import UsageError, nearest
 
 GIB = 2**30
 
@@ -84,17 +84,15 @@ def find(name: str) -> Card:
             f"Write {' or '.join(repr(c.name) for c in sizes)}.",
         )
     names = [card.name for card in CARDS]
-    near = did_you_mean(wanted, by_key)
-    if near:
-        for key, card in by_key.items():
-            near = re.sub(rf"\b{key}\b", card.name, near)
+    near = " or ".join(by_key[key].name for key in nearest(wanted, by_key))
+    meant = f"Did you mean {near}? " if near else ""
     raise UsageError(
         f"gpu {name!r} is not in the table",
-        f"{near or ''} It has {', '.join(names)}. For another one give --memory.".strip(),
+        f"{meant}It has {', '.join(names)}. For another one give --memory.",
     )
 
 
 def _key(name: str) -> str:
     """The name without maker, series and punctuation: what people leave out, or write in several ways."""
-    text = re.sub(r"nvidia|geforce|tesla|quadro|\brtx|^rtx|pcie|sxm\d*|hbm\d*\w*", "", name.lower())
+    text = re.sub(r"nvidia|geforce|tesla|quadro|rtx|pcie|sxm\d*|hbm\d*\w*", "", name.lower())
     return re.sub(r"[^a-z0-9]", "", text)
