@@ -49,7 +49,7 @@ HOLD_OUT_OPTIMIZERS = (("none", "for-loop"), ("adam", "for-loop"))
 IN_BF16 = (*memory_models.DOCUMENTED, "vit_b_16", "swin_t", "convnext_tiny", "gpt")
 CHECKPOINTS = {
     "resnet50": "layer*.?",
-    "vit_b_16": "encoder.layers.encoder_layer_*",
+    "vit_b_16": "encoder.layers.encoder_layer_?",
     "swin_t": "features.?.?",
     "gpt": "blocks.?",
 }
