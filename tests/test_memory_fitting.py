@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pytest
 
-from modelsum.errors import UsageError
 from modelsum.memory import MemoryOptions, ways
 from modelsum.memory.blocks import checkpoint_patterns, outermost
 from modelsum.memory.fitting import MOST, largest
@@ -159,9 +158,8 @@ def test_changes_are_possible_with_the_optimizer() -> None:
             for change in ways.for_training(options, "cuda", []):
                 assert change.options != options
     fused = MemoryOptions(optimizer="adamw", implementation="fused")
-    assert {
-        c.options.implementation for c in ways.for_training(fused, "cuda", []) if c.kinds == ("optimizer",)
-    } == {None}
+    others = [c for c in ways.for_training(fused, "cuda", []) if c.kinds == (ways.OPTIMIZER,)]
+    assert [change.options.implementation for change in others] == [None] * 4
 
 
 def test_together_are_all_of_them() -> None:
@@ -186,8 +184,3 @@ def test_what_excludes_each_other_is_not_put_together() -> None:
 def test_a_model_in_half_precision_is_not_converted() -> None:
     assert words(ways.for_inference(MemoryOptions(), "cuda", "bfloat16")) == ["--expandable-segments"]
     assert words(ways.for_inference(MemoryOptions(), "cpu", "float32")) == ["--amp bf16", "--dtype bfloat16"]
-
-
-def test_an_unknown_option_of_a_change_would_be_noticed() -> None:
-    with pytest.raises(UsageError):
-        MemoryOptions(optimizer="adafactor", implementation="fused")
