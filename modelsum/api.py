@@ -235,7 +235,7 @@ def summarized(request: Request, ready: Prepared) -> Summary:
         notices=request.notices + ready.loaded.notices,
     )
     if request.memory is not None:
-        from modelsum.trace.prediction import memory_of
+        from modelsum.trace.step.prediction import memory_of
 
         memory, reasons = memory_of(
             ready.loaded.model,
@@ -416,7 +416,7 @@ def default_call(
     request: Request, loaded: Loaded, device: torch.device
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of the call, where the user gave shapes or nothing at all. Raises InputError."""
-    from modelsum.trace.known_values import carried
+    from modelsum.trace.values.known_values import carried
 
     with carried() if device.type == "meta" else nullcontext():
         return _default_call(request, loaded, device)

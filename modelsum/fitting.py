@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from modelsum import api
 from modelsum.baselines.quantity import parse_amount
 from modelsum.errors import InputError, ModelError, UsageError
-from modelsum.memory import Memory, MemoryOptions, cards, ways
-from modelsum.memory.blocks import checkpoint_patterns
-from modelsum.memory.fit import INFERENCE, TRAINING, Fit, Need, Room, Way, need_of
-from modelsum.memory.fitting import MOST, largest
-from modelsum.memory.ways import Change
+from modelsum.memory import Memory, MemoryOptions
+from modelsum.memory.fitting import cards, ways
+from modelsum.memory.fitting.blocks import checkpoint_patterns
+from modelsum.memory.fitting.fit import INFERENCE, TRAINING, Fit, Need, Room, Way, need_of
+from modelsum.memory.fitting.search import MOST, largest
+from modelsum.memory.fitting.ways import Change
 from modelsum.predicting import Predictor, predictor
 from modelsum.units import binary_bytes
 
@@ -45,7 +46,7 @@ def fit(
     Args:
         model: a module, or any MODEL string of the command line.
         memory: bytes, or a size like "24GiB" (2**30) or "24GB" (10**9).
-        gpu: a card of `modelsum.memory.cards`, in its place.
+        gpu: a card of `modelsum.memory.fitting.cards`, in its place.
         train: a training step shall fit, not only an inference.
         batch: ask about this batch too: `Fit.fits` is about it then.
         input_size: the shape of one sample, or one such shape for each input; None for the model's default.

@@ -154,9 +154,9 @@ def _measured(
     import torch
 
     from modelsum.trace.copying import own_parameters
-    from modelsum.trace.measuring import run_for_real
-    from modelsum.trace.meters import meter_for
-    from modelsum.trace.out_of_memory import is_out_of_memory, out_of_memory
+    from modelsum.trace.real.measuring import run_for_real
+    from modelsum.trace.real.meters import meter_for
+    from modelsum.trace.real.out_of_memory import is_out_of_memory, out_of_memory
 
     meter = meter_for(device)
     try:

@@ -47,7 +47,7 @@ class Predictor:
 
         from modelsum.trace.copying import copy_to
         from modelsum.trace.isolation import deep_enough
-        from modelsum.trace.training import predict_memory
+        from modelsum.trace.step.training import predict_memory
 
         meta = torch.device("meta")
         request = dataclasses.replace(self.request, batch=batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelsum.baselines.report import Case, Report, ReportRow
+from modelsum.baselines.reports.report import Case, Report, ReportRow
 from modelsum.summary import Input
 
 CASE = Case("nets:Net", "imported", {}, (Input(None, (1, 3, 8, 8), "float32"),), 1, "eval", "float32")

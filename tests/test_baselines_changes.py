@@ -9,10 +9,10 @@ import pytest
 from hand_made_report import CASE, block, report, row
 
 import modelsum
-from modelsum.baselines.changes import Diff, compare
-from modelsum.baselines.folding import lines
-from modelsum.baselines.reasons import biggest, reasons
-from modelsum.baselines.report import Report
+from modelsum.baselines.changes.changes import Diff, compare
+from modelsum.baselines.changes.folding import lines
+from modelsum.baselines.changes.reasons import biggest, reasons
+from modelsum.baselines.reports.report import Report
 
 
 def states(diff: Diff) -> dict[str, str]:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from modelsum.baselines import config
+from modelsum.baselines.configuration import config
+from modelsum.baselines.configuration.toml_lines import Lines
 from modelsum.baselines.quantity import parse_amount, parse_bound, parse_tolerance
-from modelsum.baselines.toml_lines import Lines
 from modelsum.errors import ConfigError, UsageError
 
 DETECTOR = """\

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from modelsum.baselines import gate
-from modelsum.baselines.checks import Check
+from modelsum.baselines.configuration.checks import Check
+from modelsum.baselines.gate import gate
+from modelsum.baselines.gate.rules import changed
+from modelsum.baselines.gate.stored import Stored, parse
+from modelsum.baselines.gate.verdict import Outcome, Verdict
 from modelsum.baselines.quantity import parse_tolerance
-from modelsum.baselines.report import Case, Report, ReportRow
-from modelsum.baselines.report_text import to_text
-from modelsum.baselines.rules import changed
-from modelsum.baselines.stored import Stored, parse
-from modelsum.baselines.verdict import Outcome, Verdict
+from modelsum.baselines.reports.report import Case, Report, ReportRow
+from modelsum.baselines.reports.text import to_text
 from modelsum.errors import BuildError, UsageError
 from modelsum.summary import Input
 

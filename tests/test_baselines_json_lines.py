@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelsum.baselines.json_lines import Lines
+from modelsum.baselines.reports.json_lines import Lines
 
 TEXT = """\
 {

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hand_made_summary import MEMORY, TINY, failing
 
-from modelsum.baselines import report_files
-from modelsum.baselines.report import Report
-from modelsum.baselines.report_text import parse, to_text
+from modelsum.baselines.reports import files as report_files
+from modelsum.baselines.reports.report import Report
+from modelsum.baselines.reports.text import parse, to_text
 from modelsum.errors import ReportError
 from modelsum.render import RenderOptions, render
 from modelsum.summary import Model, Summary

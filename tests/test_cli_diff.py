@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hand_made_report import block, report, row
 
-from modelsum.baselines import report_files
+from modelsum.baselines.reports import files as report_files
 from modelsum.cli.main import run
 
 OLD = report(row("stem", "Conv2d", params=27, macs=270, stride=[2, 2]), *block("a"))

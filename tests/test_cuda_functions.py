@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional
 
 from modelsum.memory.options import MemoryOptions
-from modelsum.trace.cuda_functions import fused_functions
-from modelsum.trace.training import record_training
+from modelsum.trace.step.cuda_functions import fused_functions
+from modelsum.trace.step.training import record_training
 
 META = torch.device("meta")
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 import modelsum
 from modelsum.errors import BuildError, InputError, ModelError, UsageError
 from modelsum.fitting import room_for
-from modelsum.memory.fit import Fit
-from modelsum.memory.fitting import MOST
+from modelsum.memory.fitting.fit import Fit
+from modelsum.memory.fitting.search import MOST
 
 MIB = 1 << 20
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from modelsum.trace import contents
-from modelsum.trace.known_values import carried, on_meta, value_of
+from modelsum.trace.values import contents
+from modelsum.trace.values.known_values import carried, on_meta, value_of
 
 META = torch.device("meta")
 

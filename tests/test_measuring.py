@@ -22,8 +22,8 @@ from modelsum.errors import ModelError, UsageError
 from modelsum.memory import MemoryOptions
 from modelsum.memory.measurement import Measurement
 from modelsum.memory.options import IMPLEMENTATIONS, OPTIMIZERS
-from modelsum.trace.meters import CudaMeter, storage_bytes
-from modelsum.trace.nvml import ProcessMemory
+from modelsum.trace.real.meters import CudaMeter, storage_bytes
+from modelsum.trace.real.nvml import ProcessMemory
 
 FLOAT = 4
 has_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -231,7 +231,7 @@ def test_the_model_and_torch_are_left_alone() -> None:
 
 def test_weights_do_not_move_even_where_the_optimizer_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a learning rate the copy would move; the model that was handed in stays."""
-    monkeypatch.setattr("modelsum.trace.real_step._LEARNING_RATE", 1.0)
+    monkeypatch.setattr("modelsum.trace.real.real_step._LEARNING_RATE", 1.0)
     model = mlp()
     before = copy.deepcopy(model.state_dict())
     measure(model, torch.rand(2, 100), optimizer="sgd")

@@ -17,11 +17,11 @@ from torch.nn import functional
 
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
-from modelsum.trace.autocast import autocast_for
-from modelsum.trace.autocast_policy import Policy, policy_of
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
-from modelsum.trace.training import predict_memory
+from modelsum.trace.step.autocast import autocast_for
+from modelsum.trace.step.autocast_policy import Policy, policy_of
+from modelsum.trace.step.training import predict_memory
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
 
@@ -96,8 +96,8 @@ def test_policies_are_the_same_before_and_while_autocast_is_played(target: str) 
     ops = ("mm.default", "bmm.default", "conv2d.default", "layer_norm.default", "gelu.default", "cat.default")
     code = f"""
 import torch
-from modelsum.trace.autocast import autocast_for
-from modelsum.trace.autocast_policy import policy_of
+from modelsum.trace.step.autocast import autocast_for
+from modelsum.trace.step.autocast_policy import policy_of
 ops = [getattr(getattr(torch.ops.aten, n.split(".")[0]), n.split(".")[1]) for n in {ops!r}]
 with autocast_for({target!r}), torch.autocast({target!r}, torch.bfloat16):
     print([policy_of(op, {target!r}).name for op in ops])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from modelsum.errors import UsageError
-from modelsum.memory import cards
+from modelsum.memory.fitting import cards
 
 GIB = 2**30
 

@@ -21,7 +21,7 @@ from test_memory_cpu_kernels import (
     in_sequence_order,
 )
 
-from modelsum.memory.cpu_machine import THREADS
+from modelsum.memory.cpu.machine import THREADS
 
 pytestmark = pytest.mark.skipif("avx512_bf16" not in CPU_FLAGS, reason="the rules were measured with it")
 

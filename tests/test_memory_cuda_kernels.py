@@ -13,9 +13,9 @@ from modelsum.memory.allocator import MIB, measured_process_bytes, process_bytes
 from modelsum.memory.cuda_kernels import KERNELS, SEARCHES
 from modelsum.memory.log import CACHE, INPUTS, Log
 from modelsum.memory.options import MemoryOptions
-from modelsum.trace.lifetimes import Lifetimes
-from modelsum.trace.stage import Stage
-from modelsum.trace.training import predict_memory
+from modelsum.trace.step.lifetimes import Lifetimes
+from modelsum.trace.step.stage import Stage
+from modelsum.trace.step.training import predict_memory
 
 RUNS = Path(__file__).parent / "oracles" / "gpu-training-memory.csv"
 META = torch.device("meta")

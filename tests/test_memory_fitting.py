@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from modelsum.memory import MemoryOptions, ways
-from modelsum.memory.blocks import checkpoint_patterns, outermost
-from modelsum.memory.fitting import MOST, largest
+from modelsum.memory import MemoryOptions
+from modelsum.memory.fitting import ways
+from modelsum.memory.fitting.blocks import checkpoint_patterns, outermost
+from modelsum.memory.fitting.search import MOST, largest
 
 MIB = 1 << 20
 

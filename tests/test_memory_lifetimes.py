@@ -9,11 +9,11 @@ from torch.nn import functional
 
 from modelsum.memory import MemoryOptions
 from modelsum.memory.log import BACKWARD, FORWARD, GRADIENTS, SAVED_ACTIVATIONS, Log
-from modelsum.trace.attention import _choice, redirected
 from modelsum.trace.inputs import move
-from modelsum.trace.lifetimes import Lifetimes
-from modelsum.trace.stage import Stage
-from modelsum.trace.training import predict_memory
+from modelsum.trace.step.attention import _choice, redirected
+from modelsum.trace.step.lifetimes import Lifetimes
+from modelsum.trace.step.stage import Stage
+from modelsum.trace.step.training import predict_memory
 
 META = torch.device("meta")
 

@@ -12,7 +12,7 @@ from torch import nn
 from modelsum.memory import optimizers
 from modelsum.memory.log import OPTIMIZER_STATE, OPTIMIZER_STEP, Log
 from modelsum.memory.peaks import replay
-from modelsum.trace.lifetimes import Lifetimes
+from modelsum.trace.step.lifetimes import Lifetimes
 
 # A large parameter behind a small one, equal ones beside each other, a vector, a scalar, more dimensions.
 SHAPES = ((7,), (40, 30), (40, 30), (3, 2, 5, 5), (), (60, 50), (9,), (11,))

@@ -17,7 +17,7 @@ from torch import nn
 from modelsum.memory import MemoryOptions
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
-from modelsum.trace.training import predict_memory
+from modelsum.trace.step.training import predict_memory
 
 torchvision = pytest.importorskip("torchvision")
 

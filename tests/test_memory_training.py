@@ -18,10 +18,10 @@ from torch.utils.checkpoint import checkpoint
 from modelsum import summarize
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
-from modelsum.memory.cpu_convolution import THREADS
+from modelsum.memory.cpu.convolution import THREADS
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
-from modelsum.trace.training import predict_memory
+from modelsum.trace.step.training import predict_memory
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 

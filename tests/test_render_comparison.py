@@ -12,7 +12,7 @@ from hand_made_report import CASE, report, row
 
 from modelsum.baselines.comparison import Comparison, compare_models
 from modelsum.render import RenderOptions
-from modelsum.render.comparisons import render_comparison
+from modelsum.render.comparison import render_comparison
 
 PLAIN = RenderOptions()
 

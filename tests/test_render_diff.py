@@ -9,9 +9,9 @@ from dataclasses import replace
 
 from hand_made_report import CASE, block, report, row
 
-from modelsum.baselines.changes import Diff, compare
+from modelsum.baselines.changes.changes import Diff, compare
 from modelsum.render import RenderOptions
-from modelsum.render.diffs import render_diff
+from modelsum.render.diff import render_diff
 
 NAMES = ("old.json", "new.json")
 PLAIN = RenderOptions()

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from modelsum.errors import UsageError
-from modelsum.memory.fit import Fit, Need, Room, Way
+from modelsum.memory.fitting.fit import Fit, Need, Room, Way
 from modelsum.memory.values import Peak
 from modelsum.render.fit import FORMATS, render_fit
 from modelsum.summary import Input, Model

@@ -9,8 +9,8 @@ import torch
 from hand_made_summary import LAYERS, TINY, failing
 
 from modelsum.render import FORMATS, RenderOptions, render
-from modelsum.render.cells import macs, output, params, shape, tensor_count
-from modelsum.render.rows import displayed, folded
+from modelsum.render.summary.cells import macs, output, params, shape, tensor_count
+from modelsum.render.summary.rows import displayed, folded
 from modelsum.summary import Layer, Model, Summary
 from modelsum.trace.tracing import trace
 from modelsum.zoo.registry import ARCHITECTURES

@@ -10,7 +10,7 @@ from hand_made_summary import LAYERS, MEMORY, TINY, failing
 
 from modelsum.memory import ModuleMemory
 from modelsum.render import RenderOptions, render
-from modelsum.render.rows import displayed
+from modelsum.render.summary.rows import displayed
 from modelsum.summary import Baseline, Difference, Input, Model, Summary
 
 WHOLE = """\

@@ -10,9 +10,9 @@ from xml.etree import ElementTree as Xml
 import pytest
 from markdown_it import MarkdownIt
 
-from modelsum.baselines.verdict import Cause, Finding, Outcome, Place, Verdict
-from modelsum.render.verdict_words import change, percent
-from modelsum.render.verdicts import FORMATS, render_outcome
+from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Place, Verdict
+from modelsum.render.verdict import FORMATS, render_outcome
+from modelsum.render.verdict.words import change, percent
 
 MACS = Finding(
     "macs",

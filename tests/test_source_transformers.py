@@ -76,7 +76,7 @@ def test_params_and_macs_are_those_that_torch_counts(name: str) -> None:
     """params is the sum of numel(), MACs half of FlopCounterMode's flops, the input is the expected one."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    from modelsum.trace.known_values import carried
+    from modelsum.trace.values.known_values import carried
 
     arguments, shapes = KINDS[name]
     summary = summarize(f"transformers/{name}", model_args=arguments, device="meta")

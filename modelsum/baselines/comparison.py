@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from modelsum.baselines.report import MEMORY_TOTALS, Case, Report
+from modelsum.baselines.reports.report import MEMORY_TOTALS, Case, Report
 
 #: Sections and what they are of, in the order in which they are shown.
 TOTALS, TORCHSUMMARY, MEMORY = "totals", "torchsummary", "memory"

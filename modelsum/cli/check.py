@@ -13,18 +13,19 @@ from typing import Any
 import click
 
 from modelsum import api, spec
-from modelsum.baselines import config as configuration
-from modelsum.baselines import gate, project, report_files, rules, stored
-from modelsum.baselines.checks import Check
-from modelsum.baselines.config import Config
-from modelsum.baselines.project import Baselines
-from modelsum.baselines.report import Report
+from modelsum.baselines.configuration import config as configuration
+from modelsum.baselines.configuration.checks import Check
+from modelsum.baselines.configuration.config import Config
+from modelsum.baselines.gate import gate, project, rules, stored
+from modelsum.baselines.gate.project import Baselines
+from modelsum.baselines.gate.verdict import Outcome, Verdict
+from modelsum.baselines.reports import files as report_files
+from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
-from modelsum.baselines.verdict import Outcome, Verdict
 from modelsum.cli import output as out
 from modelsum.errors import ConfigError, ModelsumError, OutputError, UsageError, did_you_mean, fault
 from modelsum.render.checks import render_checks
-from modelsum.render.verdicts import FORMATS, render_outcome
+from modelsum.render.verdict import FORMATS, render_outcome
 
 # Folders that paths in reports are relative to: the checkout's, where a CI system says which that is.
 _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")

@@ -11,7 +11,7 @@ from modelsum.baselines.comparison import compare_models
 from modelsum.cli import operands, options
 from modelsum.cli import output as out
 from modelsum.errors import UsageError
-from modelsum.render.comparisons import FORMATS, render_comparison
+from modelsum.render.comparison import FORMATS, render_comparison
 
 
 @click.command("compare", short_help="Models side by side.")

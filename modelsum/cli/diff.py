@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from modelsum.baselines.changes import compare
+from modelsum.baselines.changes.changes import compare
 from modelsum.cli import operands, options
 from modelsum.cli import output as out
-from modelsum.render.diffs import FORMATS, render_diff
+from modelsum.render.diff import FORMATS, render_diff
 
 
 @click.command("diff", short_help="What changed from one model or report to another.")

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from modelsum import api, spec
-from modelsum.baselines import config, report_files, report_text, revisions
-from modelsum.baselines.report import Report
+from modelsum.baselines import revisions
+from modelsum.baselines.configuration import config
+from modelsum.baselines.reports import files as report_files
+from modelsum.baselines.reports import text as report_text
+from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision
 from modelsum.cache.answers import answer
 from modelsum.cli import options

@@ -13,11 +13,11 @@ __all__ = ["FORMATS", "RenderOptions", "render"]
 
 # Imported when asked for: what `--format json` does not need, it should not wait for.
 _MODULES = {
-    "text": "modelsum.render.text",
-    "torchsummary": "modelsum.render.torchsummary",
-    "json": "modelsum.render.json_",
-    "csv": "modelsum.render.csv_",
-    "markdown": "modelsum.render.markdown",
+    "text": "modelsum.render.summary.text",
+    "torchsummary": "modelsum.render.summary.torchsummary",
+    "json": "modelsum.render.summary.json_",
+    "csv": "modelsum.render.summary.csv_",
+    "markdown": "modelsum.render.summary.markdown",
 }
 
 #: The formats that a summary alone can be rendered in. (torchinfo's own table needs the model as well.)

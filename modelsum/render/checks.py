@@ -9,7 +9,7 @@ from modelsum.baselines.figures import FIGURES
 from modelsum.units import binary_bytes, short_count
 
 if TYPE_CHECKING:
-    from modelsum.baselines.checks import Check
+    from modelsum.baselines.configuration.checks import Check
 
 
 def render_checks(checks: Sequence[Check], with_baseline: Collection[str]) -> str:

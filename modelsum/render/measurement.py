@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelsum.errors import UsageError
-from modelsum.render.cells import shape
+from modelsum.render.summary.cells import shape
 from modelsum.units import binary_bytes, count
 
 if TYPE_CHECKING:

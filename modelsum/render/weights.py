@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 
 from modelsum.errors import UsageError
-from modelsum.render.cells import shape
+from modelsum.render.summary.cells import shape
 from modelsum.units import binary_bytes, count
 from modelsum.weights import StoredTensor, Weights
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.errors import ModelsumError
-from modelsum.trace import known_values
-from modelsum.trace.contents import contents_of, value_of
 from modelsum.trace.copying import copy_to
+from modelsum.trace.values import known_values
+from modelsum.trace.values.contents import contents_of, value_of
 
 META = torch.device("meta")
 
@@ -28,7 +28,7 @@ def on_meta() -> Iterator[None]:
     """Build modules on the meta device, with their initialisation skipped.
 
     A kind of `with torch.device("meta")`: a device that a constructor names itself is respected. Parameters
-    have no values, but index tables and the like keep theirs (modelsum.trace.known_values). Nothing is
+    have no values, but index tables and the like keep theirs (modelsum.trace.values.known_values). Nothing is
     patched; torch's modes, by which this works, belong to the thread that entered them.
     """
     with _MetaConstruction():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from modelsum.trace.copying import copy_to
 from modelsum.trace.isolation import runs_on_meta
-from modelsum.trace.known_values import carried, on_meta
+from modelsum.trace.values.known_values import carried, on_meta
 
 #: Tokens of a text where no other number is asked for; fewer where the model takes no more.
 TOKENS = 128

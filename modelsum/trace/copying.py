@@ -19,7 +19,7 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from modelsum.errors import BuildError
 from modelsum.trace.census import identity
 from modelsum.trace.isolation import deep_enough
-from modelsum.trace.known_values import learn, on_meta, value_of
+from modelsum.trace.values.known_values import learn, on_meta, value_of
 
 
 def copy_to(model: nn.Module, device: torch.device) -> nn.Module:

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from modelsum.errors import BuildError, InputError
 from modelsum.spec import InputSpec
-from modelsum.trace.known_values import on_meta
+from modelsum.trace.values.known_values import on_meta
 
 
 def make_inputs(

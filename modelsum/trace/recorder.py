@@ -21,11 +21,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.summary import ShapeTree
 from modelsum.trace.isolation import SharedTensors
-from modelsum.trace.known_values import MetaFactories, run
-from modelsum.trace.op_facts import facts_of
 from modelsum.trace.ops import Verdict, name_of, rule_for
 from modelsum.trace.rules import Rule
 from modelsum.trace.shapes import call_tree, shape_tree, tensors_in
+from modelsum.trace.values.known_values import MetaFactories, run
+from modelsum.trace.values.op_facts import facts_of
 
 
 class Call:

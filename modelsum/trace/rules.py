@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from modelsum.trace.contents import value_of
+from modelsum.trace.values.contents import value_of
 
 Rule: TypeAlias = Callable[..., int]
 

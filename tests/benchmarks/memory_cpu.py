@@ -39,7 +39,7 @@ from memory_cpu_runs import Case, Run, missing, of_file, of_report  # noqa: E402
 from modelsum.memory import MemoryOptions  # noqa: E402
 from modelsum.trace.copying import copy_to  # noqa: E402
 from modelsum.trace.inputs import move  # noqa: E402
-from modelsum.trace.training import predict_memory  # noqa: E402
+from modelsum.trace.step.training import predict_memory  # noqa: E402
 
 OPTIMIZERS = (
     ("none", "for-loop"),

@@ -13,7 +13,7 @@ import torch
 from memory_cpu_runs import Case
 from memory_cpu_tools import TOOLS
 
-from modelsum.memory.cpu_convolution import THREADS
+from modelsum.memory.cpu.convolution import THREADS
 
 TITLES = {
     "documented": "documented",

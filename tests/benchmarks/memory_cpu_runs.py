@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from modelsum.memory.cpu_convolution import THREADS
+from modelsum.memory.cpu.convolution import THREADS
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ import memory_models
 import torch
 from memory_cpu_runs import Case, make_optimizer, real_loss
 
-from modelsum.memory.cpu_machine import THREADS
+from modelsum.memory.cpu.machine import THREADS
 
 TOOLS = ("torchsummary", "torchinfo", "MemTracker")
 Answer = int | str  # bytes, or why there are none

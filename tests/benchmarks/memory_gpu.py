@@ -44,8 +44,8 @@ from modelsum.memory.allocator import MIB, CachingAllocator, replay  # noqa: E40
 from modelsum.memory.log import CACHE, Event  # noqa: E402
 from modelsum.sources.timm import source  # noqa: E402
 from modelsum.spec import parse_model  # noqa: E402
-from modelsum.trace import attention, cuda_functions, lifetimes, losses, stage  # noqa: E402
-from modelsum.trace.training import predict_memory, record_training, training_events  # noqa: E402
+from modelsum.trace.step import attention, cuda_functions, lifetimes, losses, stage  # noqa: E402
+from modelsum.trace.step.training import predict_memory, record_training, training_events  # noqa: E402
 
 ORACLE = ROOT / "tests" / "oracles" / "gpu-training-memory.csv"
 META = torch.device("meta")

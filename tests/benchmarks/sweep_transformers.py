@@ -162,7 +162,7 @@ def check(model: Any, summary: Any) -> dict[str, Any]:
 
     from modelsum.sources import resolve
     from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
-    from modelsum.trace.known_values import carried
+    from modelsum.trace.values.known_values import carried
 
     device = torch.device(summary.device)
     known = carried if device.type == "meta" else simple_kernels

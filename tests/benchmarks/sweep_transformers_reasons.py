@@ -216,7 +216,7 @@ def widths(name: str) -> str | None:
     from modelsum import spec
     from modelsum.sources import resolve
     from modelsum.sources.transformers_inputs import towers
-    from modelsum.trace.known_values import carried
+    from modelsum.trace.values.known_values import carried
 
     model = spec.parse_model(f"transformers/{name}")
     loaded: Any = resolve(model).load(model, {}, META)

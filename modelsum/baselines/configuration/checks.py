@@ -1,0 +1,225 @@
+"""A check: one model, what it is called with and what it may cost; and how its table is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from modelsum import spec
+from modelsum.baselines.configuration.place import Place
+from modelsum.baselines.figures import FIGURES, figure
+from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
+from modelsum.errors import UsageError
+from modelsum.memory.options import MemoryOptions, check_target
+
+T = TypeVar("T")
+
+SEVERITIES = ("error", "warn")
+
+# What a name has to be, since a file is called by it.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+# How each key of the training step is written.
+_STEP = {
+    "optimizer": Place.text,
+    "implementation": Place.text,
+    "loss": Place.text,
+    "attention": Place.text,
+    "amp": Place.text,
+    "checkpoint": Place.texts,
+    "freeze": Place.texts,
+    "accumulate": Place.whole,
+    "expandable_segments": Place.flag,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One model and what it may cost.
+
+    Attributes:
+        name: what the check and its baseline's file are called.
+        model, args, input, inputs_from, seq_len, mode, device, dtype: as for `modelsum show`.
+        batch: put in front of every shape; None takes the shapes literally.
+        memory: the training step whose memory is predicted; None predicts none.
+        target: the device that memory is predicted for.
+        limits: the largest allowed figures.
+        tolerance: by how much a figure may grow over the baseline; without an entry not at all.
+        pin: figures that may not shrink either.
+        severity: "warn" for figures that only warn; the others are errors.
+        message: what is said beside a failure.
+        lines: the line of every key of the check in the file, "" for the check itself.
+    """
+
+    name: str
+    model: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    input: tuple[str, ...] = ()
+    inputs_from: str | None = None
+    seq_len: int | None = None
+    batch: int | None = 1
+    mode: str = "eval"
+    device: str = "auto"
+    dtype: str | None = None
+    memory: MemoryOptions | None = field(default_factory=MemoryOptions)
+    target: str = "cuda"
+    limits: Mapping[str, int] = field(default_factory=dict)
+    tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+    pin: tuple[str, ...] = ()
+    severity: Mapping[str, str] = field(default_factory=dict)
+    message: str | None = None
+    lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    def line(self, key: str = "") -> int:
+        """The line of a key ("limits.macs"), or of the nearest that has one."""
+        while key and key not in self.lines:
+            key = key.rpartition(".")[0]
+        return self.lines.get(key, 1)
+
+
+def read_check(at: Place, table: dict[str, Any]) -> Check:
+    """The check in a table of the configuration. Raises ConfigError."""
+    at.only(table, _KEYS)
+    for name in ("name", "model"):
+        if name not in table:
+            raise at.error(f"the check has no {name}", f'Write {name} = "...".')
+    given: dict[str, Any] = {
+        "name": _name(at.key("name"), table["name"]),
+        "batch": _batch(at, table),
+        "memory": _memory(at, table),
+        "lines": {"": at.line} | at.lines.below(at.at),
+    }
+    for name, read in (_CALL | _VERDICT).items():
+        if name in table:
+            given[name] = read(at.key(name), table[name])
+    check = Check(**given)
+    if check.inputs_from and (check.input or "batch" in table or check.batch is None or check.seq_len):
+        raise at.key("inputs_from").error(
+            "it gives the whole call: no input, batch, no_batch or seq_len beside it",
+            "Give one or the other.",
+        )
+    if check.memory is None:
+        for key in ("limits", "tolerance", "pin"):
+            for name in getattr(check, key):
+                if FIGURES[name].of_memory:
+                    raise at.key(key).key(name).error("memory = false predicts no such figure")
+    return check
+
+
+def _name(at: Place, value: Any) -> str:
+    name = at.text(value)
+    if not _NAME.fullmatch(name):
+        raise at.error(
+            f"{name!r} cannot be a check's name",
+            "A file is called by it: letters, digits and . _ - are valid.",
+        )
+    return name
+
+
+def _batch(at: Place, table: dict[str, Any]) -> int | None:
+    if at.key("no_batch").flag(table.get("no_batch", False)):
+        if "batch" in table:
+            raise at.key("no_batch").error("batch is given too", "Give one of them.")
+        return None
+    return at.key("batch").whole(table.get("batch", 1))
+
+
+def _memory(at: Place, table: dict[str, Any]) -> MemoryOptions | None:
+    step: dict[str, Any] = {}
+    for name, read in _STEP.items():
+        if name in table:
+            step[name] = read(at.key(name), table[name])
+            with at.key(name).errors():
+                MemoryOptions(**{name: step[name]})  # each alone first, for its own line
+    if at.key("memory").flag(table.get("memory", True)):
+        with at.errors():
+            return MemoryOptions(**step)
+    if step:
+        raise at.key(next(iter(step))).error("memory = false predicts no training step")
+    return None
+
+
+def _model(at: Place, value: Any) -> str:
+    with at.errors():
+        kind = spec.parse_model(at.text(value)).kind
+    if kind == "weights":
+        raise at.error(f"{value!r} is a file of weights", "A check needs a model that can run.")
+    return str(value)
+
+
+def _args(at: Place, value: Any) -> dict[str, Any]:
+    return at.table(value, lambda here, _, each: _plain(here, each))
+
+
+def _plain(at: Place, value: Any) -> Any:
+    """A value that a baseline can hold too: a text, number, true or false, or lists and tables of these."""
+    if isinstance(value, dict):
+        return at.table(value, lambda here, _, each: _plain(here, each))
+    if isinstance(value, list):
+        return [_plain(at, each) for each in value]
+    if not isinstance(value, (str, int, float)):
+        raise at.error(f"{value!r} is a {type(value).__name__}", "Write a text, a number, true or false.")
+    return value
+
+
+def _inputs(at: Place, value: Any) -> tuple[str, ...]:
+    texts = at.texts(value)
+    with at.errors():
+        for text in texts:
+            spec.parse_input(text)
+    return texts
+
+
+def _word(check: Callable[[str], Any]) -> Callable[[Place, Any], str]:
+    def read(at: Place, value: Any) -> str:
+        text = at.text(value)
+        with at.errors():
+            check(text)
+        return text
+
+    return read
+
+
+def _by_figure(read: Callable[[Any, bool], T]) -> Callable[[Place, Any], dict[str, T]]:
+    def one(at: Place, name: str, value: Any) -> T:
+        with at.errors():
+            return read(value, figure(name).is_bytes)
+
+    return lambda at, value: at.table(value, one)
+
+
+def _pin(at: Place, value: Any) -> tuple[str, ...]:
+    names = at.texts(value)
+    with at.errors():
+        for name in names:
+            figure(name)
+    return names
+
+
+def _severity(value: Any, _: bool) -> str:
+    if value not in SEVERITIES:
+        raise UsageError(f"severity {value!r} is not known", "Valid are error and warn.")
+    return str(value)
+
+
+_CALL: dict[str, Callable[[Place, Any], Any]] = {
+    "model": _model,
+    "args": _args,
+    "input": _inputs,
+    "inputs_from": Place.text,
+    "seq_len": Place.whole,
+    "mode": _word(spec.check_mode),
+    "device": _word(spec.check_device),
+    "dtype": _word(spec.check_dtype),
+    "target": _word(check_target),
+}
+_VERDICT: dict[str, Callable[[Place, Any], Any]] = {
+    "limits": _by_figure(lambda value, is_bytes: parse_amount(value, is_bytes=is_bytes)),
+    "tolerance": _by_figure(lambda value, is_bytes: parse_tolerance(value, is_bytes=is_bytes)),
+    "pin": _pin,
+    "severity": _by_figure(_severity),
+    "message": Place.text,
+}
+_KEYS = ("name", "batch", "no_batch", "memory", *_CALL, *_STEP, *_VERDICT)

@@ -1,0 +1,140 @@
+"""The checks of a project: `[tool.modelsum]` in pyproject.toml, or modelsum.toml.
+
+    [tool.modelsum]
+    reports = "reports"                     # folder of the baselines, beside this file
+
+    [[tool.modelsum.check]]
+    name = "detector"
+    model = "nets.detector:build"
+    args = {classes = 80}
+    input = ["3x640x640"]
+    limits = {params = "26 M", macs = "110 G", training_peak = "9 GiB"}
+    tolerance = {macs = "0.5% + 10 M"}
+    pin = ["params"]
+    severity = {macs = "warn"}
+    message = "see docs/budget.md"
+
+In modelsum.toml the same tables stand without `tool.modelsum`. A check has the options of `modelsum show`
+as keys. Unknown keys and bad values are errors with the file, the line and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelsum.baselines.configuration.checks import Check, read_check
+from modelsum.baselines.configuration.place import Place
+from modelsum.baselines.configuration.toml_lines import Lines
+from modelsum.errors import ConfigError, UsageError, did_you_mean
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_REPORTS = "reports"
+
+_EXAMPLE = '[[{}]]\nname = "resnet50"\nmodel = "resnet50"'
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All checks of a project.
+
+    Attributes:
+        path: the file they were read from; models and baselines are looked for from its folder.
+        reports: the folder of the baselines, relative to that.
+    """
+
+    path: Path
+    reports: str
+    checks: tuple[Check, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The project's folder."""
+        return self.path.parent
+
+    @property
+    def reports_folder(self) -> Path:
+        """Where the baselines are."""
+        return self.folder / self.reports
+
+    def chosen(self, names: tuple[str, ...]) -> tuple[Check, ...]:
+        """The checks of those names, all without names. Raises UsageError for a name that is none."""
+        known = [check.name for check in self.checks]
+        for name in names:
+            if name not in known:
+                hint = did_you_mean(name, known) or f"Checks are {', '.join(known) or 'none'}."
+                raise UsageError(f"{self.path.name} has no check {name!r}", hint)
+        return tuple(check for check in self.checks if not names or check.name in names)
+
+
+def find(start: Path) -> Path:
+    """The nearest modelsum.toml, or pyproject.toml with a table tool.modelsum, in a folder or above it.
+
+    Raises ConfigError where there is none.
+    """
+    for folder in (start, *start.parents):
+        own, project = folder / "modelsum.toml", folder / "pyproject.toml"
+        if own.is_file():
+            return own
+        if project.is_file() and "modelsum" in _read(project, _text_of(project)).get("tool", {}):
+            return project
+    raise ConfigError(
+        "there is no [tool.modelsum] in a pyproject.toml here or above, and no modelsum.toml",
+        f"Add to pyproject.toml:\n\n{_EXAMPLE.format('tool.modelsum.check')}",
+    )
+
+
+def example(config: Config) -> str:
+    """A check as it would stand in that file."""
+    return _EXAMPLE.format("tool.modelsum.check" if config.path.name == "pyproject.toml" else "check")
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file. Raises ConfigError."""
+    return parse(_text_of(path), path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """The configuration in the text of a file of that path; its name says where the tables stand."""
+    root: tuple[str, ...] = () if path.name != "pyproject.toml" else ("tool", "modelsum")
+    table: Any = _read(path, text)
+    for name in root:
+        table = table.get(name, {})
+    at = Place(path, Lines(text), root)
+    if not isinstance(table, dict):
+        raise at.error("is not a table", "Write [tool.modelsum].")
+    at.only(table, ("reports", "check"))
+    reports = at.key("reports").text(table.get("reports", DEFAULT_REPORTS))
+    tables = table.get("check", [])
+    if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise at.key("check").error("is not an array of tables", f"Write [[{'.'.join((*root, 'check'))}]].")
+    checks = tuple(read_check(at.key("check").key(i), t) for i, t in enumerate(tables))
+    for number, check in enumerate(checks):
+        if twin := next((c for c in checks[:number] if c.name.lower() == check.name.lower()), None):
+            here = at.key("check").key(number).key("name")
+            raise here.error(
+                f"{check.name!r} is already the name of the check on line {twin.line()}",
+                "A check's name is the name of its baseline's file.",
+            )
+    return Config(path, reports, checks)
+
+
+def _read(path: Path, text: str) -> dict[str, Any]:
+    try:
+        tables: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path.name} is not TOML: {error}") from error
+    return tables
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {str(path)!r}: {error}") from error

@@ -1,0 +1,1 @@
+"""Verdicts: checks, their baselines and what the models cost now."""

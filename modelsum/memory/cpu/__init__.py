@@ -1,0 +1,1 @@
+"""Memory that kernels allocate inside themselves on the CPU, a rule an op."""

@@ -1,0 +1,231 @@
+"""Memory that CPU kernels allocate inside themselves, by op.
+
+A rule is called with the arguments of its op and `out=`, its result; it returns the most bytes that are
+allocated while the kernel runs, beyond those of the result. Only shapes are looked at. Each rule says what
+it was measured on: the profiler's records of the CPU allocator, torch 2.14.1, x86 with AVX-512, float32 or
+bfloat16, 2 threads. tests/test_memory_cpu_{kernels,bf16}.py measure again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from modelsum.memory.cpu import convolution as cpu_convolution
+from modelsum.memory.cpu import elementwise as cpu_elementwise
+from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.machine import THREADS
+from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
+
+Rule: TypeAlias = Callable[..., int]
+
+_FLOAT_BYTES = 4
+
+
+def _copy_unless_contiguous(*tensors: Any) -> int:
+    return sum(nbytes(t) for t in tensors if t is not None and not t.is_contiguous())
+
+
+# ---- normalisation
+
+
+def batch_norm(x: Any, *rest: Any, out: Any) -> int:
+    """A factor and a summand for each channel: 10,240 bytes for 1,280 channels."""
+    return int(2 * x.shape[1] * x.element_size())
+
+
+def batch_norm_backward(grad: Any, x: Any, *rest: Any, out: Any) -> int:
+    """One buffer like the input where the gradient is contiguous: [8, 64, 32, 32] takes 2 MiB more.
+
+    In 16 bits there is one for every layout: 1 MiB.
+    """
+    return nbytes(x) if grad.is_contiguous() or x.element_size() == 2 else 0
+
+
+def layer_norm(x: Any, *rest: Any, out: Any) -> int:
+    """A contiguous copy of the input: [8, 16, 16, 96] permuted takes 786,432 bytes more."""
+    return _copy_unless_contiguous(x)
+
+
+def layer_norm_backward(
+    grad: Any, x: Any, shape: Any, mean: Any, rstd: Any, weight: Any, *rest: Any, out: Any
+) -> int:
+    """Contiguous copies, and each thread's sums for weight and bias: 2 * 2 * 96 floats for 96 features."""
+    sums = 2 * THREADS * nbytes(weight) if weight is not None else 0
+    return _copy_unless_contiguous(grad, x) + sums
+
+
+# ---- matrix products
+
+
+def mm(a: Any, b: Any, *, out: Any) -> int:
+    """A copy of an operand that BLAS cannot take: an expanded gradient [8, 1000] takes 32,000 bytes.
+
+    In bfloat16, which oneDNN multiplies, the blocks that it copies too.
+    """
+    copied = sum(nbytes(t) for t in (a, b) if not _blas_takes(t))
+    return copied + (matmul_scratch_bytes(a, b) if a.element_size() == 2 else 0)
+
+
+def addmm(bias: Any, a: Any, b: Any, *, out: Any, **_: Any) -> int:
+    """As mm."""
+    return mm(a, b, out=out)
+
+
+def _blas_takes(matrix: Any) -> bool:
+    rows, columns = matrix.shape
+    row_stride, column_stride = matrix.stride()
+    by_rows = column_stride == 1 and row_stride >= max(1, columns)
+    by_columns = row_stride == 1 and column_stride >= max(1, rows)
+    return bool(by_rows or by_columns)
+
+
+# ---- attention
+
+
+def flash_attention(query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int:
+    """Scores, maxima, sums and results of a tile for each thread: 25,088 bytes for [8, 4, 64, 32].
+
+    They are in float32. From 16 bits, the scores are there in that type too: 33,280 bytes.
+    """
+    rows, columns = _tile(query, key)
+    numbers = THREADS * _FLOAT_BYTES * (rows * columns + 2 * rows + rows * query.shape[-1])
+    return int(numbers + _rounded_scores(query, rows * columns))
+
+
+def flash_attention_backward(grad: Any, query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int:
+    """Two tiles of scores and one of row sums for each thread: 32,896 bytes for [8, 4, 64, 32].
+
+    Where sequences are the outer dimension, as nn.MultiheadAttention has it, the gradient is copied. From 16
+    bits, both tiles are there in that type too, and sums for the gradients: 71,556 bytes.
+    """
+    rows, columns = _tile(query, key)
+    is_batch_first = query.stride(0) >= query.stride(2)
+    copied = 0 if is_batch_first and grad.stride(-1) == 1 else nbytes(grad)
+    sums = 0
+    if query.element_size() == 2:
+        sums = THREADS * _FLOAT_BYTES * query.shape[-1] * (rows + columns)
+    both = 2 * _rounded_scores(query, rows * columns)
+    return int(copied + both + sums + _FLOAT_BYTES * (2 * THREADS * rows * columns + rows))
+
+
+def _rounded_scores(query: Any, scores: int) -> int:
+    return THREADS * 2 * scores if query.element_size() == 2 else 0
+
+
+def _tile(query: Any, key: Any) -> tuple[int, int]:
+    """ATen/native/cpu/FlashAttentionKernel.cpp: q_split_size by the length, kv_split_size 512."""
+    length = query.shape[2]
+    rows = 256 if length >= 768 else 64 if length >= 192 else 32
+    return min(rows, length), min(512, key.shape[2])
+
+
+# ---- moving values
+
+
+def roll(x: Any, shifts: Any, dims: Any = (), *, out: Any) -> int:
+    """Dimension after dimension, each into a new tensor: [8, 21, 21, 96] over two takes 1,354,752 bytes."""
+    return nbytes(x) if len(dims) > 1 else 0
+
+
+def embedding_dense_backward(grad: Any, *rest: Any, out: Any) -> int:
+    """A contiguous copy of the gradient: 131,072 bytes for [8, 64, 64] transposed."""
+    return _copy_unless_contiguous(grad)
+
+
+# ---- recurrent layers
+
+
+def leading_dimension(n: int) -> int:
+    """oneDNN's get_good_ld: whole cache lines of 16 floats, but no multiple of 256 of them."""
+    rounded = -(-n // 16) * 16
+    return rounded + 16 if rounded % 256 == 0 else rounded
+
+
+def lstm_workspace_bytes(length: int, batch: int, inputs: int, hidden: int) -> int:
+    """What a training pass of an LSTM layer keeps for the backward pass.
+
+    Gates and states of every step, by fitting the sizes that 21 shapes gave (64 steps of 8 samples with 64
+    inputs and 128 hidden: 4,005,888 bytes): within 0.5 %.
+    """
+    wide, own = leading_dimension(max(inputs, hidden)), leading_dimension(hidden)
+    per_sample = (
+        length * leading_dimension(4 * hidden)
+        + (6 * length + 8) * wide
+        + (length + 2) * own
+        + 4 * length * hidden
+    )
+    return _FLOAT_BYTES * batch * per_sample
+
+
+def _lstm_weights(inputs: int, hidden: int) -> int:
+    return _FLOAT_BYTES * leading_dimension(4 * hidden) * (inputs + hidden)
+
+
+def _lstm_scratch(length: int, batch: int, hidden: int) -> int:
+    return _FLOAT_BYTES * length * batch * leading_dimension(4 * hidden) + 12856
+
+
+def lstm(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> int:
+    """Packed weights, the sum of the biases, the gates: 1,501,752 bytes for [64, 8, 64] and 128 hidden.
+
+    Without a workspace to return, the states of all steps take the place of the gates: 1,489,752 bytes.
+    """
+    length, batch, inputs = x.shape
+    hidden = recurrent_weight.shape[1]
+    packed = _lstm_weights(inputs, hidden) + _FLOAT_BYTES * 4 * hidden
+    if rest[-1]:
+        return int(packed + _lstm_scratch(length, batch, hidden))
+    rows = 2 * (length + 1) * (leading_dimension(max(inputs, hidden)) + leading_dimension(hidden))
+    return int(packed + _FLOAT_BYTES * batch * rows + 17240)
+
+
+def lstm_backward(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> int:
+    """As forward; and zeros for gradients that are missing: 1,772,088 bytes for the same layer.
+
+    A weight whose rows are not as long as `leading_dimension` wants them is copied once more.
+    """
+    length, batch, inputs = x.shape
+    hidden = recurrent_weight.shape[1]
+    grads = rest[7:10]  # of output, hidden state and cell state
+    missing = sum(1 for grad in grads[1:] if grad is None) * batch * hidden * _FLOAT_BYTES
+    copied = _copy_unless_contiguous(*grads)
+    padded = sum(
+        _FLOAT_BYTES * 4 * hidden * leading_dimension(n)
+        for n in (inputs, hidden)
+        if leading_dimension(n) != n
+    )
+    packed = _lstm_weights(inputs, hidden) + _FLOAT_BYTES * 4 * hidden
+    return int(copied + missing + packed + _lstm_scratch(length, batch, hidden) + padded)
+
+
+KERNELS: dict[str, Rule] = {
+    "convolution": cpu_convolution.convolution,
+    "convolution_backward": cpu_convolution.convolution_backward,
+    "native_batch_norm": batch_norm,
+    "_native_batch_norm_legit": batch_norm,
+    "_native_batch_norm_legit.no_stats": batch_norm,
+    "_native_batch_norm_legit_no_training": batch_norm,
+    "native_batch_norm_backward": batch_norm_backward,
+    "native_layer_norm": layer_norm,
+    "native_layer_norm_backward": layer_norm_backward,
+    "mm": mm,
+    "addmm": addmm,
+    "_scaled_dot_product_flash_attention_for_cpu": flash_attention,
+    "_scaled_dot_product_flash_attention_for_cpu_backward": flash_attention_backward,
+    **dict.fromkeys(
+        (f"{op}{place}.Tensor" for op in ("add", "sub", "mul", "div") for place in ("", "_")),
+        cpu_elementwise.mixed_types,
+    ),
+    "mean": cpu_elementwise.mean,
+    "mean.dim": cpu_elementwise.mean,
+    "sum.dim_IntList": cpu_elementwise.sum_over,
+    "upsample_nearest2d": cpu_elementwise.resample,
+    "upsample_bilinear2d": cpu_elementwise.resample,
+    "upsample_nearest2d_backward": cpu_elementwise.resample_backward,
+    "upsample_bilinear2d_backward": cpu_elementwise.resample_backward,
+    "roll": roll,
+    "embedding_dense_backward": embedding_dense_backward,
+    "mkldnn_rnn_layer": lstm,
+    "mkldnn_rnn_layer_backward": lstm_backward,
+}

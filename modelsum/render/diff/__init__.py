@@ -1,0 +1,31 @@
+"""Diff -> text, a format a file. Takes a finished value; never imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from modelsum.render import RenderOptions
+
+if TYPE_CHECKING:
+    from modelsum.baselines.changes.changes import Diff
+
+_MODULES = {
+    "text": "modelsum.render.diff.text",
+    "json": "modelsum.render.diff.json_",
+    "csv": "modelsum.render.diff.csv_",
+    "markdown": "modelsum.render.diff.markdown",
+}
+FORMATS: tuple[str, ...] = tuple(_MODULES)
+
+
+def render_diff(diff: Diff, names: tuple[str, str], format: str, options: RenderOptions) -> str:
+    """The diff in one of `FORMATS`, ending with one newline.
+
+    Args:
+        names: what the user calls the old and the new one.
+        options: width and colour are for text, the depth for text and Markdown.
+    """
+    renderer: Callable[..., str] = import_module(_MODULES[format]).render
+    return renderer(diff, names, options).rstrip("\n") + "\n"

@@ -1,0 +1,78 @@
+"""The whole diff as JSON, schema version 1: every total, and every module that is not the same."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from modelsum.baselines.changes.reasons import Reason, reasons
+from modelsum.render import RenderOptions
+
+if TYPE_CHECKING:
+    from modelsum.baselines.changes.changes import Change, Diff
+
+SCHEMA_VERSION = 1
+
+
+def render(diff: Diff, names: tuple[str, str], options: RenderOptions) -> str:
+    """The diff as indented JSON; no option leaves anything out."""
+    return json.dumps(to_dict(diff, names), indent=2)
+
+
+def to_dict(diff: Diff, names: tuple[str, str]) -> dict[str, Any]:
+    """The diff as JSON values."""
+    figures = list(diff.changes[0].figures) if diff.changes else []
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "diff",
+        "old": {"name": names[0], "case": asdict(diff.old)},
+        "new": {"name": names[1], "case": asdict(diff.new)},
+        "case_differences": _pairs(diff.case_differences),
+        "not_comparable": _pairs(diff.not_comparable),
+        "totals": {
+            total.name: {"old": total.old, "new": total.new, "difference": total.difference}
+            for total in diff.totals
+        },
+        "uncounted_ops": _pairs(diff.uncounted_ops),
+        "rows": [_row(change) for change in diff.changes if change.state != "same"],
+        "causes": {name: [_reason(reason) for reason in reasons(diff, name)] for name in figures},
+    }
+
+
+def _row(change: Change) -> dict[str, Any]:
+    return {
+        "state": change.state,
+        "path": change.new_path,
+        "old_path": change.old_path,
+        "class": change.class_name,
+        "renamed": change.is_renamed,
+        "attributes": _pairs(change.attributes),
+        "output_shapes": _shapes(change.output_shapes),
+        "figures": {
+            name: {"old": old, "new": new, "difference": new - old}
+            for name, (old, new) in change.figures.items()
+        },
+    }
+
+
+def _shapes(shapes: tuple[str, str] | None) -> dict[str, Any] | None:
+    if shapes is None:
+        return None
+    old, new = (json.loads(f"[{text}]") for text in shapes)
+    return {"old": old, "new": new}
+
+
+def _reason(reason: Reason) -> dict[str, Any]:
+    return {
+        "difference": reason.difference,
+        "share": reason.share,
+        "state": reason.changes[0].state,
+        "class": reason.changes[0].class_name,
+        "attributes": list(reason.attributes),
+        "paths": [change.path for change in reason.changes],
+    }
+
+
+def _pairs(pairs: Any) -> dict[str, Any]:
+    return {name: {"old": old, "new": new} for name, (old, new) in pairs.items()}

@@ -1,0 +1,195 @@
+"""What is said below the table: totals, where the figures come from, and what is not in them.
+
+Plain words and figures, without a format: `text` and `markdown` lay them out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelsum.render.summary.cells import shape
+from modelsum.summary import Difference, Summary
+from modelsum.units import binary_bytes, count, short_count, torchsummary_mb
+
+if TYPE_CHECKING:
+    from modelsum.memory import Memory, Peak
+
+CONVENTION = "torchsummary convention, in MB of 2**20 bytes (not a prediction of memory)"
+UNCOUNTED = "Uncounted ops: they do arithmetic that is not in MACs"
+UNFINISHED = (
+    "The forward did not finish: MACs and sizes are those of the layers that ran. Params are complete."
+)
+
+_SOURCES = {"documented": "documented architecture", "imported": "imported", "object": "module object"}
+
+_FIGURES = {
+    "params": "Total params",
+    "trainable_params": "Trainable params",
+    "input_mb": "Input size (MB)",
+    "forward_backward_mb": "Forward/backward (MB)",
+    "params_mb": "Params size (MB)",
+    "total_mb": "Estimated total (MB)",
+    "hooked_calls": "Hooked calls",
+}
+
+
+class Fact(NamedTuple):
+    """A figure or statement with its label, and what is said about it."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def model_name(summary: Summary) -> str:
+    """What the model is called: the user's words for it, else its class."""
+    return summary.model.spec or summary.model.class_name
+
+
+def totals(summary: Summary) -> list[Fact]:
+    """Params, buffers and MACs; exact, with what they come to."""
+    total = summary.totals
+    facts = [
+        Fact("Total params", count(total.params), binary_bytes(total.param_bytes)),
+        Fact("Trainable params", count(total.trainable_params)),
+        Fact("Non-trainable params", count(total.frozen_params)),
+    ]
+    if total.packed_params:
+        facts.append(Fact("Packed params", count(total.packed_params), "of quantised modules, not in params"))
+    if total.buffers:
+        size = binary_bytes(total.buffer_bytes)
+        facts.append(Fact("Buffers", count(total.buffers), f"{size}, not in params"))
+    if not summary.executed:
+        of_what = "of the layers that ran"
+    elif summary.batch is not None and summary.batch > 1:
+        of_what = f"for the batch of {count(summary.batch)}"
+    else:
+        of_what = ""
+    return [
+        *facts,
+        Fact("MACs", count(total.macs), _note(_short(total.macs), of_what)),
+        Fact("FLOPs", count(total.flops), _note(_short(total.flops), "2 x MACs")),
+    ]
+
+
+def _note(*parts: str) -> str:
+    return ", ".join(filter(None, parts))
+
+
+def _short(figure: int) -> str:
+    return short_count(figure) if figure >= 1000 else ""  # below that the exact figure is as short
+
+
+def convention(summary: Summary) -> list[Fact]:
+    """The sizes of `CONVENTION`."""
+    sizes = summary.torchsummary
+    return [
+        Fact("Input size (MB)", torchsummary_mb(sizes.input_bytes)),
+        Fact("Forward/backward (MB)", torchsummary_mb(sizes.forward_backward_bytes)),
+        Fact("Params size (MB)", torchsummary_mb(sizes.params_bytes)),
+        Fact("Estimated total (MB)", torchsummary_mb(sizes.total_bytes)),
+    ]
+
+
+def memory_title(memory: Memory) -> str:
+    """Which memory it is."""
+    how = "computed from shapes" if memory.kind == "predicted" else "of a real run"
+    return f"Memory {memory.kind} for {memory.target}, {how}"
+
+
+def memory(memory: Memory) -> list[Fact]:
+    """Peaks of inference and of a training step, the parts of that, and what they take of the device."""
+    facts = [Fact("Inference peak", binary_bytes(memory.inference.bytes), _place(memory.inference))]
+    if memory.training is not None and memory.saved_for_backward_bytes is not None:
+        facts.insert(0, Fact("Saved for backward", binary_bytes(memory.saved_for_backward_bytes)))
+        facts.append(Fact("Training peak", binary_bytes(memory.training.bytes), _place(memory.training)))
+    facts += [
+        Fact(f"  {part.replace('_', ' ')}", binary_bytes(size))
+        for part, size in memory.peak.parts.items()
+        if size
+    ]
+    first = memory.first_step_peak_bytes
+    if first is not None and first != memory.training_peak_bytes:
+        facts.append(Fact("First step's peak", binary_bytes(first)))
+    what = "training" if memory.training else "inference"
+    if memory.allocated_bytes is not None:
+        facts.append(Fact("Allocated in blocks", binary_bytes(memory.allocated_bytes), what))
+    if memory.reserved_bytes is not None:
+        facts.append(Fact("Reserved", binary_bytes(memory.reserved_bytes), "by the caching allocator"))
+    if memory.process_bytes is not None:
+        least, most = map(binary_bytes, memory.process_bytes)
+        facts.append(Fact("Process total", f"{least} to {most}", "with context and workspaces"))
+    return facts
+
+
+def assumptions(memory: Memory) -> list[Fact]:
+    """What the memory figures take for granted."""
+    return [Fact(name, value) for name, value in memory.assumptions.items()]
+
+
+def _place(peak: Peak) -> str:
+    phase = {"forward": "", "backward": "in the backward pass"}.get(peak.phase, f"in the {peak.phase}")
+    return _note(phase, f"at {peak.module}" if peak.module else "")
+
+
+def provenance(summary: Summary) -> list[Fact]:
+    """Of which model, for what input, and how the figures were reached."""
+    model = summary.model
+    said = [_SOURCES.get(model.source, f"from {model.source}")]
+    if model.spec is not None:
+        said.append(f"class {model.class_name}")
+    facts = [Fact("Model", f"{model_name(summary)} ({', '.join(said)})")]
+    for given in summary.inputs:
+        name = f"{given.name}: " if given.name is not None else ""
+        facts.append(Fact("Input", f"{name}{shape(given.shape)} {given.dtype}"))
+    batch = "in the shapes as given" if summary.batch is None else count(summary.batch)
+    meta = summary.device == "meta"
+    how = "computed from shapes, nothing was run" if meta else "the forward was really run"
+    return [
+        *facts,
+        Fact("Batch", batch),
+        Fact("Mode", summary.mode),
+        Fact("Dtype", summary.dtype),
+        Fact("Device", f"{summary.device} ({how})"),
+    ]
+
+
+def uncounted(summary: Summary) -> list[Fact]:
+    """The ops without a rule, and how often each ran."""
+    return [Fact(op, f"{count(times)} x") for op, times in summary.uncounted_ops.items()]
+
+
+class Comparison(NamedTuple):
+    """One line of the diff against a stored table."""
+
+    figure: str
+    documented: str
+    now: str
+    difference: str
+
+
+def baseline_line(summary: Summary) -> str | None:
+    """How the summary stands to the stored table of its model, in one line; None where there is no table."""
+    baseline = summary.baseline
+    if baseline.source is None:
+        return None
+    if baseline.status == "none":
+        return f"none for this input ({baseline.source})"
+    return f"{'matches' if baseline.status == 'match' else 'differs from'} the {baseline.source}"
+
+
+def comparisons(summary: Summary) -> list[Comparison]:
+    """Every figure of a stored table that the summary differs from; none where it matches or has no table."""
+    if summary.baseline.status != "changed":
+        return []
+    return [_comparison(figure) for figure in summary.baseline.figures]
+
+
+def _comparison(figure: Difference) -> Comparison:
+    form = ".2f" if figure.figure.endswith("_mb") else ",.0f"  # sizes as torchsummary prints them
+    return Comparison(
+        _FIGURES.get(figure.figure, figure.figure),
+        format(figure.documented, form),
+        format(figure.now, form),
+        format(figure.now - figure.documented, f"+{form}") if figure.now != figure.documented else "0",
+    )

@@ -1,0 +1,1 @@
+"""Inference and the training step run for real, and measured."""

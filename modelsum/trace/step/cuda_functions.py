@@ -1,0 +1,81 @@
+"""Functions that run one kernel on CUDA and are taken apart, or keep more, on meta.
+
+torch asks where a tensor is before it takes the fused kernel, so for a while the functions are replaced:
+
+- dropout: native_dropout keeps a mask of one byte a value (ATen/native/Dropout.cpp,
+  is_fused_kernel_acceptable); elsewhere the noise is a tensor like the input.
+- rms_norm: _fused_rms_norm keeps its input and a number for every row (ATen/native/layer_norm.cpp, since
+  torch 2.9); elsewhere autograd keeps the results of half a dozen ops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from modelsum.trace.step.autocast import as_cast
+
+_aten = torch.ops.aten
+
+
+@contextmanager
+def fused_functions(target: str) -> Iterator[None]:
+    """Have dropout and rms_norm run as they would on the target; torch's functions are put back."""
+    if target != "cuda":
+        yield
+        return
+    inner: Any = torch._VF
+    outer: Any = torch
+    before: tuple[Any, Any] = inner.dropout, getattr(outer, "rms_norm", None)
+
+    def dropout(input: Tensor, p: float, train: bool) -> Tensor:
+        if train and 0 < p < 1 and input.is_meta and input.numel():
+            masked: Tensor = torch.native_dropout(input, p, True)[0]
+            return masked
+        result: Tensor = before[0](input, p, train)
+        return result
+
+    def rms_norm(
+        input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+    ) -> Any:
+        input, weight = as_cast(_aten.rms_norm.default, input, weight)
+        if not _is_fused(input, weight):
+            return before[1](input, normalized_shape, weight, eps)
+        return _RmsNorm.apply(input, len(normalized_shape), weight)
+
+    inner.dropout = dropout
+    if hasattr(_aten, "_fused_rms_norm"):
+        outer.rms_norm = rms_norm
+    try:
+        yield
+    finally:
+        inner.dropout = before[0]
+        if before[1] is not None:
+            outer.rms_norm = before[1]
+
+
+def _is_fused(input: Tensor, weight: Tensor | None) -> bool:
+    """layer_norm.cpp, rms_norm_symint: not for channels last, and not for a weight of another dtype."""
+    last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
+    same = weight is None or weight.dtype is input.dtype
+    return input.is_meta and same and (not last or input.is_contiguous())
+
+
+class _RmsNorm(torch.autograd.Function):
+    """What _fused_rms_norm and its derivative allocate."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor, dimensions: int, weight: Tensor | None) -> Tensor:
+        rows = (*input.shape[: input.dim() - dimensions], *(1,) * dimensions)
+        result = torch.empty_like(input)
+        ctx.save_for_backward(input, weight, input.new_empty(rows, dtype=torch.float32))
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor | None]:
+        input, weight, _ = ctx.saved_tensors
+        return torch.empty_like(input), None, None if weight is None else torch.empty_like(weight)

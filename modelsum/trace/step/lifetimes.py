@@ -1,0 +1,293 @@
+"""The log of every storage that a model's ops allocate: when it appears, and when it is gone.
+
+A dispatch mode sees each op and the tensors that it returns; a storage that was not there before was
+allocated by it, and a weak reference tells when the last tensor lets go of it. As shapes alone are looked
+at, it works for tensors on the meta device (ops done by `modelsum.trace.values`) as for real ones. Memory
+that a kernel allocates inside itself is not seen; a table of rules, if there is one, adds it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
+from modelsum.trace.ops import Verdict, rule_for
+from modelsum.trace.values.known_values import run
+
+#: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results. Called with
+#: the op's own arguments and `out=`, its result.
+KernelRule = Callable[..., int]
+
+#: What tells calls of an op apart whose algorithm the library searches for at the first one of each kind;
+#: None where it does not. Called with the op's own arguments.
+SearchKey = Callable[..., Hashable | None]
+
+_ADD = torch.ops.aten.add.Tensor
+_NOTHING = 0  # what an op may do to storages, as far as its schema tells
+_ALLOCATES = 1
+_DECOMPOSES = 2
+
+
+class Lifetimes(TorchDispatchMode):
+    """Logs the storages of one device.
+
+    Attributes:
+        log: where it all goes.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo: 0.8 s, and during the
+        # import the first activation is kept alive.
+        return False
+
+    def __init__(
+        self,
+        log: Log,
+        device: str,
+        kernels: Mapping[str, KernelRule] | None = None,
+        searches: Mapping[str, SearchKey] | None = None,
+    ) -> None:
+        """Follow a type of device, "meta" or "cpu"; `kernels` and `searches` by op, like "add.Tensor"."""
+        super().__init__()
+        self.log = log
+        self._device = device
+        self._kernels = kernels or {}
+        self._searches = searches or {}
+        self._found: set[Hashable] = set()
+        self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._plans: dict[Any, tuple[int, KernelRule | None]] = {}
+        self._stack: list[str] = [""]
+        self._owners: dict[int, str] = {}  # sequence number of an autograd node -> module that made it
+        self._nodes = torch._C._autograd._get_sequence_nr()
+        # With the storage's number, its bytes, and the module that saved it.
+        self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
+        # Of a sum of gradients that was just made: its event's place, and the number of the first summand.
+        self._sum: tuple[int, int] | None = None
+
+    # ---- storages
+
+    def watch(self, tensors: Iterable[Tensor], category: str = TEMPORARIES) -> list[int]:
+        """Log the storages of tensors that are there already; those known before stay as they are."""
+        return [number for t in tensors if (number := self._watch(t, category)) is not None]
+
+    def number_of(self, tensor: Tensor) -> int | None:
+        """The number of a tensor's storage in the log, or None where it is not followed."""
+        if tensor.device.type != self._device or tensor.layout is not torch.strided:
+            return None
+        storage = tensor.untyped_storage()
+        known = self._known.get(id(storage))
+        return known[1] if known is not None and known[0]() is storage else None
+
+    def _watch(self, tensor: Tensor, category: str = TEMPORARIES) -> int | None:
+        if tensor.device.type != self._device or tensor.layout is not torch.strided:
+            return None
+        storage = tensor.untyped_storage()
+        key = id(storage)
+        known = self._known.get(key)
+        if known is not None and known[0]() is storage:
+            self.log.resize(known[1], storage.nbytes())
+            return known[1]
+        number = self.log.allocate(storage.nbytes(), category)
+
+        def gone(reference: weakref.ref[Any]) -> None:
+            # A new storage may have got the same id by the time this is called.
+            if self._known.get(key, (None,))[0] is reference:
+                del self._known[key]
+            self.log.release(number)
+            if self._sum is not None:
+                self._sum_in_place(number)
+
+        self._known[key] = (weakref.ref(storage, gone), number)
+        return number
+
+    # ---- ops
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        plan = self._plans.get(func) or self._plan(func)
+        if plan[0] & _DECOMPOSES:
+            if types:
+                return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
+            with self:
+                return func.decompose(*args, **kwargs)
+        self._locate()
+        self._sum = None
+        before = len(self.log.events)
+        out = run(func, args, kwargs)
+        if plan[0]:
+            if isinstance(out, Tensor):
+                self._watch(out)
+            elif isinstance(out, (tuple, list)):
+                for part in out:
+                    if isinstance(part, Tensor):
+                        self._watch(part)
+        if func is _ADD and self.log.phase == BACKWARD and not torch.is_grad_enabled():
+            self._note_sum(args, out, before)
+        if self._searches:
+            self._search(func, args)
+        if plan[1] is not None:
+            inside = plan[1](*args, out=out, **kwargs)
+            if inside > 0:
+                self.log.use(inside)
+        return out
+
+    def _plan(self, func: Any) -> tuple[int, KernelRule | None]:
+        does = _ALLOCATES if _may_allocate(func) else _NOTHING
+        if rule_for(func) is Verdict.COMPOSITE and not _has_kernel(func):
+            does = _DECOMPOSES
+        namespace, _, name = func.name().partition("::")
+        plan = self._plans[func] = (does, self._kernels.get(name) if namespace == "aten" else None)
+        return plan
+
+    def _search(self, func: Any, args: tuple[Any, ...]) -> None:
+        """A search for an algorithm ends with an empty cache."""
+        key_of = self._searches.get(func.name().removeprefix("aten::"))
+        key = key_of(*args) if key_of is not None else None
+        if key is not None and (func, key) not in self._found:
+            self._found.add((func, key))
+            self.log.empty_cache()
+
+    # ---- sums of gradients
+
+    def _note_sum(self, args: tuple[Any, ...], out: Any, before: int) -> None:
+        """Where gradients of one tensor meet, autograd adds the second to the first, in place.
+
+        Only not under a dispatch mode: there it makes a new tensor and lets go of the first one (torch's
+        input_buffer.cpp, can_accumulate_inplace). Which of the two it is, is seen when that happens.
+        A view is not added to: it holds on to its base, so that nobody alone has the memory.
+        """
+        first = self.number_of(args[0]) if isinstance(args[0], Tensor) and not args[0]._is_view() else None
+        made = self.number_of(out)
+        if first is None or made is None or len(self.log.events) != before + 1:
+            return
+        if self.log.events[before].storage == made and self.log.sizes[first] == self.log.sizes[made]:
+            self._sum = before, first
+
+    def _sum_in_place(self, released: int) -> None:
+        """The first summand is gone right after the sum was made: as if the sum had taken its place."""
+        if self._sum is not None and self._sum[1] == released:
+            place, _ = self._sum
+            if len(self.log.events) == place + 2:
+                self.log.events[place:] = reversed(self.log.events[place:])
+            self._sum = None
+
+    # ---- modules
+
+    def _locate(self) -> None:
+        """Find the module that an op belongs to: in the backward pass, the one whose op is derived."""
+        if self.log.phase == BACKWARD and len(self._stack) == 1:
+            node = torch._C._current_autograd_node()
+            if node is not None:
+                self.log.module = self._owners.get(node._sequence_nr(), self.log.module)
+        self._own()
+
+    def _own(self) -> None:
+        """The autograd nodes that were made since the last time belong to the module that runs."""
+        made = torch._C._autograd._get_sequence_nr()
+        for number in range(self._nodes, made):
+            self._owners[number] = self.log.module
+        self._nodes = made
+
+    @contextmanager
+    def following(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+        """Attribute what happens inside to modules, by path; takes its hooks away afterwards.
+
+        The root is not one of them: it is what is left.
+        """
+        handles = []
+        try:
+            for path, module in modules.items():
+                if not path or isinstance(module, torch.jit.ScriptModule):
+                    continue  # TorchScript takes no Python hooks: its work belongs to the module around it
+                handles.append(module.register_forward_pre_hook(self._entering(path), prepend=True))
+                handles.append(module.register_forward_hook(self._leaving, always_call=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _entering(self, path: str) -> Callable[..., None]:
+        def entering(module: nn.Module, args: Any) -> None:
+            self._own()
+            self._stack.append(path)
+            self.log.module = path
+
+        return entering
+
+    def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._own()
+        self._stack.pop()
+        self.log.module = self._stack[-1]
+
+    # ---- what autograd keeps
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Note which storages autograd saves for the backward pass inside."""
+        self._kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack):
+            yield
+
+    def saved(self) -> dict[str, int]:
+        """Bytes that each module saved for backward, by path: a storage once, and what is still kept."""
+        storages: set[int] = set()
+        saved: dict[str, int] = {}
+        for kept, number, nbytes, module in self._kept:
+            if kept() is not None and number not in storages:
+                storages.add(number)
+                saved[module] = saved.get(module, 0) + nbytes
+        return saved
+
+    def _pack(self, tensor: Tensor) -> _Kept:
+        number = self.number_of(tensor)
+        if tensor.requires_grad:
+            # A node that keeps its own result would keep itself alive.
+            with torch._C._DisableTorchDispatch():
+                tensor = tensor.detach()
+        kept = _Kept(tensor)
+        if number is not None and self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):
+            self.log.categories[number] = SAVED_ACTIVATIONS
+            nbytes = tensor.untyped_storage().nbytes()
+            self._kept.append((weakref.ref(kept), number, nbytes, self._stack[-1]))
+        return kept
+
+
+class _Kept:
+    """A tensor in the hands of an autograd node, which drops this when it is gone itself."""
+
+    __slots__ = ("__weakref__", "tensor")
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+
+def _unpack(kept: _Kept) -> Tensor:
+    return kept.tensor
+
+
+def _has_kernel(func: Any) -> bool:
+    """Whether an op that could be done by others has a kernel of its own on a real device: silu_backward."""
+    name = "" if isinstance(func, HigherOrderOperator) else func.name()
+    return bool(name) and torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU")
+
+
+def _may_allocate(func: Any) -> bool:
+    """Whether an op may return a new storage, or give one that exists another size."""
+    schema = func._schema
+    if schema.name in _RESIZING:
+        return True
+    return any(r.alias_info is None for r in schema.returns)
+
+
+_RESIZING = frozenset(("aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"))

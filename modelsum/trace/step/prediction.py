@@ -1,0 +1,87 @@
+"""The memory of a model that was just traced, wherever it ran, or the reason why it is not known."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from modelsum.errors import UsageError
+from modelsum.memory import Memory, MemoryOptions
+from modelsum.summary import Summary
+from modelsum.trace.copying import copy_to
+from modelsum.trace.inputs import move
+from modelsum.trace.isolation import deep_enough
+from modelsum.trace.step.training import predict_memory
+
+META = torch.device("meta")
+
+
+def memory_of(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    summary: Summary,
+    options: MemoryOptions,
+    target: str,
+) -> tuple[Memory | None, tuple[str, ...]]:
+    """Predict the memory of `model(*args, **kwargs)`; where that fails, None and a notice that says why.
+
+    It is predicted on the meta device. A model that cannot run there runs on the CPU, where small enough.
+
+    Args:
+        model: the caller's own, on the device that the summary names; changed as `predict_memory` does.
+        summary: of this call, whose forward ran to its end.
+        options: the training step.
+        target: the device to predict for.
+
+    Raises UsageError where a pattern of the options matches nothing.
+    """
+
+    def on(device: torch.device, train: bool = True) -> Memory:
+        here = summary.device == device.type
+        runs, (positional, named) = (
+            (model, (args, kwargs)) if here else (copy_to(model, device), move((args, dict(kwargs)), device))
+        )
+        return predict_memory(runs, positional, named, options=options, target=target, train=train)
+
+    with deep_enough(model):
+        try:
+            return on(META), ()
+        except UsageError:
+            raise
+        except Exception as error:
+            reason = _first_line(error)
+        if summary.device != "cpu":
+            return None, (f"memory is not known: {reason}",)
+        # What has just run on the CPU can run there again; a training step takes several times as much.
+        train = _training_fits_here(summary)
+        try:
+            memory = on(torch.device("cpu"), train)
+        except UsageError:
+            raise
+        except Exception as error:
+            return None, (f"memory is not known: {_first_line(error)}",)
+    if train:
+        return memory, ()
+    notice = (
+        "the training step is not known: the meta device could not run it, and it is too large to try here"
+    )
+    return dataclasses.replace(memory, notices=(*memory.notices, notice)), ()
+
+
+def _training_fits_here(summary: Summary) -> bool:
+    """Whether a training step takes at most a quarter of this machine's memory, by a generous guess."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    outputs = sum(layer.output_bytes for layer in summary.layers)
+    return 2 * summary.totals.param_bytes + 3 * outputs < memory / 4
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return type(error).__name__ + (f": {text.splitlines()[0]}" if text else "")

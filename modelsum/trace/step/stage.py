@@ -1,0 +1,262 @@
+"""A model's inference and training steps, gone through once and logged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modelsum.memory import optimizers
+from modelsum.memory.log import (
+    BACKWARD,
+    BUFFERS,
+    FORWARD,
+    GRADIENTS,
+    INPUTS,
+    OPTIMIZER_STATE,
+    OPTIMIZER_STEP,
+    SETUP,
+    WEIGHTS,
+    Event,
+    Log,
+    of_storages,
+)
+from modelsum.memory.options import MemoryOptions
+from modelsum.trace.copying import tensors_of
+from modelsum.trace.shapes import tensors_in
+from modelsum.trace.step.gradient_scaler import GradientScaler
+from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
+from modelsum.trace.step.losses import Loss
+from modelsum.trace.step.presuming import Presuming
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The events of inference, or of training up to its steady state.
+
+    Attributes:
+        categories: the category of each storage.
+        setup: allocations of what is there before anything runs.
+        first: the pass without gradients, or the first training step.
+        between: what is given back when the gradients are set to None.
+        steady_setup: allocations of what is there before a step in steady state.
+        steady: such a step.
+        saved: bytes that each module itself saved for backward, by path; the loss left out.
+        gradients: how many parameters have a gradient.
+        presumed: what was presumed of values, in words.
+    """
+
+    categories: list[str]
+    setup: list[Event]
+    first: list[Event]
+    between: list[Event]
+    steady_setup: list[Event]
+    steady: list[Event]
+    saved: Mapping[str, int]
+    gradients: int
+    presumed: frozenset[str] = frozenset()
+
+
+class Stage:
+    """A model and the arguments of its call, to be followed on the device on which they are.
+
+    The model has to be the caller's own: its mode is changed, and gradients are left behind.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        held: Iterable[Tensor] | None = None,
+        kernels: Mapping[str, KernelRule] | None = None,
+        searches: Mapping[str, SearchKey] | None = None,
+        round_to: int = 1,
+        precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        """Set up a stage.
+
+        Args:
+            model: the model to run, `model(*args, **kwargs)`.
+            args: on the model's device, as kwargs are.
+            kwargs: by name.
+            held: all tensors of the model's modules, where the caller has `held_by(model)` already.
+            kernels: memory inside them, by op.
+            searches: what an algorithm is searched for, by op.
+            round_to: the allocator's granularity in bytes.
+            precision: what the model and the loss are called in, like torch.autocast.
+        """
+        self._model = model
+        self._args = args
+        self._kwargs = kwargs
+        self._precision = precision
+        self._modules = dict(model.named_modules())
+        self._parameters = list(model.parameters())
+        self._device = device_of(model, args, kwargs)
+        self._factories = Presuming()
+        self.log = Log(round_to)
+        self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
+        self.lifetimes.watch(self._parameters, WEIGHTS)
+        self.lifetimes.watch(held_by(model) if held is None else held, BUFFERS)
+        self.lifetimes.watch(tensors_in((args, kwargs)), INPUTS)
+        self._setup = self.log.cut()
+
+    def inference(self) -> Recording:
+        """A forward pass in evaluation mode without gradients. Raises what the model raises."""
+        self._model.eval()
+        self._begin(FORWARD)
+        with torch.no_grad(), self._followed(), self._precision():
+            output = self._model(*self._args, **self._kwargs)
+        events = self.log.cut()
+        del output
+        return Recording(self.log.categories, self._setup, events, [], self._setup, events, {}, 0)
+
+    def training(
+        self, options: MemoryOptions, implementation: str, *, counts_on_device: bool
+    ) -> Recording | None:
+        """Steps of training until it is in steady state; None where nothing can be trained.
+
+        Raises what the model raises.
+        """
+        self._model.train()
+        self._prefetch(options.prefetch)
+        loss = Loss(options.loss, self._add_input)
+        scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
+        saved = self._accumulated(loss, scaler, options.accumulate)
+        if saved is None:
+            return None
+        passes = self.log.cut()
+        trained = self._label_gradients()
+
+        def step(first: bool) -> list[Event]:
+            self._begin(OPTIMIZER_STEP)
+            with scaler.stepping() if scaler and options.optimizer != "none" else nullcontext():
+                optimizers.step(
+                    self.log,
+                    trained,
+                    options.optimizer,
+                    implementation,
+                    first=first,
+                    counts_on_device=counts_on_device,
+                    weight_decay=options.weight_decay,
+                )
+            return self.log.cut()
+
+        first = [*passes, *step(first=True)]
+        steady_step = step(first=False)
+        between = self._zero_grad()
+        steady_setup = self._live()
+        if self._something_is_left():
+            # Caches of the model: the next step finds them there, and may replace them.
+            self._accumulated(loss, scaler, options.accumulate)
+            passes = self.log.cut()
+            self._label_gradients()
+            self._zero_grad()
+        return Recording(
+            categories=self.log.categories,
+            setup=self._setup,
+            first=first,
+            between=between,
+            steady_setup=steady_setup,
+            steady=[*of_storages(passes), *steady_step],
+            saved=saved,
+            gradients=len(trained),
+            presumed=frozenset(self._factories.presumed),
+        )
+
+    # ---- parts of a step
+
+    def _begin(self, phase: str) -> None:
+        self.log.phase, self.log.module = phase, ""
+
+    @contextmanager
+    def _followed(self) -> Iterator[None]:
+        factories = self._factories if self._device == "meta" else nullcontext()
+        with self.lifetimes.following(self._modules), factories, self.lifetimes:
+            yield
+
+    def _accumulated(
+        self, loss: Loss, scaler: GradientScaler | None, passes: int
+    ) -> Mapping[str, int] | None:
+        """Forward and backward passes whose gradients add up; from the second on they are all alike."""
+        saved = self._pass(loss, scaler)
+        if saved is not None and passes > 1:
+            self._pass(loss, scaler)
+        return saved
+
+    def _pass(self, loss: Loss, scaler: GradientScaler | None) -> Mapping[str, int] | None:
+        """A forward and a backward pass; returns what the model saved in between."""
+        self._begin(FORWARD)
+        with self._followed():
+            with self.lifetimes.saving():
+                with self._precision():
+                    output = self._model(*self._args, **self._kwargs)
+                    saved = self.lifetimes.saved()
+                    value = loss.of(output)
+                    del output
+                if value is not None and scaler:
+                    value = scaler.scale(value)
+            if value is None:
+                return None
+            self._begin(BACKWARD)
+            value.backward()
+        return saved
+
+    def _prefetch(self, batches: int) -> None:
+        """The data loader has put more batches on the device: there before the step."""
+        for tensor in tensors_in((self._args, self._kwargs)):
+            for _ in range(batches):
+                self.log.allocate(tensor.nbytes, INPUTS)
+        self._setup += self.log.cut()
+
+    def _add_input(self, tensor: Tensor) -> None:
+        """Something that the loss takes from the data: there before the step."""
+        phase, self.log.phase = self.log.phase, SETUP
+        self.lifetimes.watch([tensor], INPUTS)
+        self.log.phase = phase
+        self._setup.append(self.log.events.pop())
+
+    def _label_gradients(self) -> list[optimizers.Trained]:
+        """The parameters with gradients, as the optimizer sees them."""
+        trained = []
+        for parameter in self._parameters:
+            if parameter.grad is None:
+                continue
+            number = self.lifetimes.number_of(parameter.grad)
+            if number is not None:
+                self.log.categories[number] = GRADIENTS
+            trained.append(optimizers.Trained(tuple(parameter.shape), parameter.element_size()))
+        return trained
+
+    def _zero_grad(self) -> list[Event]:
+        self._begin(SETUP)
+        for parameter in self._parameters:
+            parameter.grad = None
+        return self.log.cut()
+
+    def _live(self) -> list[Event]:
+        return [Event(n, size, SETUP, "") for n, size in enumerate(self.log.sizes) if size]
+
+    def _something_is_left(self) -> bool:
+        there = {event.storage for event in self._setup}
+        return any(
+            size and number not in there and self.log.categories[number] != OPTIMIZER_STATE
+            for number, size in enumerate(self.log.sizes)
+        )
+
+
+def held_by(model: nn.Module) -> list[Tensor]:
+    """Parameters, buffers, and tensors that are attributes of the modules."""
+    return [tensor for tensor, _ in tensors_of(model)]
+
+
+def device_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    """The type of device that a model's tensors, or else its arguments, are on."""
+    for tensor in (*model.parameters(), *model.buffers(), *tensors_in((args, kwargs))):
+        return str(tensor.device.type)
+    return "meta"

@@ -1,0 +1,246 @@
+"""The memory of inference and of a training step, predicted by going through them on the meta device.
+
+The step is that of the usual loop
+
+    optimizer.zero_grad(set_to_none=True)
+    for _ in range(accumulate):
+        loss(model(*args, **kwargs)).backward()
+    optimizer.step()
+
+in which nothing but the model and the loss holds on to the output. Forward and backward pass really run,
+on shapes; the optimizer's step is added in closed form. In steady state the optimizer's state is there
+from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+from torch import nn
+
+from modelsum.errors import ModelsumError, UsageError, did_you_mean
+from modelsum.memory import allocator, cuda_kernels
+from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
+from modelsum.memory.log import Event, of_storages
+from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.memory.peaks import Replay, inclusive_sum, replay
+from modelsum.memory.values import Memory, ModuleMemory
+from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
+from modelsum.trace.step import attention
+from modelsum.trace.step.autocast import DTYPES, autocast_for
+from modelsum.trace.step.checkpointing import checkpointed
+from modelsum.trace.step.cuda_functions import fused_functions
+from modelsum.trace.step.lifetimes import KernelRule
+from modelsum.trace.step.recurrent import fused_lstm
+from modelsum.trace.step.stage import Recording, Stage, device_of, held_by
+
+_KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
+_ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
+
+
+def predict_memory(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    options: MemoryOptions,
+    target: str,
+    train: bool = True,
+) -> Memory:
+    """Predict the memory of `model(*args, **kwargs)`, without gradients and in a training step.
+
+    Args:
+        model: on the meta device, as the arguments are, and the caller's own: its mode is changed. It may
+            be on the CPU too; then everything is done for real, and takes that time and memory.
+        options: the training step.
+        target: the device to predict for: "cpu" or "cuda".
+        train: go through the training step too.
+
+    Raises:
+        UsageError: a pattern of the options matches nothing.
+        Exception: whatever the forward raises in evaluation mode. Where only training fails, the result
+            has no figures for it and says why.
+    """
+    check_target(target)
+    stage = _stages(model, args, kwargs, options, target)
+    training: Recording | None = None
+    notice: str | None = None
+    with _as_on(target, options, device_of(model, args, kwargs)) as chosen:
+        inference = stage().inference()
+        if train:
+            with frozen(model, options.freeze), checkpointed(model, options.checkpoint):
+                training, notice = _trained(stage(), options, target)
+    assumptions = _assumptions(options, chosen.words, target)
+    if training and training.presumed:
+        assumptions["values"] = ", ".join(sorted(training.presumed))
+    return _memory(inference, training, options, target, assumptions, (notice,) if notice else ())
+
+
+def record_training(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    options: MemoryOptions,
+    target: str,
+) -> tuple[Recording | None, str | None]:
+    """The events of training steps as `predict_memory` has them; or None, and why there are none."""
+    check_target(target)
+    with (
+        _as_on(target, options, device_of(model, args, kwargs)),
+        frozen(model, options.freeze),
+        checkpointed(model, options.checkpoint),
+    ):
+        return _trained(_stages(model, args, kwargs, options, target)(), options, target)
+
+
+def _stages(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    options: MemoryOptions,
+    target: str,
+) -> Callable[[], Stage]:
+    held = held_by(model)
+
+    def precision() -> AbstractContextManager[Any]:
+        return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()
+
+    return lambda: Stage(
+        model,
+        args,
+        kwargs,
+        held=held,
+        kernels=_KERNELS[target],
+        searches=cuda_kernels.SEARCHES if target == "cuda" and options.cudnn_benchmark else None,
+        round_to=_ROUND_TO[target],
+        precision=precision,
+    )
+
+
+@contextmanager
+def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[attention.Chosen]:
+    """Have the ops of the block run as they would on the target."""
+    with (
+        isolated(),
+        plain_ops(),
+        runs_on_meta(torch.device(device)),
+        autocast_for(target),
+        fused_lstm(target),
+        fused_functions(target),
+        attention.redirected(target, options.attention) as chosen,
+    ):
+        yield chosen
+
+
+def training_events(recording: Recording) -> Iterator[Event]:
+    """All that the allocator gets to see until the second step, which is in steady state, is over."""
+    yield from (*recording.setup, *recording.first, *recording.between, *recording.steady)
+
+
+def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recording | None, str | None]:
+    """The steps of training, or None and why there are none."""
+    implementation = options.implementation_on(target)
+    on_device = target == "cpu" or implementation == "fused"
+    try:
+        training = stage.training(options, implementation, counts_on_device=on_device)
+    except ModelsumError:
+        raise
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        if "more than 1 value per channel" in reason:  # batch normalisation of a single value
+            reason += "; with a batch of 2 or more it can"
+        return None, f"the training step could not be predicted: {type(error).__name__}: {reason}"
+    if training is None:
+        return None, "nothing can be trained: no output depends on a parameter that takes gradients"
+    return training, None
+
+
+@contextmanager
+def frozen(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
+    """Parameters that match, by their own name or that of a module around them, take no gradients."""
+    fixed = []
+    for pattern in patterns:
+        names = dict(model.named_parameters(remove_duplicate=False))
+        matching = [p for name, p in names.items() if any(fnmatchcase(n, pattern) for n in _around(name))]
+        if not matching:
+            hint = did_you_mean(pattern, names) or "Paths are as `modelsum show` prints them: 'layer1.*'."
+            raise UsageError(f"freeze {pattern!r} matches no parameter", hint)
+        fixed += [p for p in matching if p.requires_grad]
+        for parameter in fixed:
+            parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in fixed:
+            parameter.requires_grad_(True)
+
+
+def _around(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:
+    said = {**options.words(target), "attention": attention_words}
+    if target == "cuda":
+        said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
+        said["kernels"] = "with workspaces of cuDNN's backward passes, without those of searches and cuBLAS"
+    else:
+        said["kernels"] = "as on x86 with AVX-512 and oneDNN"
+        if options.amp == "fp16":
+            said["kernels"] += ", memory inside those for float16 left out"
+    return said
+
+
+def _memory(
+    inference: Recording,
+    training: Recording | None,
+    options: MemoryOptions,
+    target: str,
+    assumptions: Mapping[str, str],
+    notices: tuple[str, ...],
+) -> Memory:
+    points = options.timeline_points
+    without = replay(inference.categories, inference.setup, inference.first, 0 if training else points)
+    step: Replay | None = None
+    first: Replay | None = None
+    if training:
+        step = replay(training.categories, training.steady_setup, training.steady, points)
+        first = replay(training.categories, training.setup, of_storages(training.first))
+    shown = step or without
+    saved = inclusive_sum(training.saved) if training else {}
+    allocated = reserved = process = None
+    if target == "cuda":
+        events = training_events(training) if training else (*inference.setup, *inference.first)
+        simulated = allocator.replay(events, expandable_segments=options.expandable_segments)
+        allocated, reserved = simulated.allocated_peak, simulated.reserved_peak
+        process = allocator.process_bytes(reserved)
+    return Memory(
+        kind="predicted",
+        target=target,
+        saved_for_backward_bytes=sum(training.saved.values()) if training else None,
+        inference=without.peak,
+        training=step.peak if step else None,
+        first_step=first.peak if first else None,
+        phase_peak_bytes={phase: peak.bytes for phase, peak in shown.phases.items()},
+        allocated_bytes=allocated,
+        reserved_bytes=reserved,
+        process_bytes=process,
+        modules={
+            path: ModuleMemory(
+                saved_bytes=saved.get(path, 0),
+                own_saved_bytes=training.saved.get(path, 0) if training else 0,
+                peak_bytes=shown.modules.get(path, 0),
+            )
+            for path in sorted({*saved, *shown.modules})
+        },
+        timeline=shown.timeline,
+        assumptions=assumptions,
+        notices=notices,
+    )

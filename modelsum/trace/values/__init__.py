@@ -1,0 +1,1 @@
+"""Values of small tensors, carried beside meta tensors that have none."""
