@@ -105,5 +105,6 @@ def check_target(target: str) -> None:
 
 def _check(name: str, word: str, valid: tuple[str, ...]) -> None:
     if word not in valid:
-        hint = did_you_mean(word, valid) or f"It is one of {', '.join(valid)}."
+        nearest = did_you_mean(word, valid)
+        hint = (f"{nearest} " if nearest else "") + f"It is one of {', '.join(valid)}."
         raise UsageError(f"{name} {word!r} is not known", hint)

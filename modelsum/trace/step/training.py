@@ -194,7 +194,7 @@ def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> d
     else:
         said["kernels"] = "as on x86 with AVX-512 and oneDNN"
         if options.amp == "fp16":
-            said["kernels"] += ", memory inside those for float16 left out"
+            said["kernels"] += ", float16 taken for bfloat16"
     return said
 
 
