@@ -19,8 +19,8 @@ _VERDICT_IS_NO = 1
 
 @click.command("fit", short_help="The largest batch that fits into some memory.")
 @click.argument("model", metavar="MODEL")
-@click.option("--memory", metavar="SIZE", help="That there is: 24GiB (2**30), 24GB (10**9), 900MiB.")
-@click.option("--gpu", metavar="NAME", help="A card in its place: 'RTX 4090', T4, 'A100 80GB'.")
+@click.option("--memory", metavar="SIZE", help="Memory to fit into: 24GiB (2**30), 24GB (10**9), 900MiB.")
+@click.option("--gpu", metavar="NAME", help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.")
 @click.option(
     "--train/--infer", "train", default=True, help="A training step, or an inference alone.  [default: train]"
 )
