@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -25,7 +26,12 @@ def test_a_bare_name_that_is_not_documented_comes_from_an_installed_provider(mod
     """vit_b_16 is torchvision's: 86,567,656 params and 17.564 G (tests/oracles/torchvision-recount.csv)."""
     pytest.importorskip("torchvision")
     summary = show_json(modelsum_cli, "vit_b_16")
-    assert summary["model"] == {"spec": "vit_b_16", "source": "torchvision", "class": "VisionTransformer"}
+    assert summary["model"] == {
+        "spec": "vit_b_16",
+        "source": "torchvision",
+        "class": "VisionTransformer",
+        "arguments": {},
+    }
     assert summary["totals"]["params"] == 86_567_656
     assert round(summary["totals"]["macs"] / 1e9, 3) == 17.564
     assert "torchvision" in modelsum_cli("show", "vit_b_16", "--depth", "0").out
@@ -234,9 +240,9 @@ toy = Toy()
 @pytest.fixture
 def with_entry(monkeypatch: pytest.MonkeyPatch):
     def add(name: str, value: str) -> None:
-        real = finding.entry_points
+        real = importlib.metadata.entry_points
         extra = EntryPoint(name=name, value=value, group=finding.ENTRY_POINTS)
-        monkeypatch.setattr(finding, "entry_points", lambda **kw: [*real(**kw), extra])
+        monkeypatch.setattr(importlib.metadata, "entry_points", lambda **kw: [*real(**kw), extra])
 
     return add
 
