@@ -83,7 +83,14 @@ def test_a_result_that_cannot_be_written_is_an_error(arguments: tuple[str, ...])
 
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     spec = model_file(tmp_path, 'print("loading", file=sys.stderr, flush=True)\nimport time; time.sleep(60)')
-    process = subprocess.Popen([*COMMAND, "show", spec], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen(
+        [*COMMAND, "show", spec],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        # Where a shell runs the tests in the background, the signal is ignored from the start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stderr is not None
     assert process.stderr.readline() == "loading\n"
     process.send_signal(signal.SIGINT)
