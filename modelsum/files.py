@@ -1,4 +1,4 @@
-"""Text files that are replaced only by whole ones."""
+"""Files that are replaced only by whole ones."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import tempfile
 from pathlib import Path
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a text file. It appears or is replaced at once, or stays as it was. Raises OSError.
+def replace(path: Path, content: str | bytes) -> None:
+    """Write a file. It appears or is replaced at once, or stays as it was. Raises OSError.
 
-    A file that is there keeps its permissions. Of two writers at the same time one wins, whole.
+    Text is written in UTF-8 with its line ends as they are. A file that is there keeps its permissions.
+    Of two writers at the same time one wins, whole.
     """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
         if path.exists():
             shutil.copymode(path, name)
         else:
             os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
-    except BaseException:
+    except BaseException:  # Ctrl-C too leaves no half-written file behind
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
         raise

@@ -10,13 +10,13 @@ import hashlib
 import io
 import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from modelsum import files
 from modelsum.summary import Summary
 
 MOST_BYTES = 64 << 20
@@ -24,6 +24,18 @@ _SUFFIX = ".entry"
 _DIGEST_BYTES = hashlib.sha256().digest_size
 #: Where the classes of an entry may come from. Nothing else is ever loaded.
 _MODULES = ("modelsum.summary", "modelsum.memory.values")
+
+
+# What unpickling raises where the classes are others, or have other fields.
+_NO_ENTRY = (
+    pickle.UnpicklingError,
+    AttributeError,
+    ImportError,
+    TypeError,
+    ValueError,
+    EOFError,
+    LookupError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +83,8 @@ class Store:
         try:
             values = _Unpickler(io.BytesIO(payload)).load()
             entry = Entry(*values)
-        except Exception:
-            return None  # of another version, whatever is wrong with it
+        except _NO_ENTRY:
+            return None  # of another version
         with suppress(OSError):
             os.utime(path)  # used now
         return entry
@@ -81,22 +93,14 @@ class Store:
         """Keep an entry, in place of one that is there."""
         payload = pickle.dumps((entry.summary, dict(entry.marks), entry.said), protocol=5)
         with suppress(OSError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=self.folder, prefix=".new-")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(hashlib.sha256(payload).digest() + payload)
-                os.replace(name, self._path(key))
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    os.unlink(name)
-                raise
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.replace(self._path(key), hashlib.sha256(payload).digest() + payload)
             self._shrink()
 
     def contents(self) -> Contents:
         """What there is."""
-        files = self._files()
-        return Contents(self.folder, len(files), sum(size for _, size, _ in files))
+        found = self._files()
+        return Contents(self.folder, len(found), sum(size for _, size, _ in found))
 
     def clear(self) -> Contents:
         """Remove every entry; returns what there was."""
@@ -111,19 +115,19 @@ class Store:
 
     def _files(self) -> list[tuple[float, int, Path]]:
         """Time of the last use, bytes and path of every entry, and of what a killed writer left behind."""
-        files = []
+        found = []
         with suppress(OSError):
             for path in self.folder.iterdir():
-                if path.name.endswith(_SUFFIX) or path.name.startswith(".new-"):
+                if _SUFFIX in path.name:
                     with suppress(OSError):
                         status = path.stat()
-                        files.append((status.st_mtime, status.st_size, path))
-        return files
+                        found.append((status.st_mtime, status.st_size, path))
+        return found
 
     def _shrink(self) -> None:
-        files = sorted(self._files(), key=lambda file: file[0])
-        total = sum(size for _, size, _ in files)
-        for _, size, path in files:
+        found = sorted(self._files(), key=lambda file: file[0])
+        total = sum(size for _, size, _ in found)
+        for _, size, path in found:
             if total <= self._most_bytes:
                 return
             with suppress(OSError):
