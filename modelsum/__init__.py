@@ -4,27 +4,35 @@
     >>> modelsum.summarize("resnet50", input_size=(3, 224, 224)).totals.params
     25557032
 
-Importing this package does not import torch; summarising does.
+Importing this package imports next to nothing: what a name stands for is imported when it is first used,
+and torch when a model is summarised.
 """
 
-from modelsum.api import register_macs, summarize
-from modelsum.assertions import assert_cost
-from modelsum.errors import (
-    ArgumentError,
-    BuildError,
-    ConfigError,
-    ForwardError,
-    InputError,
-    ModelError,
-    ModelsumError,
-    OutputError,
-    UnknownModelError,
-    UsageError,
-)
-from modelsum.fitting import fit
-from modelsum.measuring import measure
-from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, TorchsummaryTotals, Totals
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from modelsum.version import __version__
+
+if TYPE_CHECKING:
+    from modelsum.api import register_macs, summarize
+    from modelsum.assertions import assert_cost
+    from modelsum.errors import (
+        ArgumentError,
+        BuildError,
+        ConfigError,
+        ForwardError,
+        InputError,
+        ModelError,
+        ModelsumError,
+        OutputError,
+        UnknownModelError,
+        UsageError,
+    )
+    from modelsum.fitting import fit
+    from modelsum.measuring import measure
+    from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 
 __all__ = [
     "ArgumentError",
@@ -52,3 +60,27 @@ __all__ = [
     "register_macs",
     "summarize",
 ]
+
+_HOMES = {
+    "assert_cost": "assertions",
+    "fit": "fitting",
+    "measure": "measuring",
+    "register_macs": "api",
+    "summarize": "api",
+    **dict.fromkeys(
+        ("Baseline", "Difference", "Input", "Layer", "Model", "Summary", "TorchsummaryTotals", "Totals"),
+        "summary",
+    ),
+    **dict.fromkeys((name for name in __all__ if name.endswith("Error")), "errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -39,10 +39,10 @@ class Presuming(MetaFactories):
         super().__init__()
         self.presumed: set[str] = set()
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        out = super().__torch_function__(func, types, args, kwargs)
+    _seen = MetaFactories._seen | {torch.rand, *_CHECKS}
+
+    def _called(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        out = super()._called(func, types, args, kwargs)
         if func is torch.rand and out.is_meta and out.numel() == 1:
             learn(out, torch.full(out.shape, _LARGEST, dtype=out.dtype, device="cpu"))
             self.presumed.add(NOTHING_LEFT_OUT)

@@ -121,10 +121,10 @@ def value_of(tensor: Tensor) -> Tensor | None:
 
 def partial_value_of(tensor: Tensor) -> Tensor | None:
     """As `value_of`, also where some elements were never written; these hold a mark."""
-    if tensor.device.type == "cpu":
-        return None if is_lost(tensor) else tensor
     if not tensor.is_meta:
-        return tensor.cpu()
+        if tensor.device.type != "cpu":
+            return tensor.cpu()
+        return None if is_lost(tensor) else tensor
     known: _Known | None = getattr(tensor, _ATTRIBUTE, None)
     if known is None:
         return None

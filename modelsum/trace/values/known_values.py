@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._device import DeviceContext
+from torch.utils._device import DeviceContext, _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from modelsum.trace import metakernels
@@ -54,10 +54,17 @@ class MetaFactories(DeviceContext):
     def __init__(self) -> None:
         super().__init__(_META)
 
+    #: The functions of torch that `_called` gets to see; all others are called as they are.
+    _seen: frozenset[Any]
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        if func in self._seen:
+            return self._called(func, types, args, kwargs or {})
+        return func(*args, **kwargs) if kwargs else func(*args)
+
+    def _called(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func in _LITERALS and (kwargs.get("device") is None or _names_meta(kwargs)):
             return self._literal(func, types, args, kwargs)
         if func in _INDEXING and args[0].is_meta:
@@ -82,6 +89,7 @@ class MetaFactories(DeviceContext):
 _LITERALS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
 _INDEXING = frozenset((Tensor.__getitem__, Tensor.__setitem__))
 _TO_NUMPY: frozenset[Callable[..., Any]] = frozenset((Tensor.numpy, Tensor.__array__))
+MetaFactories._seen = _LITERALS | _INDEXING | _TO_NUMPY | frozenset(_device_constructors())
 
 
 def _as_number(tensor: Tensor) -> Any:
@@ -146,13 +154,18 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors = tensors_among(args)
     if kwargs:
         tensors += tensors_among(kwargs.values())
-    if not any(t.is_meta or is_lost(t) for t in tensors):
+    meta = [tensor for tensor in tensors if tensor.is_meta]
+    if not meta and not any(map(is_lost, tensors)):
         return _create(func, args, kwargs) if kwargs and _names_meta(kwargs) else func(*args, **kwargs)
     if func in _READ_ON_CPU:
         return _run_reading(func, args, kwargs)
     op = facts_of(func)
-    known = all(value_of(t) is not None for t in tensors)
-    if any(t.device == _CPU and (t.dim() or is_lost(t)) for t in tensors):
+    known = True
+    for tensor in tensors:
+        if value_of(tensor) is None:
+            known = False
+            break
+    if len(meta) < len(tensors) and any(t.device == _CPU and (t.dim() or is_lost(t)) for t in tensors):
         for target in op.written(args, kwargs):
             if target.device == _CPU:
                 if known:
