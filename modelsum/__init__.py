@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     )
     from modelsum.fitting import fit
     from modelsum.measuring import measure
-    from modelsum.summary import Baseline, Difference, Input, Layer, Model, Summary, TorchsummaryTotals, Totals
+    from modelsum.summary import (
+        Baseline,
+        Difference,
+        Input,
+        Layer,
+        Model,
+        Summary,
+        TorchsummaryTotals,
+        Totals,
+    )
 
 __all__ = [
     "ArgumentError",

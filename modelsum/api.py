@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelsum import spec, startup
@@ -19,11 +19,10 @@ from modelsum.errors import (
     ModelError,
     ModelsumError,
     UsageError,
-    did_you_mean,
 )
-from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.request import Request, request_of, training_step
 from modelsum.sources import Loaded, resolve
-from modelsum.spec import InputSpec, ModelSpec
+from modelsum.spec import ModelSpec
 from modelsum.summary import Model, Summary
 
 if TYPE_CHECKING:
@@ -31,42 +30,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """Everything that a summary is made from. The fields are those of `summarize`, already read.
-
-    Attributes:
-        example: the arguments (args, kwargs) of the call, where the caller has them.
-        inputs_from: a function of the user's that makes them, see `example_from`.
-        inputs: their specifications otherwise; none for the model's default input.
-        memory: the training step whose memory is predicted; None predicts no memory.
-        target: the device that memory is predicted for.
-        notices: what the summary passes on to the reader.
-    """
-
-    model: ModelSpec | nn.Module
-    example: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
-    inputs_from: str | None = None
-    inputs: tuple[InputSpec, ...] = ()
-    batch: int | None = 1
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    mode: str = "eval"
-    device: str = "auto"
-    dtype: str | None = None
-    sequence_length: int | None = None
-    memory: MemoryOptions | None = None
-    target: str = "cuda"
-    notices: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_target(self.target)
-        spec.check_batch(self.batch)
-        spec.check_mode(self.mode)
-        spec.check_device(self.device)
-        if self.dtype is not None:
-            spec.check_dtype(self.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,52 +107,6 @@ def summarize(
             target=target,
         )
     )
-
-
-def request_of(
-    model: nn.Module | str,
-    inputs: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None,
-    input_size: Sequence[int] | Sequence[Sequence[int]] | None,
-    **others: Any,
-) -> Request:
-    """What a call from Python asks for; `others` are fields of `Request`. Raises UsageError."""
-    example = (inputs, dict(kwargs or {})) if inputs or kwargs else None
-    if example and input_size is not None:
-        raise InputError("both inputs and input_size are given", "Give one of them.")
-    named = spec.parse_model(model) if isinstance(model, str) else model
-    return Request(model=named, example=example, inputs=_input_specs(input_size), **others)
-
-
-def training_step(*, foreach: bool | None = None, fused: bool | None = None, **options: Any) -> MemoryOptions:
-    """The options of a training step, the optimizer's implementation chosen as torch.optim's flags do.
-
-    Raises UsageError for an unknown option or value.
-    """
-    if foreach and fused:
-        raise UsageError("foreach and fused are both given", "Give one of them.")
-    if foreach or fused:
-        options["implementation"] = "foreach" if foreach else "fused"
-    elif foreach is not None:
-        options["implementation"] = "for-loop"
-    for name in ("checkpoint", "freeze"):
-        if isinstance(patterns := options.get(name, ()), str):
-            options[name] = (patterns,)
-    known = [field.name for field in dataclasses.fields(MemoryOptions)]
-    for name in options:
-        if name not in known:
-            raise UsageError(
-                f"unknown option {name!r}",
-                did_you_mean(name, known) or f"Options of a training step are {', '.join(known)}.",
-            )
-    return MemoryOptions(**options)
-
-
-def _input_specs(sizes: Any) -> tuple[InputSpec, ...]:
-    if sizes is None:
-        return ()
-    shapes = [sizes] if all(isinstance(s, int) for s in sizes) else sizes
-    return tuple(spec.parse_input("x".join(map(str, shape)) or "scalar") for shape in shapes)
 
 
 def run(request: Request) -> Summary:
@@ -284,6 +201,8 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     It returns a tensor or another single argument, a tuple of arguments, a dict of keyword arguments, or
     a pair (args, kwargs). Raises UsageError where there is no such function, BuildError where it fails.
     """
+    startup.torch_is_needed()
+
     from modelsum.sources.imported import load_attribute
     from modelsum.trace.isolation import isolated
 
@@ -330,6 +249,7 @@ def torchinfo_table(request: Request, depth: int | None = None) -> str:
 def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     """The action on the device of the request; "auto" is meta, and the CPU for what cannot run there."""
     load = _loader(request)  # a mistyped name is answered before torch is imported
+    startup.torch_is_needed()
 
     import torch
 
@@ -339,6 +259,8 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     try:
         return action(_prepare(request, load, torch.device("meta")))
     except ModelError as stopped:
+        if startup.load_meta_registrations():
+            return _where_it_runs(request, action)  # perhaps that was all that was missing
         if not stopped.device_limit or _too_large_for_the_cpu(stopped):
             raise
         notice = f"the meta device could not run it ({_reason(stopped)}); it was run on the CPU"

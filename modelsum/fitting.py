@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelsum import api
 from modelsum.baselines.quantity import parse_amount
 from modelsum.errors import InputError, ModelError, UsageError
 from modelsum.memory import Memory, MemoryOptions
@@ -17,6 +16,7 @@ from modelsum.memory.fitting.fit import INFERENCE, TRAINING, Fit, Need, Room, Wa
 from modelsum.memory.fitting.search import MOST, largest
 from modelsum.memory.fitting.ways import Change
 from modelsum.predicting import Predictor, predictor
+from modelsum.request import Request, request_of, training_step
 from modelsum.units import binary_bytes
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def fit(
         UsageError: the words are wrong, or the batch of this model's input cannot be changed.
         ModelError: the model could not be built, its forward failed, or its memory cannot be predicted.
     """
-    request = api.request_of(
+    request = request_of(
         model,
         (),
         None,
@@ -69,7 +69,7 @@ def fit(
         arguments=dict(model_args or {}),
         dtype=dtype,
         sequence_length=sequence_length,
-        memory=api.training_step(**step),
+        memory=training_step(**step),
         target=target,
     )
     return run(request, room_for(memory, gpu, target), train=train, batch=batch, more=more)
@@ -96,7 +96,7 @@ def room_for(memory: int | str | None, gpu: str | None, target: str = "cuda") ->
 
 
 def run(
-    request: api.Request,
+    request: Request,
     room: Room,
     *,
     train: bool = True,
@@ -169,7 +169,7 @@ def _assumptions(memory: Memory, task: str) -> Mapping[str, str]:
 class _Search:
     """One model and one room; counts the predictions."""
 
-    def __init__(self, request: api.Request, room: Room, task: str, progress: Callable[[str], None]) -> None:
+    def __init__(self, request: Request, room: Room, task: str, progress: Callable[[str], None]) -> None:
         self.room = room
         self.task = task
         self.progress = progress

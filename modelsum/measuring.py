@@ -13,6 +13,7 @@ from modelsum import api, spec
 from modelsum.errors import ModelError, UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.measurement import Measurement
+from modelsum.request import Request, request_of, training_step
 from modelsum.sources import resolve
 from modelsum.spec import ModelSpec
 from modelsum.summary import Summary
@@ -70,7 +71,7 @@ def measure(
         UsageError: the words are wrong: an unknown name, option, device or input.
         ModelError: the model could not be built, its forward failed, or the device ran out of memory.
     """
-    request = api.request_of(
+    request = request_of(
         model,
         inputs,
         kwargs,
@@ -79,12 +80,12 @@ def measure(
         arguments=dict(model_args or {}),
         dtype=dtype,
         sequence_length=sequence_length,
-        memory=api.training_step(**step),
+        memory=training_step(**step),
     )
     return run(request, device=device, min_time=min_time if latency else None)
 
 
-def run(request: api.Request, *, device: str | None, min_time: float | None = MIN_TIME) -> Measurement:
+def run(request: Request, *, device: str | None, min_time: float | None = MIN_TIME) -> Measurement:
     """Measure what the request asks for, on a device; its own device and target do not matter.
 
     `min_time` None takes no time. Raises as `measure` does.
@@ -113,7 +114,7 @@ def _device(name: str | None) -> torch.device:
         raise UsageError(error.message, _DEVICES if best == "cpu" else error.hint) from None
 
 
-def _predicted(request: api.Request, device: torch.device) -> tuple[api.Request, Summary]:
+def _predicted(request: Request, device: torch.device) -> tuple[Request, Summary]:
     """The summary with the prediction for a device; without it where the model runs on that device alone."""
     try:
         return api.answered(dataclasses.replace(request, device="auto", target=device.type))
@@ -145,7 +146,7 @@ def _memory_here() -> int:
 
 
 def _measured(
-    request: api.Request,
+    request: Request,
     options: MemoryOptions,
     device: torch.device,
     min_time: float | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
 from modelsum.memory import Memory, MemoryOptions
+from modelsum.request import Request
 from modelsum.sources import Loaded
 from modelsum.summary import Summary
 
@@ -26,7 +27,7 @@ class Predictor:
         summary: of the call with the request's batch.
     """
 
-    request: api.Request
+    request: Request
     summary: Summary
     _loaded: Loaded
 
@@ -79,13 +80,13 @@ class Predictor:
         return {layer.path: layer.class_name for layer in self.summary.layers if layer.call == 1}
 
 
-def predictor(request: api.Request) -> Predictor:
+def predictor(request: Request) -> Predictor:
     """Build the request's model and run it on meta once, with the request's batch.
 
     Raises as `modelsum.summarize` does.
     """
 
-    def made(asked: api.Request, ready: api.Prepared) -> Predictor:
+    def made(asked: Request, ready: api.Prepared) -> Predictor:
         loaded = ready.loaded
         untouched = _as_built(loaded.model)
         summary = api.summarized(asked, ready)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from modelsum import spec
-from modelsum.api import Request
-from modelsum.cache.answers import _key
+from modelsum.cache.keeping import _key
 from modelsum.memory import MemoryOptions
+from modelsum.request import Request
 
 PROBE = """
 import sys

@@ -244,6 +244,29 @@ def attention_gradients() -> list[Case]:
     return [arguments]
 
 
+def efficient_attention() -> list[Case]:
+    return [
+        lambda t, saves=saves, mask=mask: (
+            t(2, 3, 5, 4),
+            t(2, 3, 37, 4),
+            t(2, 3, 37, 6),
+            t.plain(2, 3, 5, 37) if mask else None,
+            saves,
+        )
+        for saves in (True, False)
+        for mask in (True, False)
+    ]
+
+
+def efficient_attention_gradients() -> list[Case]:
+    def arguments(t: Make) -> tuple[Any, ...]:
+        q, k, v, out = t(2, 3, 5, 4), t(2, 3, 7, 4), t(2, 3, 7, 6), t(2, 3, 5, 6)
+        state = indices()
+        return (out, q, k, v, None, out, torch.rand(2, 3, 32), state, state, 0.0, [True] * 4)
+
+    return [arguments]
+
+
 def indices(*shape: int) -> Tensor:
     return torch.zeros(shape, dtype=torch.int64)
 
@@ -408,6 +431,23 @@ CASES: dict[str, list[Case]] = {
         lambda t: (t(1, 1, 5), t(2, 3, 4), t(2, 4, 5)),
     ],
     **shared(("new_empty", "new_zeros", "new_ones"), [lambda t: (t(2, 3), [4, 5]), lambda t: (t(2), [])]),
+    **shared(
+        ("zeros", "ones", "rand", "randn"),
+        [
+            lambda t: ([4, 5], {"device": t.plain().device}),
+            lambda t: ([], {"device": t.plain().device, "dtype": t.dtype}),
+        ],
+    ),
+    "scalar_tensor": [lambda t: (2.5, {"device": t.plain().device, "dtype": t.dtype})],
+    "new_empty_strided": [lambda t: (t(2, 3), [4, 5], [1, 4]), lambda t: (t(2), [], [])],
+    "_unsafe_view": [lambda t: (t.plain(2, 3, 4), [6, 4]), lambda t: (t.plain(2, 6), [2, -1, 3])],
+    "unsafe_split.Tensor": [lambda t: (t(*IMAGE), 2, 1), lambda t: (t(*IMAGE), 3, -1)],
+    **shared(
+        ("amax", "amin"),
+        [lambda t: (t(*IMAGE), [-1, 1]), lambda t: (t(*IMAGE), [0], True), lambda t: (t(3, 4),)],
+    ),
+    "native_dropout": [lambda t, train=train: (t(*IMAGE), 0.5, train) for train in (True, None)],
+    "native_dropout_backward": [lambda t: (t(*IMAGE), t.mask(*IMAGE), 2.0)],
     "arange": [lambda t: (5, {"device": t.plain().device})],
     "arange.start": [lambda t: (2, 5, {"device": t.plain().device, "dtype": torch.float32})],
     **shared(
@@ -457,6 +497,13 @@ CASES: dict[str, list[Case]] = {
     "nll_loss_backward": nll_gradients(),
     "_scaled_dot_product_flash_attention_for_cpu": [lambda t: (t(2, 3, 5, 4), t(2, 3, 7, 4), t(2, 3, 7, 4))],
     "_scaled_dot_product_flash_attention_for_cpu_backward": attention_gradients(),
+}
+
+
+# Kernels of CUDA alone: what is right is said by torch's own meta kernel.
+ON_CUDA_ALONE: dict[str, list[Case]] = {
+    "_scaled_dot_product_efficient_attention": efficient_attention(),
+    "_scaled_dot_product_efficient_attention_backward": efficient_attention_gradients(),
 }
 
 
@@ -525,6 +572,17 @@ def test_a_rule_gives_what_the_cpu_kernel_gives(name: str, layout: Callable[[Ten
         assert answered == len(DTYPES) * len(CASES[name])
 
 
+@pytest.mark.parametrize("name", sorted(ON_CUDA_ALONE))
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+def test_a_rule_of_cuda_gives_what_torchs_meta_kernel_gives(
+    name: str, layout: Callable[[Tensor], Tensor]
+) -> None:
+    for dtype in DTYPES:
+        for case in ON_CUDA_ALONE[name]:
+            arguments = on_meta(case(Make(dtype, layout)))
+            assert described(call(RULES[name], arguments)) == described(call(op(name), arguments))
+
+
 STATISTICS_ARE_EMPTY_ON_THE_CPU = {
     "native_batch_norm",
     "_native_batch_norm_legit",
@@ -548,7 +606,7 @@ def test_a_rule_gives_the_sizes_that_torchs_meta_kernel_gives(name: str) -> None
 def test_every_rule_has_cases() -> None:
     """The memory package brings rules of its own, which have tests of their own."""
     own = {name for name, rule in RULES.items() if ".metakernels." in rule.__module__}
-    assert set(CASES) == own
+    assert {*CASES, *ON_CUDA_ALONE} == own
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
@@ -639,6 +697,24 @@ def test_unusual_operands_give_what_torch_gives(other: Tensor) -> None:
 def test_an_op_of_another_namespace_has_no_rule() -> None:
     assert rule_for(torch.ops.prims.sin.default) is None
     assert rule_for(torch.ops.aten.sin.default) is RULES["sin"]
+
+
+def test_compiled_ops_have_no_kernel_in_python() -> None:
+    """They run before torch's meta registrations are loaded."""
+    registered = {
+        key.rpartition("/")[0]
+        for key in torch._meta_registrations._meta_lib_dont_use_me_use_register_meta._op_impls
+    }
+    assert "aten/native_batch_norm" in registered
+    assert not {op.name().replace("::", "/") for op in metakernels.COMPILED} & registered
+
+
+@pytest.mark.parametrize("name", ["_unsafe_view", "unsafe_split.Tensor"])
+def test_what_torch_does_not_call_a_view_shares_its_storage_all_the_same(name: str) -> None:
+    x = torch.empty(4, 6, device=META)
+    results = RULES[name](x, [24] if name == "_unsafe_view" else 2)
+    for result in results if isinstance(results, (tuple, list)) else [results]:
+        assert result.untyped_storage() is x.untyped_storage()
 
 
 def test_a_view_stays_a_view() -> None:

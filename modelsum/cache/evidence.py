@@ -14,11 +14,13 @@ import importlib.util
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from modelsum.startup import is_importing_torch
 
 #: What an answer may not depend on: it is not kept then.
 _DOUBTFUL_EVENTS = frozenset(
@@ -64,14 +66,9 @@ class _Watch:
             reads = "r" in mode if isinstance(mode, str) else not flags & (os.O_WRONLY | os.O_RDWR)
             if reads and isinstance(path, (str, bytes)):
                 seen.opened.add(os.fsdecode(path))
-        elif event in _DOUBTFUL_EVENTS and not _is_importing_torch():
+        elif event in _DOUBTFUL_EVENTS and "torch" in sys.modules and not is_importing_torch():
+            # (While it is imported, torch asks the system about the processor.)
             seen.doubts.append(event)
-
-
-def _is_importing_torch() -> bool:
-    """torch asks the system about the processor when it is imported, which is before the user's code runs."""
-    torch = sys.modules.get("torch")
-    return torch is None or getattr(torch.__spec__, "_initializing", False)
 
 
 _WATCH = _Watch()
@@ -94,7 +91,7 @@ def evidence(seen: Seen) -> Mapping[str, str] | None:
     """The files that the answer depended on with their marks, or None where it depended on something else."""
     if seen.doubts:
         return None
-    paths = {os.path.realpath(path) for path in (*map(_source, seen.opened), *_module_files())}
+    paths = set(_resolved((*map(_source, seen.opened), *_module_files())))
     return {path: mark(path) for path in sorted(paths) if _counts(path)}
 
 
@@ -173,6 +170,17 @@ def _module_files() -> Iterator[str]:
         path = getattr(module, "__file__", None)
         if isinstance(path, str) and os.path.isabs(path):
             yield path
+
+
+def _resolved(paths: Iterable[str]) -> Iterator[str]:
+    """The paths without symbolic links. Each folder is resolved once, as thousands of files lie in few."""
+    folders: dict[str, str] = {}
+    for path in paths:
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        path = os.path.join(folders[folder], name)
+        yield os.path.realpath(path) if os.path.islink(path) or name in ("", "..", ".") else path
 
 
 def _counts(path: str) -> bool:

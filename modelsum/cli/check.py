@@ -26,6 +26,7 @@ from modelsum.cli import output as out
 from modelsum.errors import ConfigError, ModelsumError, OutputError, UsageError, did_you_mean, fault
 from modelsum.render.checks import render_checks
 from modelsum.render.verdict import FORMATS, render_outcome
+from modelsum.request import Request
 
 # Folders that paths in reports are relative to: the checkout's, where a CI system says which that is.
 _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
@@ -164,8 +165,8 @@ def _fresh(config: Config, check: Check, debug: bool) -> Report | ModelsumError:
     return Report.of(summary)
 
 
-def _request(check: Check) -> api.Request:
-    return api.Request(
+def _request(check: Check) -> Request:
+    return Request(
         model=spec.parse_model(check.model),
         inputs_from=check.inputs_from,
         inputs=tuple(map(spec.parse_input, check.input)),

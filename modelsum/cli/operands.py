@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelsum import api, spec
+from modelsum import spec
 from modelsum.baselines import revisions
 from modelsum.baselines.configuration import config
 from modelsum.baselines.reports import files as report_files
@@ -28,6 +28,7 @@ from modelsum.cache.answers import answer
 from modelsum.cli import options
 from modelsum.cli import output as out
 from modelsum.errors import ConfigError, ModelsumError, ReportError, UsageError, did_you_mean
+from modelsum.request import Request
 from modelsum.sources import resolve
 from modelsum.spec import InputSpec, ModelSpec
 
@@ -45,7 +46,7 @@ class Named:
     arguments: Mapping[str, Any]
     inputs: tuple[InputSpec, ...]
 
-    def request(self, given: Mapping[str, Any], memory: bool) -> api.Request:
+    def request(self, given: Mapping[str, Any], memory: bool) -> Request:
         """What is asked of the model, with what the shared options were given."""
         with named(self.text):
             shared = options.request(self.model, given)
@@ -57,7 +58,7 @@ class Named:
     def report(self, given: Mapping[str, Any], *, memory: bool, cached: bool) -> Report:
         """What it costs. An error names the operand."""
         with named(self.text), out.model_prints_to_stderr():
-            return Report.of(answer(self.request(given, memory), api.run, cached=cached))
+            return Report.of(answer(self.request(given, memory), cached=cached))
 
 
 def parse_model(text: str) -> Named:

@@ -9,15 +9,16 @@ from typing import Any, TypeVar
 
 import click
 
-from modelsum import api, spec
+from modelsum import spec
 from modelsum.errors import UsageError
 from modelsum.memory import options as step
+from modelsum.request import Request
 from modelsum.spec import ModelSpec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _STEP_DEFAULTS = step.MemoryOptions()
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(api.Request)}
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Request)}
 
 _CALL = (
     click.option(
@@ -154,7 +155,7 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
     return reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
-def request(model: ModelSpec, given: Mapping[str, Any]) -> api.Request:
+def request(model: ModelSpec, given: Mapping[str, Any]) -> Request:
     """What `call`, `mode`, `training_step`, `target` and `device` were given; the others have their defaults.
 
     Raises UsageError.
@@ -167,7 +168,7 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> api.Request:
             "--inputs-from gives the whole call: no --input, --batch, --no-batch or --seq-len beside it",
             "Give one or the other.",
         )
-    return api.Request(
+    return Request(
         model=model,
         inputs_from=inputs_from,
         inputs=tuple(map(spec.parse_input, given["inputs"])),

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from modelsum import api, spec
+from modelsum import spec
 from modelsum.cache.answers import answer
 from modelsum.cli import options
 from modelsum.cli import output as out
 from modelsum.errors import ForwardError
 from modelsum.render import FORMATS, render
-from modelsum.render.weights import render_weights
-from modelsum.sources import weights
-from modelsum.summary import Summary
+from modelsum.request import Request
+
+if TYPE_CHECKING:
+    from modelsum.summary import Summary
 
 TORCHINFO = "torchinfo"
 
@@ -58,8 +59,7 @@ def command(
     out.check(output)
     name = spec.parse_model(model)
     if name.kind == "weights":
-        width = out.options(depth, -1, output).width
-        out.write(render_weights(weights.read(name.name), format_, width), output)
+        _show_weights(name.name, format_, output)
         return
     try:
         with out.model_prints_to_stderr():
@@ -67,8 +67,8 @@ def command(
             if no_memory or format_ in _WITHOUT_REMARKS:
                 request = dataclasses.replace(request, memory=None)
             how = out.options(depth, _torchsummary_batch(request, given["batch"]), output)
-            summary = answer(request, api.run, cached=not no_cache and format_ != TORCHINFO)
-            table = api.torchinfo_table(request, depth) if format_ == TORCHINFO else None
+            summary = answer(request, cached=not no_cache and format_ != TORCHINFO)
+            table = _torchinfo_table(request, depth) if format_ == TORCHINFO else None
     except ForwardError as error:
         # What did run is worth showing, but it is no result: a file that is there stays as it is.
         shown = "text" if format_ == TORCHINFO else format_
@@ -80,7 +80,20 @@ def command(
     out.write(table or render(summary, format_, how), output)
 
 
-def _torchsummary_batch(request: api.Request, batch: int | None) -> int:
+def _show_weights(path: str, format: str, output: Path | None) -> None:
+    from modelsum.render.weights import render_weights
+    from modelsum.sources import weights
+
+    out.write(render_weights(weights.read(path), format, out.place(output)["width"]), output)
+
+
+def _torchinfo_table(request: Request, depth: int | None) -> str:
+    from modelsum import api
+
+    return api.torchinfo_table(request, depth)
+
+
+def _torchsummary_batch(request: Request, batch: int | None) -> int:
     """The batch size that torchsummary prints: the one given, also as the first size of a literal shape."""
     literal = request.inputs[0].shape[:1] if request.batch is None and request.inputs else ()
     return next(iter(literal), batch or -1)

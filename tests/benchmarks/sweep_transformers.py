@@ -80,10 +80,11 @@ def counted(name: str, row: dict[str, Any]) -> None:
     """Fill in the numbers, from the meta device or, where that cannot run a small model, from the CPU."""
     from modelsum import api, spec
     from modelsum.errors import ForwardError
+    from modelsum.request import Request
 
     model = spec.parse_model(f"transformers/{name}")
     try:
-        summary = api.run(api.Request(model=model, device="meta"))
+        summary = api.run(Request(model=model, device="meta"))
     except ForwardError as error:
         params = error.summary.totals.params
         if name in reasons.LIBRARY or not error.device_limit or params > CPU_PARAMS or forwardless(error):
@@ -91,7 +92,7 @@ def counted(name: str, row: dict[str, Any]) -> None:
         known = reasons.DATA_DEPENDENT.get(name)
         row["reason"] = f"reads {known}" if known else f"meta: {error.message.split('. ')[0]}"
         row["reason"] += located(error.__cause__)
-        summary = api.run(api.Request(model=model, device="cpu"))
+        summary = api.run(Request(model=model, device="cpu"))
     row.update(
         {
             "class": summary.model.class_name,

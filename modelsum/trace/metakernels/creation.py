@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelsum.trace.metakernels.layout import CHANNELS_LAST, CONTIGUOUS, empty, empty_like
+from modelsum.trace.metakernels.layout import CHANNELS_LAST, CONTIGUOUS, META, empty, empty_like
 from modelsum.trace.metakernels.table import rule
 
 
@@ -54,6 +54,51 @@ def new(
     if not _is_on_meta(layout, device, pin_memory) or not _is_shape(size):
         return NotImplemented
     return empty(size, dtype or x.dtype)
+
+
+@rule("zeros", "ones", "rand", "randn")
+def filled(
+    size: Sequence[int],
+    *,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
+    pin_memory: bool | None = None,
+) -> Any:
+    """A contiguous tensor, by default of the default dtype."""
+    if device is None or not _is_on_meta(layout, device, pin_memory) or not _is_shape(size):
+        return NotImplemented
+    return empty(size, dtype or torch.get_default_dtype())
+
+
+@rule("scalar_tensor")
+def scalar(
+    number: Any,
+    *,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
+    pin_memory: bool | None = None,
+) -> Any:
+    """A tensor of no dimensions."""
+    return filled((), dtype=dtype, layout=layout, device=device, pin_memory=pin_memory)
+
+
+@rule("new_empty_strided")
+def new_strided(
+    x: Tensor,
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
+    pin_memory: bool | None = None,
+) -> Any:
+    """A tensor of another shape and of given strides, by default of the dtype of x."""
+    if not _is_on_meta(layout, device, pin_memory) or not _is_shape(size) or not _is_shape(stride):
+        return NotImplemented
+    return torch.empty_strided(size, stride, dtype=dtype or x.dtype, device=META)
 
 
 @rule("arange")

@@ -13,6 +13,7 @@ from modelsum.trace.metakernels.layout import (
     elementwise,
     elementwise_with_number,
     empty,
+    empty_like,
     is_expanded,
 )
 from modelsum.trace.metakernels.table import rule
@@ -130,6 +131,8 @@ def quotient(x: Any, y: Any) -> Any:
 @rule("add_.Tensor", "sub_.Tensor")
 def add_in_place(x: Tensor, y: Any, *, alpha: Any = 1) -> Any:
     """X = x + alpha * y."""
+    if x.dtype is torch.int64 and type(y) is int and type(alpha) is int:
+        return NotImplemented if is_expanded(x) else x  # a counter
     return arithmetic_in_place(x, y) if _can_be_added(x, y, alpha) else NotImplemented
 
 
@@ -185,6 +188,23 @@ def masked_fill_in_place(x: Tensor, mask: Tensor, value: Any) -> Any:
     if mask.dtype is not torch.bool or not _is_real(value):
         return NotImplemented
     return arithmetic_in_place(x, mask)
+
+
+# ---- dropout
+
+
+@rule("native_dropout")
+def native_dropout(x: Tensor, p: float, train: bool | None) -> Any:
+    """x with elements set to 0, and the mask of those that are kept."""
+    if train is False or x.dtype not in FLOATS:
+        return NotImplemented
+    return empty_like(x, x.dtype), empty_like(x, torch.bool)
+
+
+@rule("native_dropout_backward")
+def native_dropout_derivative(grad: Tensor, mask: Tensor, scale: float) -> Any:
+    """grad * mask * scale."""
+    return elementwise(grad.dtype, grad, mask) if grad.dtype in FLOATS else NotImplemented
 
 
 # ---- derivatives

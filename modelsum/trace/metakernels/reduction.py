@@ -25,6 +25,12 @@ def over_dimensions(
     return _of(x, shape, dtype)
 
 
+@rule("amax", "amin")
+def extreme(x: Tensor, dim: Sequence[int] = (), keepdim: bool = False) -> Any:
+    """Over some dimensions, or over all where none is named."""
+    return _of(x, _reduced(x, dim, keepdim), None)
+
+
 @rule("sum", "mean")
 def over_everything(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:
     """Over all dimensions."""

@@ -20,6 +20,21 @@ from modelsum.trace.metakernels.layout import (
 )
 from modelsum.trace.metakernels.table import rule
 
+# ---- views that torch does not call views
+
+
+@rule("_unsafe_view")
+def unsafe_view(x: Tensor, size: Sequence[int]) -> Any:
+    """The elements of x in another shape."""
+    return torch.ops.aten.view.default(x, size)
+
+
+@rule("unsafe_split.Tensor")
+def unsafe_split(x: Tensor, split_size: int, dim: int = 0) -> Any:
+    """Parts of x along a dimension."""
+    return torch.ops.aten.split.Tensor(x, split_size, dim)
+
+
 # ---- joining
 
 

@@ -1,0 +1,98 @@
+"""What a summary is asked for: a model, its call and a training step, read and checked, but not yet run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from modelsum import spec
+from modelsum.errors import InputError, UsageError, did_you_mean
+from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.spec import InputSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything that a summary is made from. The fields are those of `summarize`, already read.
+
+    Attributes:
+        example: the arguments (args, kwargs) of the call, where the caller has them.
+        inputs_from: a function of the user's that makes them, see `example_from`.
+        inputs: their specifications otherwise; none for the model's default input.
+        memory: the training step whose memory is predicted; None predicts no memory.
+        target: the device that memory is predicted for.
+        notices: what the summary passes on to the reader.
+    """
+
+    model: ModelSpec | nn.Module
+    example: tuple[tuple[Any, ...], Mapping[str, Any]] | None = None
+    inputs_from: str | None = None
+    inputs: tuple[InputSpec, ...] = ()
+    batch: int | None = 1
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    mode: str = "eval"
+    device: str = "auto"
+    dtype: str | None = None
+    sequence_length: int | None = None
+    memory: MemoryOptions | None = None
+    target: str = "cuda"
+    notices: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
+        spec.check_batch(self.batch)
+        spec.check_mode(self.mode)
+        spec.check_device(self.device)
+        if self.dtype is not None:
+            spec.check_dtype(self.dtype)
+
+
+def request_of(
+    model: nn.Module | str,
+    inputs: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | None,
+    **others: Any,
+) -> Request:
+    """What a call from Python asks for; `others` are fields of `Request`. Raises UsageError."""
+    example = (inputs, dict(kwargs or {})) if inputs or kwargs else None
+    if example and input_size is not None:
+        raise InputError("both inputs and input_size are given", "Give one of them.")
+    named = spec.parse_model(model) if isinstance(model, str) else model
+    return Request(model=named, example=example, inputs=_input_specs(input_size), **others)
+
+
+def training_step(*, foreach: bool | None = None, fused: bool | None = None, **options: Any) -> MemoryOptions:
+    """The options of a training step, the optimizer's implementation chosen as torch.optim's flags do.
+
+    Raises UsageError for an unknown option or value.
+    """
+    if foreach and fused:
+        raise UsageError("foreach and fused are both given", "Give one of them.")
+    if foreach or fused:
+        options["implementation"] = "foreach" if foreach else "fused"
+    elif foreach is not None:
+        options["implementation"] = "for-loop"
+    for name in ("checkpoint", "freeze"):
+        if isinstance(patterns := options.get(name, ()), str):
+            options[name] = (patterns,)
+    known = [field.name for field in dataclasses.fields(MemoryOptions)]
+    for name in options:
+        if name not in known:
+            raise UsageError(
+                f"unknown option {name!r}",
+                did_you_mean(name, known) or f"Options of a training step are {', '.join(known)}.",
+            )
+    return MemoryOptions(**options)
+
+
+def _input_specs(sizes: Any) -> tuple[InputSpec, ...]:
+    if sizes is None:
+        return ()
+    shapes = [sizes] if all(isinstance(s, int) for s in sizes) else sizes
+    return tuple(spec.parse_input("x".join(map(str, shape)) or "scalar") for shape in shapes)
