@@ -28,7 +28,7 @@ def main() -> None:
         from modelsum import startup
         from modelsum.cli.main import run
 
-        startup.around_torch(startup.defer_meta_registrations, _collect_from_here_on)
+        startup.around_torch(before=startup.defer_meta_registrations, after=_collect_from_here_on)
         code = run(sys.argv[1:])
         code = _finish() or code
     except KeyboardInterrupt:

@@ -201,14 +201,16 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     It returns a tensor or another single argument, a tuple of arguments, a dict of keyword arguments, or
     a pair (args, kwargs). Raises UsageError where there is no such function, BuildError where it fails.
     """
-    startup.torch_is_needed()
-
-    from modelsum.sources.imported import load_attribute
-    from modelsum.trace.isolation import isolated
+    from modelsum.sources.imported import check_there, load_attribute
 
     name = spec.parse_model(function)
     if name.kind not in ("file", "import"):
         raise InputError(f"{function!r} names no function", "Write path/file.py:function.")
+    check_there(name)
+    startup.import_torch()
+
+    from modelsum.trace.isolation import isolated
+
     with isolated():
         made = load_attribute(name)
         if not callable(made):
@@ -249,11 +251,10 @@ def torchinfo_table(request: Request, depth: int | None = None) -> str:
 def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     """The action on the device of the request; "auto" is meta, and the CPU for what cannot run there."""
     load = _loader(request)  # a mistyped name is answered before torch is imported
-    startup.torch_is_needed()
+    startup.import_torch()
 
     import torch
 
-    startup.torch_is_there()
     if request.device != "auto":
         return action(_prepare(request, load, available(request.device)))
     try:

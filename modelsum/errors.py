@@ -16,7 +16,7 @@ ModelsumError                    anything that modelsum says no to
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -41,6 +41,16 @@ class ModelsumError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Callable[..., ModelsumError], tuple[object, ...]]:
+        """For pickle, with all attributes: it also comes from other processes."""
+        return _restored, (type(self), self.__dict__)
+
+
+def _restored(kind: type[ModelsumError], attributes: dict[str, object]) -> ModelsumError:
+    error = kind.__new__(kind, attributes["message"])
+    error.__dict__.update(attributes)
+    return error
 
 
 class UsageError(ModelsumError):

@@ -31,20 +31,18 @@ _BEFORE: list[Callable[[], None]] = []
 _AFTER: list[Callable[[], None]] = []
 
 
-def around_torch(before: Callable[[], None], after: Callable[[], None]) -> None:
-    """Have these called, once each: when torch is about to be imported for the first answer, and after it."""
-    _BEFORE.append(before)
+def around_torch(*, before: Callable[[], None] | None = None, after: Callable[[], None]) -> None:
+    """Have these called, once each, around the import of torch for the next answer."""
+    if before is not None:
+        _BEFORE.append(before)
     _AFTER.append(after)
 
 
-def torch_is_needed() -> None:
-    """To be called where torch is going to be imported."""
+def import_torch() -> None:
+    """Import torch, and do around it what was asked for. Nothing of the user's runs before."""
     while _BEFORE:
         _BEFORE.pop()()
-
-
-def torch_is_there() -> None:
-    """To be called where torch was just imported."""
+    importlib.import_module("torch")
     while _AFTER:
         _AFTER.pop()()
 

@@ -295,6 +295,49 @@ def test_a_model_that_ends_the_process_does_not_end_the_gate(stored: Project) ->
     assert "SystemExit" in done.out or "sys.exit" in done.out
 
 
+SAYING = """
+import sys
+from torch import nn
+
+def small(word):
+    print(word, file=sys.stderr)
+    return nn.Linear(4, 2)
+
+def gone():
+    import os
+    os._exit(0)
+"""
+
+
+def table(name: str, model: str, more: str = "") -> str:
+    return (
+        f'[[tool.modelsum.check]]\nname = "{name}"\nmodel = "{model}"\ninput = "4"\nmemory = false\n{more}\n'
+    )
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_what_is_said_is_said_in_order(project: Project, jobs: str) -> None:
+    words = [f"word{n}" for n in range(6)]
+    project.write("nets.py", SAYING)
+    tables = [table(w, "nets.py:small", f'args = {{ word = "{w}" }}') for w in words]
+    project.write("pyproject.toml", "\n".join(tables))
+    done = project.check("--jobs", jobs)
+    assert done.code == 0
+    assert [line for line in done.err.splitlines() if line in words] == words
+    assert [line.split()[0] for line in done.out.splitlines() if line.startswith("word")] == words
+
+
+def test_a_model_that_ends_its_process_at_once_does_not_end_the_gate(project: Project) -> None:
+    project.write("nets.py", SAYING)
+    tables = [table("gone", "nets.py:gone"), table("word", "nets.py:small", 'args = { word = "w" }')]
+    project.write("pyproject.toml", "\n".join(tables))
+    done = project.check("--jobs", "2", "--format", "json")
+    states = {check["name"]: check["state"] for check in json.loads(done.out)["checks"]}
+    assert done.code == 3
+    assert states["word"] == "new"
+    assert "the process that built and ran it was ended" in done.out
+
+
 def test_a_model_that_raises_alone_is_exit_3(stored: Project) -> None:
     stored.write("pyproject.toml", CONFIG + BROKEN)
     assert stored.check().code == 3

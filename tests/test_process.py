@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,39 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     assert said.strip() == "modelsum: error: interrupted"
 
 
+SLOW = """
+import os, time
+from pathlib import Path
+
+def slow():
+    Path(f"pid{os.getpid()}").touch()
+    time.sleep(100)
+"""
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_the_gate_and_all_its_processes(jobs: str, tmp_path: Path) -> None:
+    """The signal reaches the command alone, as from `kill`; a terminal sends it to all."""
+    (tmp_path / "nets.py").write_text(SLOW)
+    table = '[[tool.modelsum.check]]\nname = "{}"\nmodel = "nets.py:slow"\ninput = "4"\n'
+    (tmp_path / "pyproject.toml").write_text("".join(map(table.format, "ab")))
+    process = subprocess.Popen(
+        [*COMMAND, "check", "--jobs", jobs],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    deadline = time.monotonic() + 60
+    while len(started := list(tmp_path.glob("pid*"))) < int(jobs) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(started) == int(jobs)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said.strip()) == (130, "modelsum: error: interrupted")
+    assert not [file for file in started if Path("/proc", file.name.removeprefix("pid")).exists()]
+
+
 def test_code_of_the_users_that_ends_the_process_is_an_error(tmp_path: Path) -> None:
     """A script with a sys.exit() at its end must not turn a gate green."""
     done = run("show", model_file(tmp_path, "sys.exit(0)"), "--input", "4", cwd=tmp_path)
@@ -140,6 +174,45 @@ def test_show_loads_nothing_that_it_does_not_need() -> None:
     loaded = loaded_by("show", "resnet50") - set(plain.stdout.split())
     assert not [name for name in NOT_NEEDED if name in loaded]
     assert "modelsum.trace.tracing" in loaded
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["show", "--help"],
+        ["list"],
+        ["shwo"],
+        ["show", "resnet5O"],
+        ["show", "nowhere.py:Net"],
+        ["show", "no_such_package.nets:Net"],
+        ["show", "resnet50", "--inputs-from", "nowhere.py:example"],
+        ["show", "resnet50", "--optimizer", "adm"],
+        ["check", "--list"],
+    ],
+    ids=" ".join,
+)
+def test_torch_is_not_imported_where_nothing_is_built(arguments: list[str]) -> None:
+    assert not {"torch", "numpy"} & loaded_by(*arguments)
+
+
+@pytest.mark.parametrize(("shell", "word"), [("bash", "1"), ("zsh", "1"), ("fish", "sh")])
+def test_completion_does_not_import_torch(shell: str, word: str) -> None:
+    code = "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))"
+    environment = {
+        "_MODELSUM_COMPLETE": f"{shell}_complete",
+        "COMP_WORDS": "modelsum sh",
+        "COMP_CWORD": word,
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\nfrom modelsum.__main__ import main\nmain()"],
+        capture_output=True,
+        text=True,
+        env=os.environ | environment,
+    )
+    assert "show" in done.stdout
+    assert (done.returncode, done.stderr) == (0, "False\n")
 
 
 def test_a_provider_is_loaded_where_the_model_is_its_own() -> None:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelsum.startup import is_importing_torch
+from modelsum import startup
 
 #: What an answer may not depend on: it is not kept then.
 _DOUBTFUL_EVENTS = frozenset(
@@ -66,8 +66,7 @@ class _Watch:
             reads = "r" in mode if isinstance(mode, str) else not flags & (os.O_WRONLY | os.O_RDWR)
             if reads and isinstance(path, (str, bytes)):
                 seen.opened.add(os.fsdecode(path))
-        elif event in _DOUBTFUL_EVENTS and "torch" in sys.modules and not is_importing_torch():
-            # (While it is imported, torch asks the system about the processor.)
+        elif event in _DOUBTFUL_EVENTS:
             seen.doubts.append(event)
 
 
@@ -79,10 +78,18 @@ def watching() -> Iterator[Seen]:
     """Note what is read inside. Only for a process that answers once: its audit hook stays."""
     seen = Seen()
     here = os.getcwd()
-    _WATCH.start(seen)
+    over = False
+
+    def begin() -> None:
+        if not over:
+            _WATCH.start(seen)
+
+    # The import of torch, before which nothing of the user's runs, makes most of the noise.
+    begin() if "torch" in sys.modules else startup.around_torch(after=begin)
     try:
         yield seen
     finally:
+        over = True
         _WATCH.now = None
         seen.opened = {os.path.join(here, path) for path in seen.opened}
 
@@ -91,7 +98,8 @@ def evidence(seen: Seen) -> Mapping[str, str] | None:
     """The files that the answer depended on with their marks, or None where it depended on something else."""
     if seen.doubts:
         return None
-    paths = set(_resolved((*map(_source, seen.opened), *_module_files())))
+    found = {*map(_source, seen.opened), *_module_files()}
+    paths = set(_resolved(path for path in found if not path.startswith(_VOUCHED_FOR)))
     return {path: mark(path) for path in sorted(paths) if _counts(path)}
 
 
@@ -153,6 +161,8 @@ def _folders(*names: str) -> tuple[str, ...]:
 _INSTALLED = _folders("purelib", "platlib")
 _PYTHON = _folders("stdlib", "platstdlib")
 _TORCH = tuple(os.path.join(folder, "torch", "") for folder in _INSTALLED)
+# Nearly all files that an answer reads are theirs.
+_VOUCHED_FOR = (*_TORCH, _PACKAGE)
 
 
 def _source(path: str) -> str:

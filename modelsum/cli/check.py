@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import os
+import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
-from modelsum import api, spec
+from modelsum import api, jobs, spec, startup
 from modelsum.baselines.configuration import config as configuration
 from modelsum.baselines.configuration.checks import Check
 from modelsum.baselines.configuration.config import Config
@@ -23,7 +27,16 @@ from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
 from modelsum.cli import output as out
-from modelsum.errors import ConfigError, ModelsumError, OutputError, UsageError, did_you_mean, fault
+from modelsum.cli.progress import Progress
+from modelsum.errors import (
+    BuildError,
+    ConfigError,
+    ModelsumError,
+    OutputError,
+    UsageError,
+    did_you_mean,
+    fault,
+)
 from modelsum.render.checks import render_checks
 from modelsum.render.verdict import FORMATS, render_outcome
 from modelsum.request import Request
@@ -61,6 +74,13 @@ _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Instead of the nearest pyproject.toml or modelsum.toml.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=jobs.cores,
+    metavar="N",
+    help="Models that are built at the same time.  [default: the cores there are]",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **given: Any) -> int:
@@ -112,6 +132,7 @@ def _outcome(
     new_only: bool,
     prune: bool,
     strict: bool,
+    jobs: int,
     debug: bool,
     **_: Any,
 ) -> Outcome:
@@ -126,8 +147,7 @@ def _outcome(
         bases = project.at(base, before, checks, named)
         changed = rules.changed(before.checks, config.checks) if whole else ()
     verdicts = []
-    for check in checks:
-        fresh = _fresh(config, check, debug)
+    for check, fresh in zip(checks, _fresh(config, checks, jobs, debug), strict=True):
         here = baselines.stored.get(check.name)
         kept = here
         if isinstance(fresh, Report) and (update or new_only) and not (new_only and here):
@@ -151,18 +171,52 @@ def _outcome(
     return Outcome(tuple(verdicts), _against(config, base, against, named), changed)
 
 
-def _fresh(config: Config, check: Check, debug: bool) -> Report | ModelsumError:
-    """What the model costs now, or why it could not be built or run: the other checks go on."""
-    with _inside(config.folder), out.model_prints_to_stderr():
+class _Fresh(NamedTuple):
+    """What the model of a check costs now, or why that is not known; and what was said on stderr."""
+
+    report: Report | ModelsumError
+    said: str
+
+
+def _fresh(
+    config: Config, checks: Sequence[Check], most: int, debug: bool
+) -> Iterator[Report | ModelsumError]:
+    """What each model costs now, or why that is not known: the other checks go on."""
+    if min(most, len(checks)) > 1:
+        startup.import_torch()  # once, for all processes
+    with Progress() as progress:
+        finished = 0
+
+        def note(check: Check) -> None:
+            nonlocal finished
+            finished += 1
+            progress(f"{finished} of {len(checks)} checks: {check.name}")
+
+        work = partial(_costs, config.folder, debug=debug)
+        for fresh in jobs.results(work, checks, jobs=most, lost=_lost, done=note):
+            if fresh.said:
+                progress.clear()
+                sys.stderr.write(fresh.said)
+            yield fresh.report
+
+
+def _costs(folder: Path, check: Check, *, debug: bool) -> _Fresh:
+    """Build and run the model of one check, from the project's folder."""
+    said = io.StringIO()
+    with _inside(folder), contextlib.redirect_stderr(said), out.model_prints_to_stderr():
         try:
             summary = api.run(_request(check))
         except (Exception, SystemExit) as error:
             if debug:
                 traceback.print_exc()
-            return error if isinstance(error, ModelsumError) else fault(error)
+            return _Fresh(error if isinstance(error, ModelsumError) else fault(error), said.getvalue())
     for notice in summary.notices:
-        click.echo(f"modelsum: notice: {check.name}: {notice}", err=True)
-    return Report.of(summary)
+        said.write(f"modelsum: notice: {check.name}: {notice}\n")
+    return _Fresh(Report.of(summary), said.getvalue())
+
+
+def _lost(check: Check) -> _Fresh:
+    return _Fresh(BuildError("the process that built and ran it was ended, perhaps for want of memory"), "")
 
 
 def _request(check: Check) -> Request:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 from modelsum import fitting, spec
 from modelsum.cli import options
 from modelsum.cli import output as out
+from modelsum.cli.progress import Progress
 from modelsum.errors import UsageError
 from modelsum.render.fit import FORMATS, render_fit
 
@@ -61,25 +61,9 @@ def command(
         )
     batch = given.pop("batch")
     room = fitting.room_for(memory, gpu, given["target"])
-    with out.model_prints_to_stderr(), _Progress() as progress:
+    with out.model_prints_to_stderr(), Progress() as progress:
         request = options.request(spec.parse_model(model), {**given, "batch": None})
         spec.check_batch(batch)
         fit = fitting.run(request, room, train=train, batch=batch, more=not no_ways, progress=progress)
     out.write(render_fit(fit, format_, out.place(output)["width"]), output)
     return 0 if fit.fits else _VERDICT_IS_NO
-
-
-class _Progress:
-    """One line on a terminal's stderr that says what goes on, and is gone afterwards."""
-
-    def __enter__(self) -> _Progress:
-        self._terminal = sys.stderr.isatty()
-        return self
-
-    def __call__(self, doing: str) -> None:
-        if self._terminal:
-            print(f"\r\033[K{doing[:70]} ...", end="", file=sys.stderr, flush=True)
-
-    def __exit__(self, *error: object) -> None:
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

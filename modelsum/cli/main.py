@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from modelsum.errors import ModelsumError, did_you_mean, fault
 from modelsum.version import __version__
 
 INTERRUPTED = 130
+#: Set by a shell that asks click how a line could go on.
+COMPLETING = "_MODELSUM_COMPLETE"
 
 
 class _Commands(click.Group):
@@ -42,7 +45,8 @@ class _Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.modules and not args[0].startswith("-"):
+        unknown = args and args[0] not in self.modules and not args[0].startswith("-")
+        if unknown and not ctx.resilient_parsing:  # as while a shell completes a line
             hint = did_you_mean(args[0], self.modules) or f"Commands are {', '.join(self.modules)}."
             raise click.UsageError(f"no command {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -77,6 +81,8 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         return 0  # of --help, say; a result that nobody reads any more is seen to in `output`
     except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and COMPLETING in os.environ:
+            return 0  # click has answered the shell
         unforeseen = fault(error)
         _complain(unforeseen.message, unforeseen.hint, debug)
         return unforeseen.exit_code

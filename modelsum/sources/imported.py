@@ -27,8 +27,11 @@ class Imported:
     name = "imported"
 
     def knows(self, spec: ModelSpec) -> bool:
-        """Whether the spec names an attribute of a module or file."""
-        return spec.kind in ("import", "file")
+        """Whether the spec names an attribute of a module or file. Raises UsageError where there is none."""
+        if spec.kind in ("import", "file"):
+            check_there(spec)
+            return True
+        return False
 
     def names(self) -> Collection[str]:
         """None that could be offered."""
@@ -71,6 +74,27 @@ def _module_from(text: str, factory: Callable[..., Any], keywords: Mapping[str, 
     return model
 
 
+def check_there(spec: ModelSpec) -> None:
+    """Say, before anything is imported, that there is no such file or package. Raises UsageError."""
+    if spec.kind == "file":
+        path = Path(spec.name)
+        if not path.is_file():
+            nearby = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+            raise UsageError(f"there is no file {str(path)!r}", did_you_mean(str(path), nearby))
+        return
+    _make_importable(Path.cwd())
+    package = spec.name.partition(".")[0]
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
+        raise _no_module(spec.name, f"No module named {package!r}")
+
+
+def _no_module(name: str, reason: object) -> UsageError:
+    return UsageError(
+        f"there is no module {name!r}: {reason}",
+        "Modules are looked for in the current directory and in the environment.",
+    )
+
+
 def load_attribute(spec: ModelSpec) -> Any:
     """What the attribute of an import or file spec stands for. Raises UsageError or BuildError."""
     module = _import_file(Path(spec.name)) if spec.kind == "file" else _import_module(spec.name)
@@ -90,10 +114,7 @@ def _import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UsageError(
-                f"there is no module {name!r}: {error}",
-                "Modules are looked for in the current directory and in the environment.",
-            ) from error
+            raise _no_module(name, error) from error
         raise _import_failed(name, error) from error
     except Exception as error:
         raise _import_failed(name, error) from error
@@ -108,9 +129,6 @@ def _import_file(path: Path) -> ModuleType:
 
     Either way both `import neighbour` and `from .neighbour import Block` find the file beside it.
     """
-    if not path.is_file():
-        nearby = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        raise UsageError(f"there is no file {str(path)!r}", did_you_mean(str(path), nearby))
     path = path.resolve()
     _make_importable(path.parent)
     if (path.parent / "__init__.py").is_file():
