@@ -21,11 +21,8 @@ def attributes(module: nn.Module) -> Mapping[str, Any]:
     Plain are bool, int, float, str and None and tuples of these; a float that is not finite is its name.
     Not among them is `training`, which is the mode of the run.
     """
-    return {
-        name: _plain(value)
-        for name, value in sorted(vars(module).items())
-        if _is_plain(value) and not name.startswith("_") and name != "training"
-    }
+    public = {name: value for name, value in vars(module).items() if name[:1] != "_" and name != "training"}
+    return {name: _plain(value) for name, value in sorted(public.items()) if _is_plain(value)}
 
 
 def _is_plain(value: Any) -> bool:

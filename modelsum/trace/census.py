@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +26,16 @@ def identity(tensor: Tensor) -> Hashable:
 
 def unique(tensors: Iterable[Tensor | None]) -> Iterator[Tensor]:
     """Each tensor once, in order; None and lazy tensors without a shape are left out."""
-    seen: set[Hashable] = set()
+    yield from by_identity(tensors).values()
+
+
+def by_identity(tensors: Iterable[Tensor | None]) -> dict[Hashable, Tensor]:
+    """The tensors of `unique`, by their identity."""
+    found: dict[Hashable, Tensor] = {}
     for tensor in tensors:
-        if tensor is None or isinstance(tensor, UninitializedTensorMixin):
-            continue
-        key = identity(tensor)
-        if key not in seen:
-            seen.add(key)
-            yield tensor
+        if tensor is not None and not isinstance(tensor, UninitializedTensorMixin):
+            found.setdefault(identity(tensor), tensor)
+    return found
 
 
 def nbytes(tensor: Tensor) -> int:
@@ -57,24 +59,37 @@ class Share:
     @classmethod
     def of(cls, parameters: Iterable[Tensor | None]) -> Share:
         """Count parameters, each tensor once."""
+        return cls.of_all(unique(parameters))
+
+    @classmethod
+    def of_all(cls, parameters: Iterable[Tensor]) -> Share:
+        """Count parameters of which none is there twice."""
         params = trainable = 0
-        for p in unique(parameters):
+        for p in parameters:
             params += p.numel()
             if p.requires_grad:
                 trainable += p.numel()
         return cls(params, trainable)
 
 
-def shares(model: nn.Module) -> dict[int, Share]:
-    """The share of every module of a model, by the id of the module.
+#: What each module registers itself, by the id of the module: its parameters by their identity.
+Owned: TypeAlias = dict[int, dict[Hashable, Tensor]]
+
+
+def owned(model: nn.Module) -> Owned:
+    """The parameters of every module of a model."""
+    return {id(module): by_identity(own_parameters(module)) for module in model.modules()}
+
+
+def shares(model: nn.Module, own: Owned) -> dict[int, Share]:
+    """The share of every module of a model, by the id of the module; `own` is `owned(model)`.
 
     A module's share is the sum of its children's and its own, so that one walk is enough: but for the modules
     in which something is shared, a tensor or a child, and must not be added twice. These are counted anew.
     """
     modules = list(model.modules())  # parents before the children that were found through them
     children = {id(m): [c for c in m._modules.values() if c is not None] for m in modules}
-    own = {id(m): list(unique(own_parameters(m))) for m in modules}
-    owners = Counter(identity(p) for tensors in own.values() for p in tensors)
+    owners = Counter(key for parameters in own.values() for key in parameters)
     parents = Counter(id(c) for found in children.values() for c in found)
     parents[id(model)] += 1
     result: dict[int, Share] = {}
@@ -82,13 +97,13 @@ def shares(model: nn.Module) -> dict[int, Share]:
     for module in reversed(modules):
         key = id(module)
         inside = children[key]
-        if parents[key] > 1 or any(owners[identity(p)] > 1 for p in own[key]):
+        if parents[key] > 1 or any(owners[p] > 1 for p in own[key]):
             shared.add(key)
         if key in shared or any(id(c) in shared or id(c) not in result for c in inside):
             shared.add(key)
             result[key] = Share.of(module.parameters())
         else:
-            parts = [Share.of(own[key]), *(result[id(c)] for c in inside)]
+            parts = [Share.of_all(own[key].values()), *(result[id(c)] for c in inside)]
             result[key] = Share(sum(p.params for p in parts), sum(p.trainable for p in parts))
     return result
 

@@ -49,6 +49,9 @@ def tensor_shape(tensor: Tensor) -> tuple[Any, ...]:
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """Every tensor in a nested value, in order."""
+    if isinstance(value, Tensor):
+        yield value
+        return
     for _, tensor in named_tensors_in(value):
         yield tensor
 

@@ -107,7 +107,7 @@ def _dtype(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
 
 def _totals(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Totals:
     parameters = list(census.unique(model.parameters()))
-    share = census.Share.of(parameters)
+    share = census.Share.of_all(parameters)
     buffers = census.all_buffers(model)
     return Totals(
         params=share.params,
@@ -181,7 +181,8 @@ def _is_integer(tensor: torch.Tensor) -> bool:
 
 def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
     """A row for every call in the order in which calls began; uncalled modules stand under their parent."""
-    shares = census.shares(model)
+    owned = census.owned(model)
+    shares = census.shares(model, owned)
     counted: set[Hashable] = set()
     _group(recorder.root, dict(model.named_modules()))
     _add_uncalled(recorder)
@@ -190,11 +191,10 @@ def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
     for index in range(len(numbered) - 1, 0, -1):
         macs[numbered[index][0] or 0] += macs[index]
     for (parent, call), call_macs in zip(numbered, macs, strict=True):
-        own = list(census.unique(census.own_parameters(call.module)))
-        share, own_share = shares[id(call.module)], census.Share.of(own)
-        fresh = [p for p in own if census.identity(p) not in counted]
-        fresh_share = census.Share.of(fresh)
-        counted.update(map(census.identity, fresh))
+        own = owned[id(call.module)]
+        share, own_share = shares[id(call.module)], census.Share.of_all(own.values())
+        fresh_share = census.Share.of_all(p for key, p in own.items() if key not in counted)
+        counted.update(own)
         yield Layer(
             path=call.path,
             class_name=type(call.module).__name__,

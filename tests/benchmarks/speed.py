@@ -198,9 +198,11 @@ def measured_calls(calls: int) -> Iterator[Calls]:
 
 def spent(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
     """Seconds of a process and the most memory that it had, in MiB."""
+    surroundings = {**os.environ, **environment}
+    surroundings.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     start = time.perf_counter()
     process = subprocess.Popen(
-        command, env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, env=surroundings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
@@ -243,6 +245,7 @@ def measured_processes(rounds: int, folder: Path) -> Iterator[Process]:
 
 
 SCALE_MODELS = {
+    "vgg16 at 3x600x600": "vgg16:600",
     "resnet1202": "resnet1202",
     "preact_resnet1001": "preact_resnet1001",
     "densenet250bc_k24": "densenet250bc_k24",
@@ -283,7 +286,9 @@ def scale_worker(name: str) -> None:
             },
         )
     else:
-        summary = modelsum.summarize(name)
+        model, _, pixels = name.partition(":")
+        size = (3, int(pixels), int(pixels)) if pixels else None
+        summary = modelsum.summarize(model, input_size=size)
     seconds = time.perf_counter() - start
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps([summary.totals.module_calls, seconds, most, before]))
@@ -410,7 +415,7 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="of the fresh processes")
-    parser.add_argument("--calls", type=int, default=5, help="after the first one in a process")
+    parser.add_argument("--calls", type=int, default=3, help="after the first one in a process")
     parser.add_argument("--only", choices=("process", "calls", "scale"), action="append")
     parser.add_argument("--output", type=Path, default=ROOT / "reports" / "benchmarks")
     given = parser.parse_args()

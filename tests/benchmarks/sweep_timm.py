@@ -1,19 +1,24 @@
 """Count every row of tests/oracles/timm-counts.csv: params exact, MACs to the four printed decimals.
 
-    python tests/benchmarks/sweep_timm.py            # all rows -> reports/timm.csv, reports/timm.md
+    python tests/benchmarks/sweep_timm.py [--jobs N]        # all rows -> reports/timm.csv, reports/timm.md
 
 Source of the figures: see tests/oracles/README.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import csv
-import gc
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import timm
+import torch
+
 import modelsum
+from modelsum import jobs
+from modelsum.cli.progress import Progress
 
 ROOT = Path(__file__).parents[2]
 ORACLE = ROOT / "tests" / "oracles" / "timm-counts.csv"
@@ -31,13 +36,7 @@ def count(row: dict[str, str]) -> dict[str, str]:
     try:
         summary = summarize(row["model"], int(row["img_size"]))
     except modelsum.ModelsumError as error:
-        return result | {
-            "our_params": "",
-            "our_gmacs": "",
-            "device": "",
-            "agrees": "no",
-            "note": error.message,
-        }
+        return uncounted(row, error.message)
     gmacs = f"{summary.totals.macs / 1e9:.4f}"
     agrees = summary.totals.params == int(row["params"]) and float(gmacs) == float(row["gmacs"])
     note = "; ".join((*summary.notices, *(f"{op} x{n}" for op, n in summary.uncounted_ops.items())))
@@ -48,6 +47,12 @@ def count(row: dict[str, str]) -> dict[str, str]:
         "agrees": "yes" if agrees else "no",
         "note": note,
     }
+
+
+def uncounted(row: dict[str, str], note: str = "its process ended") -> dict[str, str]:
+    """A row for which modelsum says nothing."""
+    result = {key: row[key] for key in ("model", "img_size", "params", "gmacs")}
+    return result | {"our_params": "", "our_gmacs": "", "device": "", "agrees": "no", "note": note}
 
 
 # Differential attention: fused, each of the two attention maps is multiplied with v; written out, their
@@ -66,20 +71,29 @@ def summarize(model: str, size: int) -> modelsum.Summary:
     return modelsum.summarize(f"timm/{model}", input_size=(summary.inputs[0].shape[1], size, size))
 
 
-def counted(chosen: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
-    for number, row in enumerate(chosen):
-        yield count(row)
-        if number % 20 == 0:
-            gc.collect()
+def counted(chosen: Sequence[dict[str, str]], most: int) -> Iterator[dict[str, str]]:
+    """The rows in order, `most` at the same time."""
+    with Progress() as progress:
+        finished = 0
+
+        def note(row: dict[str, str]) -> None:
+            nonlocal finished
+            finished += 1
+            progress(f"{finished} of {len(chosen)}: {row['model']}")
+
+        yield from jobs.results(count, chosen, jobs=most, lost=uncounted, done=note)
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=jobs.cores(), help="models at the same time")
+    given = parser.parse_args()
     start = time.perf_counter()
     results = []
     with (ROOT / "reports" / "timm.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
-        for result in counted(rows()):
+        for result in counted(rows(), given.jobs):
             results.append(result)
             writer.writerow(result)
             file.flush()
@@ -87,10 +101,7 @@ def main() -> None:
                 print(result, flush=True)
     seconds = time.perf_counter() - start
     agreeing = sum(r["agrees"] == "yes" for r in results)
-    import timm
-    import torch
-
-    made_by = f"torch {torch.__version__}, timm {timm.__version__}, {seconds:.0f} s"
+    made_by = f"torch {torch.__version__}, timm {timm.__version__}, {seconds:.0f} s, {given.jobs} jobs"
     on_meta, on_cpu = (sum(r["device"] == device for r in results) for device in ("meta", "cpu"))
     text = f"""# modelsum against {len(results)} published timm counts
 

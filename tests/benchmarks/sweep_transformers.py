@@ -1,9 +1,9 @@
 """Every model type of transformers, in its default configuration, through modelsum: a table into reports/.
 
-    python tests/benchmarks/sweep_transformers.py [PATTERN...] [--output FOLDER] [--seconds N]
+    python tests/benchmarks/sweep_transformers.py [PATTERN...] [--output FOLDER] [--seconds N] [--jobs N]
 
-The work is done by a worker process that takes one type after the other; one that dies or overruns its time
-is replaced, so that no type can stop the sweep. Each type is summarized on the meta device, as `--device
+The work is done by worker processes that take one type after the other; one that dies or overruns its time is
+replaced, so that no type can stop the sweep. Each type is summarized on the meta device, as `--device
 auto` does it first; a small one that meta cannot run is run on the CPU. Checked on every row:
 
 - params is the sum of numel() over the model's unique parameters, counted here by object identity;
@@ -27,12 +27,16 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import sweep_transformers_reasons as reasons
+
+from modelsum import jobs
+from modelsum.cli.progress import Progress
 
 if TYPE_CHECKING:
     from modelsum.errors import BuildError, ForwardError
@@ -50,7 +54,8 @@ FIELDS = (
     "uncounted",
     "seconds",
 )
-MEMORY_BYTES = 18 * 2**30
+MEMORY_BYTES = 18 * 2**30  # of one worker; of several each has a share, 12 GiB at least
+LEAST_MEMORY_BYTES = 12 * 2**30
 CPU_PARAMS = 1_500_000_000  # larger models are not built on the CPU
 
 
@@ -210,9 +215,9 @@ def simple_kernels() -> Iterator[None]:
         yield
 
 
-def work() -> None:
+def work(memory: int) -> None:
     """Answer each type that comes on stdin with a row on stdout."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what models print must not get between the rows
     for line in sys.stdin:
@@ -227,15 +232,16 @@ def work() -> None:
 class Worker:
     """A process that answers types with rows, and is replaced when it does not."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, memory: int) -> None:
         self.seconds = seconds
+        self.memory = memory
         self.process: subprocess.Popen[str] | None = None
 
     def ask(self, name: str) -> dict[str, Any]:
         """The row of a type; one that says so where the process died or overran its time."""
         if self.process is None:
             self.process = subprocess.Popen(
-                [sys.executable, __file__, "--worker"],
+                [sys.executable, __file__, "--worker", str(self.memory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL if "QUIET" in os.environ else None,
@@ -271,24 +277,44 @@ def main() -> None:
     parser.add_argument("patterns", nargs="*", default=["*"])
     parser.add_argument("--output", type=Path, default=Path("reports"))
     parser.add_argument("--seconds", type=float, default=180, help="the most that one type may take")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--jobs", type=int, default=jobs.cores(), help="types at the same time")
+    parser.add_argument("--worker", type=int, metavar="BYTES", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        work()
+        work(options.worker)
         return
     from modelsum.sources.transformers import source
 
     names = [n for n in sorted(source.names()) if any(fnmatch.fnmatch(n, p) for p in options.patterns)]
     options.output.mkdir(parents=True, exist_ok=True)
     rows = stored(options.output)
-    worker = Worker(options.seconds)
-    for number, name in enumerate(names, 1):
-        rows[name] = worker.ask(name)
-        print(
-            f"{number}/{len(names)} {name}: {rows[name]['status']} {rows[name]['reason'] or ''}", flush=True
-        )
-        write(rows, options.output)
-    worker.close()
+    with Progress() as progress:
+        for number, row in enumerate(swept(names, options.seconds, options.jobs), 1):
+            rows[row["type"]] = row
+            progress.clear()
+            if row["status"] not in ("ok", "no model"):
+                print(f"{row['type']}: {row['status']} {row['reason'] or ''}", flush=True)
+            progress(f"{number} of {len(names)}: {row['type']}")
+            write(rows, options.output)
+
+
+def swept(names: Sequence[str], seconds: float, jobs: int) -> Iterator[dict[str, Any]]:
+    """The row of each type as it is there. Every thread asks a worker of its own."""
+    memory = max(MEMORY_BYTES // jobs, LEAST_MEMORY_BYTES) if jobs > 1 else MEMORY_BYTES
+    idle = [Worker(seconds, memory) for _ in range(jobs)]
+
+    def ask(name: str) -> dict[str, Any]:
+        worker = idle.pop()
+        try:
+            return worker.ask(name)
+        finally:
+            idle.append(worker)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in as_completed([pool.submit(ask, name) for name in names]):
+            yield future.result()
+    for worker in idle:
+        worker.close()
 
 
 def stored(folder: Path) -> dict[str, dict[str, Any]]:
@@ -342,7 +368,7 @@ def report(table: list[dict[str, Any]]) -> str:
         "Each type with a configuration class, in its default configuration and with its default input.",
         "Made by `python tests/benchmarks/sweep_transformers.py`, which takes every type; with names or",
         "patterns of types behind it, it does these again and replaces their rows. The rows took",
-        f"{seconds:.0f} s in all, one process, two cores, at most {MEMORY_BYTES / 2**30:.0f} GiB.",
+        f"{seconds:.0f} s in all, several of them at the same time (`--jobs`).",
         f"modelsum {__version__}, torch {torch.__version__}, transformers {transformers.__version__}.",
         "",
         "## Checks",

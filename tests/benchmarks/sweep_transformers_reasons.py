@@ -52,6 +52,11 @@ _LLAMA4 = Broken("its vision adapter takes features of another width than the pi
 _SLIDING = Broken("it has layers of sliding attention and no sliding_window", "text.sliding_window is None")
 _BACKBONE = Broken("the neck takes other channels than its default backbone makes")
 
+_VOCABULARY = Broken(
+    "the token that stands for an image is outside the vocabulary of its text model",
+    "config.image_token_id >= text.vocab_size",
+)
+
 #: Where the features of a modality are not as wide as the text model, which the sweep compares itself.
 WIDTHS = Broken("features of another modality are not as wide as the text model")
 
@@ -102,6 +107,23 @@ LIBRARY: dict[str, Broken] = {
     "ultravbert": _SHUFFLE,
     "uvdoc": _BACKBONE,
     "voxtral": Broken("it names no audio token", "config.audio_token_id is None"),
+    **dict.fromkeys(
+        (
+            "deepseek_vl",
+            "deepseek_vl_hybrid",
+            "florence2",
+            "hyperclovax_vision_v2",
+            "idefics2",
+            "idefics3",
+            "llava",
+            "llava_next",
+            "llava_next_video",
+            "smolvlm",
+            "video_llava",
+            "vipllava",
+        ),
+        _VOCABULARY,
+    ),
     **dict.fromkeys(
         (
             "cosmos3_omni",

@@ -9,6 +9,7 @@ that a kernel allocates inside itself is not seen; a table of rules, if there is
 from __future__ import annotations
 
 import weakref
+from bisect import bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -66,7 +67,9 @@ class Lifetimes(TorchDispatchMode):
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
         self._plans: dict[Any, tuple[int, KernelRule | None]] = {}
         self._stack: list[str] = [""]
-        self._owners: dict[int, str] = {}  # sequence number of an autograd node -> module that made it
+        # Where the sequence numbers of the autograd nodes that a module made begin, and which module it is.
+        self._starts: list[int] = []
+        self._makers: list[str] = []
         self._nodes = torch._C._autograd._get_sequence_nr()
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
@@ -188,16 +191,18 @@ class Lifetimes(TorchDispatchMode):
         """Find the module that an op belongs to: in the backward pass, the one whose op is derived."""
         if self.log.phase == BACKWARD and len(self._stack) == 1:
             node = torch._C._current_autograd_node()
-            if node is not None:
-                self.log.module = self._owners.get(node._sequence_nr(), self.log.module)
+            index = -1 if node is None else bisect_right(self._starts, node._sequence_nr()) - 1
+            if index >= 0:
+                self.log.module = self._makers[index]
         self._own()
 
     def _own(self) -> None:
         """The autograd nodes that were made since the last time belong to the module that runs."""
         made = torch._C._autograd._get_sequence_nr()
-        for number in range(self._nodes, made):
-            self._owners[number] = self.log.module
-        self._nodes = made
+        if made != self._nodes:
+            self._starts.append(self._nodes)
+            self._makers.append(self.log.module)
+            self._nodes = made
 
     @contextmanager
     def following(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:

@@ -108,6 +108,11 @@ def begin_unfilled(tensor: Tensor) -> None:
             contents.unfilled = True
 
 
+def is_unknown(tensor: Tensor) -> bool:
+    """Whether it is a meta tensor of which no value was ever learnt."""
+    return tensor.is_meta and not hasattr(tensor, _ATTRIBUTE)
+
+
 def value_of(tensor: Tensor) -> Tensor | None:
     """The values of a tensor as a CPU tensor, or None where they are not known."""
     value = partial_value_of(tensor)

@@ -27,6 +27,7 @@ from modelsum.trace.values.contents import (
     few,
     forget,
     is_lost,
+    is_unknown,
     learn,
     on_meta,
     partial_value_of,
@@ -142,6 +143,7 @@ def carried() -> Iterator[None]:
 
 # Kernels that read one argument (by its place) on the CPU, wherever the others are.
 _READ_ON_CPU = {_aten._pack_padded_sequence.default: 1, _aten._pad_packed_sequence.default: 1}
+_DETACH = _aten.detach.default
 # Batch norms that update running_mean and running_var without saying so in their schema.
 _BATCH_NORMS = frozenset((_aten.native_batch_norm.default, _aten.cudnn_batch_norm.default))
 
@@ -151,6 +153,8 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     A CPU tensor among meta tensors, made by a model that names no device, counts as its twin on meta.
     """
+    if func is _DETACH and is_unknown(args[0]):
+        return func(*args)  # most ops of a backward pass
     tensors = tensors_among(args)
     if kwargs:
         tensors += tensors_among(kwargs.values())
