@@ -14,7 +14,7 @@ import modelsum
 
 PACKAGE = Path(modelsum.__file__).parent
 
-GROUND = {"startup", "errors", "files", "units", "spec", "summary", "version", "weights"}
+GROUND = {"startup", "errors", "files", "jobs", "units", "spec", "summary", "version", "weights"}
 # What each part may import of the others, besides itself and the ground floor.
 MAY_IMPORT = {
     "summary": {"render"},  # print(summary) shows the table
@@ -24,18 +24,22 @@ MAY_IMPORT = {
     "memory": {"render"},  # print(measurement) shows the tables
     "baselines": {"memory"},
     "render": {"zoo", "baselines"},
-    "api": {"sources", "trace", "memory", "baselines"},
-    "measuring": {"api", "sources", "trace", "memory"},
-    "predicting": {"api", "sources", "trace", "memory"},
-    "fitting": {"api", "predicting", "memory", "baselines"},
-    "cache": {"api"},
-    "cli": {"api", "cache", "fitting", "measuring", "memory", "render", "baselines", "sources", "zoo"},
+    "request": {"memory"},
+    "api": {"request", "sources", "trace", "memory", "baselines"},
+    "measuring": {"request", "api", "sources", "trace", "memory"},
+    "predicting": {"request", "api", "sources", "trace", "memory"},
+    "fitting": {"request", "api", "predicting", "memory", "baselines"},
+    "cache": {"request", "api"},
+    "cli": {
+        *("request", "api", "cache", "fitting", "measuring"),
+        *("memory", "render", "baselines", "sources", "zoo"),
+    },
     "compat": {"api", "render"},
     "__main__": {"cli"},
     "assertions": {"api", "baselines", "memory"},
     "__init__": {"api", "assertions", "fitting", "measuring"},
 }
-TORCH_FREE = {*GROUND, "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
+TORCH_FREE = {*GROUND, "request", "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
 TORCH_FREE |= {"fitting", "measuring", "predicting"}
 
 

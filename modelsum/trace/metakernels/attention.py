@@ -92,9 +92,14 @@ def efficient_attention_backward(
 
 
 def _are_heads(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether they are [N, heads, s, d] of one floating point dtype."""
-    return query.dim() == key.dim() == value.dim() == 4 and (
-        query.dtype in FLOATS and query.dtype is key.dtype is value.dtype
+    """Whether they are [N, heads, s, d] of one floating point dtype, and fit each other."""
+    return (
+        query.dim() == key.dim() == value.dim() == 4
+        and query.dtype in FLOATS
+        and query.dtype is key.dtype is value.dtype
+        and query.shape[:2] == key.shape[:2] == value.shape[:2]
+        and query.shape[3] == key.shape[3]
+        and key.shape[2] == value.shape[2]
     )
 
 

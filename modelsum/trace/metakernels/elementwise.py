@@ -14,6 +14,7 @@ from modelsum.trace.metakernels.layout import (
     elementwise_with_number,
     empty,
     empty_like,
+    is_dense,
     is_expanded,
 )
 from modelsum.trace.metakernels.table import rule
@@ -79,7 +80,15 @@ def unary_in_place(x: Tensor, *numbers: Any, **options: Any) -> Any:
     return x if x.dtype in FLOATS and not is_expanded(x) else NotImplemented
 
 
-@rule("zero_", "random_", "random_.to", "random_.from", "fill_.Scalar")
+@rule("random_.to", "random_.from")
+def random_in_place(x: Tensor, *bounds: Any, **options: Any) -> Any:
+    """x = random integers below the last bound."""
+    least, most = (0, *bounds)[-2:]
+    plain = x.dtype in FLOATS or x.dtype is torch.int64
+    return fill_in_place(x, *bounds) if plain and most is not None and least < most else NotImplemented
+
+
+@rule("zero_", "random_", "fill_.Scalar")
 def fill_in_place(x: Tensor, *numbers: Any, **options: Any) -> Any:
     """x = values, for any dtype that is not complex."""
     plain = not x.dtype.is_complex and all(map(_is_real, (n for n in numbers if n is not None)))
@@ -117,7 +126,7 @@ def arithmetic(x: Any, y: Any) -> Any:
     if x.dtype is y.dtype:
         return elementwise(x.dtype, x, y) if _has_arithmetic(x.dtype) else NotImplemented
     dtype = torch.result_type(x, y)
-    return elementwise(dtype, x, y) if dtype in FLOATS else NotImplemented
+    return elementwise(dtype, x, y) if dtype in FLOATS and _can_be_cast(dtype, x, y) else NotImplemented
 
 
 @rule("div.Tensor")
@@ -155,7 +164,9 @@ def comparison(x: Tensor, y: Any) -> Any:
         return NotImplemented
     if not isinstance(y, Tensor):
         return elementwise_with_number(torch.bool, x) if _is_real(y) else NotImplemented
-    return elementwise(torch.bool, x, y) if not y.dtype.is_complex else NotImplemented
+    if y.dtype.is_complex or (x.dtype is not y.dtype and not _can_be_cast(torch.result_type(x, y), x, y)):
+        return NotImplemented
+    return elementwise(torch.bool, x, y)
 
 
 @rule("minimum", "maximum", "pow.Tensor_Tensor")
@@ -170,7 +181,7 @@ def where(condition: Tensor, x: Any, y: Any) -> Any:
     if not isinstance(x, Tensor) or not isinstance(y, Tensor) or condition.dtype is not torch.bool:
         return NotImplemented
     dtype = x.dtype if x.dtype is y.dtype else torch.result_type(x, y)
-    return elementwise(dtype, condition, x, y)
+    return elementwise(dtype, condition, x, y) if _can_be_cast(dtype, x, y) else NotImplemented
 
 
 @rule("masked_fill.Scalar")
@@ -198,6 +209,8 @@ def native_dropout(x: Tensor, p: float, train: bool | None) -> Any:
     """x with elements set to 0, and the mask of those that are kept."""
     if train is False or x.dtype not in FLOATS:
         return NotImplemented
+    if not x.numel():
+        return NotImplemented  # x itself, and a mask of its dtype
     return empty_like(x, x.dtype), empty_like(x, torch.bool)
 
 
@@ -237,6 +250,11 @@ def elu_derivative(grad: Tensor, alpha: Any, scale: Any, input_scale: Any, is_re
 
 def _is_real(number: Any) -> bool:
     return isinstance(number, (int, float))
+
+
+def _can_be_cast(dtype: torch.dtype, *operands: Tensor) -> bool:
+    """Whether operands of another dtype keep their strides when they are cast, as the CPU does beforehand."""
+    return all(x.dtype is dtype or is_dense(x) for x in operands)
 
 
 def _has_arithmetic(dtype: torch.dtype) -> bool:

@@ -122,22 +122,27 @@ def elementwise(dtype: torch.dtype, *operands: Tensor) -> Any:
         if common is None:
             return NotImplemented
         shape = torch.Size(common)
-    return laid_out_as(operands, shape, dtype)
+    return NotImplemented if 0 in shape else laid_out_as(operands, shape, dtype)
 
 
-def elementwise_with_number(dtype: torch.dtype, x: Tensor) -> Tensor:
+def elementwise_with_number(dtype: torch.dtype, x: Tensor) -> Any:
     """The result of an op whose kernel has a number for its second operand.
 
     A tensor of no dimensions beside another one keeps torch from passing on the layout of that as it is,
     which shows in the strides of dimensions of size 1 alone.
     """
+    if 0 in x.shape:
+        return NotImplemented
     if x.is_contiguous() and 1 not in x.shape:
         return empty(x.shape, dtype)
     return laid_out_as((x,), x.shape, dtype)
 
 
 def laid_out_as(operands: Sequence[Tensor], shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Dense, the dimensions in the order that the strides of the operands, broadcast to the shape, have."""
+    """Dense, the dimensions in the order that the strides of the operands, broadcast to the shape, have.
+
+    Not for shapes without elements: what strides those get is another matter.
+    """
     order = _inner_to_outer([_broadcast_strides(x, shape) for x in operands], shape)
     strides = [0] * len(shape)
     step = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from modelsum.trace.metakernels.layout import FLOATS, empty
@@ -19,7 +20,9 @@ def nll_loss(
     """[N, classes] and [N] -> the loss, and the weight that it was divided by."""
     if log_probabilities.dim() != 2 or target.shape != log_probabilities.shape[:1]:
         return NotImplemented
-    if log_probabilities.dtype not in FLOATS or weight is not None:
+    if not log_probabilities.shape[1]:
+        return NotImplemented
+    if log_probabilities.dtype not in FLOATS or target.dtype is not torch.int64 or weight is not None:
         return NotImplemented
     dtype = log_probabilities.dtype
     return empty(target.shape if reduction == _NONE else (), dtype), empty((), dtype)

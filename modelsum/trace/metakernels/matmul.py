@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from modelsum.trace.metakernels.layout import FLOATS, broadcast_shape, empty
@@ -56,7 +57,7 @@ def _added_to(bias: Tensor, product: Any) -> Any:
 
 @rule("_grouped_mm")
 def grouped_mm(a: Tensor, b: Tensor, offs: Any = None, bias: Any = None, out_dtype: Any = None) -> Any:
-    """[tokens, k] @ [experts, k, n], each token with one expert, in any float dtype.
+    """[tokens, k] @ [experts, k, n], each token with one expert, in float32, bfloat16 or float16.
 
     The weight's gradient is [k, tokens] @ [tokens, n], a product [k, n] for the tokens of each expert.
     torch's own meta kernel takes bfloat16 and float16 alone; its kernels on real devices take the others
@@ -66,6 +67,8 @@ def grouped_mm(a: Tensor, b: Tensor, offs: Any = None, bias: Any = None, out_dty
         return NotImplemented
     if bias is not None or a.shape[1] != b.shape[-2] or offs is None or offs.dim() != 1:
         return NotImplemented
+    if a.dtype is torch.float64 or not offs.is_contiguous() or not (_is_aligned(a) and _is_aligned(b)):
+        return NotImplemented
     if b.dim() == 3 and offs.shape[0] != b.shape[0]:
         return NotImplemented
     dtype = out_dtype or a.dtype
@@ -74,3 +77,10 @@ def grouped_mm(a: Tensor, b: Tensor, offs: Any = None, bias: Any = None, out_dty
     row = -(-columns // per_16_bytes) * per_16_bytes
     shape = (a.shape[0], row) if b.dim() == 3 else (offs.shape[0], a.shape[0], row)
     return a.new_empty(shape, dtype=dtype)[..., :columns]
+
+
+def _is_aligned(x: Tensor) -> bool:
+    """Whether the rows, or the columns, of the matrices lie at multiples of 16 bytes, each in one piece."""
+    row, column = x.stride()[-2:]
+    apart = row if column == 1 else column if row == 1 else 0
+    return bool(x.numel()) and apart > 0 and apart * x.element_size() % 16 == 0

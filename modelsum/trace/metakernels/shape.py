@@ -117,7 +117,7 @@ def embedding(
     sparse: bool = False,
 ) -> Any:
     """Rows of the weight: indices [*shape] -> [*shape, features]."""
-    if weight.dim() != 2 or indices.dtype not in (torch.int64, torch.int32):
+    if weight.dim() != 2 or indices.dtype not in (torch.int64, torch.int32) or not weight.shape[0]:
         return NotImplemented
     return empty((*indices.shape, weight.shape[1]), weight.dtype)
 
@@ -146,7 +146,8 @@ def index(x: Tensor, indices: Sequence[Tensor | None]) -> Any:
         (*x.stride()[:dim], *(0 for _ in along.shape), *x.stride()[dim + 1 :]),
     )
     spread = along.view((*along.shape, *(1 for _ in after)))
-    return laid_out_as((still, spread), (*before, *along.shape, *after), x.dtype)
+    shape = (*before, *along.shape, *after)
+    return NotImplemented if 0 in shape else laid_out_as((still, spread), shape, x.dtype)
 
 
 @rule("index_put")

@@ -191,9 +191,9 @@ class Lifetimes(TorchDispatchMode):
         """Find the module that an op belongs to: in the backward pass, the one whose op is derived."""
         if self.log.phase == BACKWARD and len(self._stack) == 1:
             node = torch._C._current_autograd_node()
-            index = -1 if node is None else bisect_right(self._starts, node._sequence_nr()) - 1
-            if index >= 0:
-                self.log.module = self._makers[index]
+            number = -1 if node is None else node._sequence_nr()
+            if self._starts and self._starts[0] <= number < self._nodes:  # not of one that accumulates
+                self.log.module = self._makers[bisect_right(self._starts, number) - 1]
         self._own()
 
     def _own(self) -> None:
