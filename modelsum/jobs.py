@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import count
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ def results(
     *,
     jobs: int,
     lost: Callable[[T], R],
-    done: Callable[[T], None] = lambda item: None,
+    done: Callable[[int, T], None] = lambda finished, item: None,
 ) -> Iterator[R]:
     """What `work` makes of each item, in the order of the items.
 
@@ -39,19 +40,20 @@ def results(
         work: raises nothing that stops the others.
         jobs: how many at once, 1 or more.
         lost: the result for an item whose process ended, killed for its memory say.
-        done: told of every item that is finished, in any order.
+        done: told of every item that is finished, in any order: how many that makes, and which it was.
     """
     if min(jobs, len(items)) <= 1:
-        for item in items:
+        for finished, item in enumerate(items, 1):
             result = work(item)
-            done(item)
+            done(finished, item)
             yield result
         return
+    counter = count(1)
     with _Pool(min(jobs, len(items))) as pool:
         futures = []
         for item in items:
             futures.append(future := pool.submit(work, item))
-            future.add_done_callback(lambda _, item=item: done(item))  # type: ignore[misc]
+            future.add_done_callback(lambda _, item=item: done(next(counter), item))  # type: ignore[misc]
         for item, future in zip(items, futures, strict=True):
             try:
                 yield future.result()

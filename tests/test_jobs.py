@@ -29,10 +29,13 @@ def lost(number: int) -> tuple[int, int]:
 
 @pytest.mark.parametrize("many", [1, 3, 8])
 def test_results_come_in_order_from_as_many_processes(many: int) -> None:
-    done: list[int] = []
-    found = list(jobs.results(squared, range(4), jobs=many, lost=lost, done=done.append))
+    done: list[tuple[int, int]] = []
+    found = list(
+        jobs.results(squared, range(4), jobs=many, lost=lost, done=lambda *finished: done.append(finished))
+    )
     assert [value for value, _ in found] == [0, 1, 4, 9]
-    assert sorted(done) == [0, 1, 2, 3]
+    assert [finished for finished, _ in done] == [1, 2, 3, 4]
+    assert sorted(item for _, item in done) == [0, 1, 2, 3]
     processes = {process for _, process in found}
     assert (processes == {os.getpid()}) == (many == 1)
     assert len(processes) <= many

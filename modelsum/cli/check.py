@@ -184,15 +184,12 @@ def _fresh(
     """What each model costs now, or why that is not known: the other checks go on."""
     if min(most, len(checks)) > 1:
         startup.import_torch()  # once, for all processes
+    work = partial(_costs, config.folder, debug=debug)
     with Progress() as progress:
-        finished = 0
 
-        def note(check: Check) -> None:
-            nonlocal finished
-            finished += 1
+        def note(finished: int, check: Check) -> None:
             progress(f"{finished} of {len(checks)} checks: {check.name}")
 
-        work = partial(_costs, config.folder, debug=debug)
         for fresh in jobs.results(work, checks, jobs=most, lost=_lost, done=note):
             if fresh.said:
                 progress.clear()

@@ -145,7 +145,7 @@ class Calls:
 
 @dataclass(frozen=True)
 class Process:
-    """A command run in every round: seconds of each, and the most memory in MiB."""
+    """A command run in every round: seconds of each, none where it failed, and the most memory in MiB."""
 
     command: str
     subject: str
@@ -196,8 +196,8 @@ def measured_calls(calls: int) -> Iterator[Calls]:
             yield row
 
 
-def spent(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
-    """Seconds of a process and the most memory that it had, in MiB."""
+def spent(command: list[str], environment: dict[str, str]) -> tuple[float, float] | None:
+    """Seconds of a process and the most memory that it had, in MiB; None where it failed."""
     surroundings = {**os.environ, **environment}
     surroundings.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     start = time.perf_counter()
@@ -206,9 +206,7 @@ def spent(command: list[str], environment: dict[str, str]) -> tuple[float, float
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"{command} ended with status {status}")
-    return seconds, usage.ru_maxrss / 1024
+    return None if status else (seconds, usage.ru_maxrss / 1024)
 
 
 def one_call(tool: str, name: str, pixels: int) -> list[str]:
@@ -236,12 +234,13 @@ def measured_processes(rounds: int, folder: Path) -> Iterator[Process]:
             for command, (arguments, environment) in commands.items():
                 if round >= 3 and command not in list(commands)[:4]:
                     continue  # they are far away
-                took, mib = spent(arguments, environment)
-                seconds[command].append(took)
-                memory[command] = max(memory[command], mib)
+                found = spent(arguments, environment)
+                if found is not None:
+                    seconds[command].append(found[0])
+                    memory[command] = max(memory[command], found[1])
         for command in commands:
             yield Process(command, f"{name} at {pixels}", seconds[command], memory[command])
-            print(f"{name} {command}: {statistics.median(seconds[command]):.2f} s", flush=True)
+            print(f"{name} {command}: {statistics.median(seconds[command] or [0]):.2f} s", flush=True)
 
 
 SCALE_MODELS = {
@@ -324,6 +323,9 @@ def process_lines(rows: list[Process]) -> Iterator[str]:
         yield f"| {subject} | s | ratio to `import torch` | MiB |"
         yield "|---|---:|---:|---:|"
         for row in chosen:
+            if not row.seconds:
+                yield f"| {row.command} | failed | | |"
+                continue
             ratios = [a / b for a, b in zip(row.seconds, torch_seconds, strict=False)]
             yield (
                 f"| {row.command} | {statistics.median(row.seconds):.2f} "

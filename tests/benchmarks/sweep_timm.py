@@ -74,11 +74,8 @@ def summarize(model: str, size: int) -> modelsum.Summary:
 def counted(chosen: Sequence[dict[str, str]], most: int) -> Iterator[dict[str, str]]:
     """The rows in order, `most` at the same time."""
     with Progress() as progress:
-        finished = 0
 
-        def note(row: dict[str, str]) -> None:
-            nonlocal finished
-            finished += 1
+        def note(finished: int, row: dict[str, str]) -> None:
             progress(f"{finished} of {len(chosen)}: {row['model']}")
 
         yield from jobs.results(count, chosen, jobs=most, lost=uncounted, done=note)
