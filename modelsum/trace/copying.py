@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
+from functools import cache
 from typing import Any
 
 import torch
@@ -97,8 +98,12 @@ def tensors_of(model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
             if parameter is not None:
                 yield parameter, False
         for value in (*module._buffers.values(), *vars(module).values()):
-            for tensor in _plain_tensors(value):
-                yield tensor, True
+            if type(value) not in _ATOMS:
+                for tensor in _plain_tensors(value):
+                    yield tensor, True
+
+
+_ATOMS = frozenset((bool, int, float, str, type(None)))
 
 
 def _plain_tensors(value: Any) -> Iterator[Tensor]:
@@ -148,9 +153,10 @@ def _copy_attributes(tensor: Tensor, memo: dict[int, Any]) -> None:
 
 
 def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    tried = dict(memo)
     try:
-        tried = memo | _empty_copies(model)
-        duplicate = copy.deepcopy(model, tried)
+        usual = all(_is_copied_as_usual(kind) for kind in set[Any](map(type, model.modules())))
+        duplicate = _copied(model, tried) if usual else copy.deepcopy(model, tried)
     except Exception:
         # Something in it cannot be copied (a lock, a process group, a generator): share only that.
         return _copy_modules(model, memo)
@@ -158,20 +164,56 @@ def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
     return duplicate
 
 
-def _empty_copies(model: nn.Module) -> dict[int, Any]:
-    """Copies of what is empty, by the address of the original: a module has a dozen dicts, most empty.
+@cache
+def _is_copied_as_usual(kind: Any) -> bool:
+    """Whether a class says nothing of its own of how it is copied, but for its state."""
+    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _OF_COPYING)
 
-    copy.deepcopy takes these apart and puts them together again, which is most of its work for a model.
+
+_OF_COPYING = (
+    *("__deepcopy__", "__reduce__", "__reduce_ex__"),
+    *("__getnewargs__", "__getnewargs_ex__", "__new__"),
+)
+
+
+def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """What copy.deepcopy makes of modules that are copied as usual, sooner.
+
+    A module has a dozen dicts, most empty, and many numbers: copy.deepcopy asks each how it is copied.
     """
-    return {
-        id(value): type(value)()
-        for module in model.modules()
-        for value in vars(module).values()
-        if type(value) in _CONTAINERS and not value
-    }
+    modules = list(model.modules())
+    for module in modules:
+        memo[id(module)] = type(module).__new__(type(module))
+    states = []  # kept alive: a memo goes by the address of an object
+    for module in reversed(modules):  # what is inside comes first, as there
+        states.append(module.__getstate__() if hasattr(module, "__getstate__") else vars(module))
+        memo[id(module)].__setstate__(_values(states[-1], memo))
+    duplicate: nn.Module = memo[id(model)]
+    return duplicate
 
 
-_CONTAINERS = (OrderedDict, dict, list, set)
+def _value(value: Any, memo: dict[int, Any]) -> Any:
+    """A copy of something that a module holds."""
+    key, kind = id(value), type(value)
+    if key in memo:
+        return memo[key]
+    if kind in _CONTAINERS and not value:
+        memo[key] = kind()
+        return memo[key]
+    if kind is dict and all(type(name) is str for name in value):
+        memo[key] = {}
+        memo[key].update(_values(value, memo))
+        return memo[key]
+    if kind is tuple and all(type(item) in _ATOMS for item in value):
+        return value
+    return copy.deepcopy(value, memo)
+
+
+def _values(named: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
+    return {n: v if type(v) in _ATOMS else _value(v, memo) for n, v in named.items()}
+
+
+_CONTAINERS = frozenset((OrderedDict, dict, list, set))
 
 
 def _copy_modules(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
