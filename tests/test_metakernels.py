@@ -438,6 +438,8 @@ CASES: dict[str, list[Case]] = {
             lambda t: ([], {"device": t.plain().device, "dtype": t.dtype}),
         ],
     ),
+    "cumsum": [lambda t: (t(*IMAGE), -1), lambda t: (t(*IMAGE), 0), lambda t: (t(3), 0)],
+    "floor_divide": [*binary(), lambda t: (t(*IMAGE), 2), lambda t: (t(3), 2)],
     "scalar_tensor": [lambda t: (2.5, {"device": t.plain().device, "dtype": t.dtype})],
     "new_empty_strided": [lambda t: (t(2, 3), [4, 5], [1, 4]), lambda t: (t(2), [], [])],
     "_unsafe_view": [lambda t: (t.plain(2, 3, 4), [6, 4]), lambda t: (t.plain(2, 6), [2, -1, 3])],

@@ -137,6 +137,16 @@ def quotient(x: Any, y: Any) -> Any:
     return arithmetic(x, y)
 
 
+@rule("floor_divide")
+def floor_quotient(x: Any, y: Any) -> Any:
+    """X // y for operands of one dtype, or an integer."""
+    if not isinstance(x, Tensor) or not (x.dtype in FLOATS or x.dtype is torch.int64):
+        return NotImplemented
+    if not isinstance(y, Tensor):
+        return elementwise_with_number(x.dtype, x) if type(y) is int and y else NotImplemented
+    return elementwise(x.dtype, x, y) if y.dtype is x.dtype else NotImplemented
+
+
 @rule("add_.Tensor", "sub_.Tensor")
 def add_in_place(x: Tensor, y: Any, *, alpha: Any = 1) -> Any:
     """X = x + alpha * y."""

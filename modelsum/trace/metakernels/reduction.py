@@ -31,6 +31,14 @@ def extreme(x: Tensor, dim: Sequence[int] = (), keepdim: bool = False) -> Any:
     return _of(x, _reduced(x, dim, keepdim), None)
 
 
+@rule("cumsum")
+def cumulative_sum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
+    """Sums along a dimension up to each element; of integers in int64."""
+    if not -x.dim() <= dim < x.dim() or not (x.dtype in FLOATS or x.dtype is torch.int64):
+        return NotImplemented
+    return empty(x.shape, x.dtype) if dtype in (None, x.dtype) else NotImplemented
+
+
 @rule("sum", "mean")
 def over_everything(x: Tensor, *, dtype: torch.dtype | None = None) -> Any:
     """Over all dimensions."""
