@@ -438,7 +438,12 @@ CASES: dict[str, list[Case]] = {
             lambda t: ([], {"device": t.plain().device, "dtype": t.dtype}),
         ],
     ),
-    "cumsum": [lambda t: (t(*IMAGE), -1), lambda t: (t(*IMAGE), 0), lambda t: (t(3), 0)],
+    "cumsum": [
+        lambda t: (t(*IMAGE), -1),
+        lambda t: (t(3), 0),
+        lambda t: (t(*IMAGE), 0, {"dtype": torch.int32}),
+        lambda t: (indices(3, 4), 1, {"dtype": torch.float32}),
+    ],
     "floor_divide": [*binary(), lambda t: (t(*IMAGE), 2), lambda t: (t(3), 2)],
     "scalar_tensor": [lambda t: (2.5, {"device": t.plain().device, "dtype": t.dtype})],
     "new_empty_strided": [lambda t: (t(2, 3), [4, 5], [1, 4]), lambda t: (t(2), [], [])],

@@ -33,10 +33,11 @@ def extreme(x: Tensor, dim: Sequence[int] = (), keepdim: bool = False) -> Any:
 
 @rule("cumsum")
 def cumulative_sum(x: Tensor, dim: int, *, dtype: torch.dtype | None = None) -> Any:
-    """Sums along a dimension up to each element; of integers in int64."""
-    if not -x.dim() <= dim < x.dim() or not (x.dtype in FLOATS or x.dtype is torch.int64):
+    """Sums along a dimension up to each element."""
+    dtypes = (*FLOATS, torch.int64) if dtype is None else (*FLOATS, torch.int64, torch.int32)
+    if not -x.dim() <= dim < x.dim() or x.dtype not in dtypes or (dtype or x.dtype) not in dtypes:
         return NotImplemented
-    return empty(x.shape, x.dtype) if dtype in (None, x.dtype) else NotImplemented
+    return empty(x.shape, dtype or x.dtype)
 
 
 @rule("sum", "mean")
