@@ -60,14 +60,16 @@ def grouped_mm(a: Tensor, b: Tensor, offs: Any = None, bias: Any = None, out_dty
     """[tokens, k] @ [experts, k, n], each token with one expert, in float32, bfloat16 or float16.
 
     The weight's gradient is [k, tokens] @ [tokens, n], a product [k, n] for the tokens of each expert.
-    torch's own meta kernel takes bfloat16 and float16 alone; its kernels on real devices take the others
+    torch's own meta kernel takes bfloat16 and float16 alone; its kernels on real devices take float32
     too. Rows of the result begin at multiples of 16 bytes.
     """
     if a.dim() != 2 or b.dim() not in (2, 3) or a.dtype not in FLOATS or a.dtype is not b.dtype:
         return NotImplemented
     if bias is not None or a.shape[1] != b.shape[-2] or offs is None or offs.dim() != 1:
         return NotImplemented
-    if a.dtype is torch.float64 or not offs.is_contiguous() or not (_is_aligned(a) and _is_aligned(b)):
+    if offs.dtype is not torch.int32 or not offs.is_contiguous():
+        return NotImplemented
+    if a.dtype is torch.float64 or not (_is_aligned(a) and _is_aligned(b)):
         return NotImplemented
     if b.dim() == 3 and offs.shape[0] != b.shape[0]:
         return NotImplemented
