@@ -30,6 +30,11 @@ def binary_bytes(n: int) -> str:
     return f"{n} B" if size == 1 else f"{n / size:,.2f} {unit}"
 
 
+def exact_bytes(n: int) -> str:
+    """Bytes, exact and as they are read: 82737664 -> '82,737,664 B (78.90 MiB)'; less than a KiB as it is."""
+    return f"{n:,} B ({binary_bytes(n)})" if abs(n) >= 1024 else f"{n:,} B"
+
+
 def binary_unit(n: int) -> tuple[int, str]:
     """The largest binary unit that is not more than so many bytes: 102228128 -> (1048576, 'MiB')."""
     suffix = min(max(abs(n).bit_length() - 1, 0) // 10, len(_BINARY) - 1)

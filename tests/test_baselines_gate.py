@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from modelsum.baselines.configuration.checks import Check
+from modelsum.baselines.configuration.config import Config
 from modelsum.baselines.gate import gate
 from modelsum.baselines.gate.rules import changed
 from modelsum.baselines.gate.stored import Stored, parse
-from modelsum.baselines.gate.verdict import Outcome, Verdict
-from modelsum.baselines.quantity import parse_tolerance
+from modelsum.baselines.gate.verdict import Outcome, Place, Verdict
+from modelsum.baselines.quantity import Tolerance, parse_tolerance
 from modelsum.baselines.reports.report import Case, Report, ReportRow
 from modelsum.baselines.reports.text import to_text
 from modelsum.errors import BuildError, UsageError
+from modelsum.memory.options import MemoryOptions
 from modelsum.summary import Input
 
 CASE = Case("net", "imported", {}, (Input(None, (1, 3, 8, 8), "float32"),), 1, "eval", "float32")
@@ -54,15 +58,17 @@ def stored(of: Report) -> Stored:
 def judge(old: Report | None, new: Report | Exception, **given: Any) -> Verdict:
     strict = given.pop("strict", False)
     base = given.pop("base", None)
+    source = given.pop("source", None)
     given["tolerance"] = {
         name: parse_tolerance(text, is_bytes=False) for name, text in given.pop("tolerance", {}).items()
     }
-    check = Check("net", "nets:Net", lines={"": 3, "limits.macs": 7}, **given)
+    check = Check("net", "nets:Net", lines={"": 3, "model": 4, "limits.macs": 7}, **given)
     return gate.judge(
         check,
         stored(old) if old else None,
         new,  # type: ignore[arg-type]
         config_file="pyproject.toml",
+        source=source,
         strict=strict,
         base=stored(base) if base else None,
     )
@@ -229,6 +235,36 @@ def test_a_model_that_fails_says_why() -> None:
     )
 
 
+# ---- the line that a verdict is about
+
+
+def test_a_verdict_is_about_the_models_line() -> None:
+    source = Place("nets.py", 12)
+    for verdict in (
+        judge(report(1000), report(1001), source=source),
+        judge(report(1000), report(900), source=source),
+        judge(None, report(1000), limits={"macs": 999}, source=source),
+        judge(report(), BuildError("its constructor failed"), source=source),
+        judge(with_memory(10), with_memory(None), source=source),
+    ):
+        assert verdict.about == source, verdict.state
+
+
+def test_a_verdict_on_the_check_itself_is_about_the_checks_line() -> None:
+    source = Place("nets.py", 12)
+    for verdict in (
+        judge(None, report(), source=source),
+        judge(report(), report(case=dataclasses.replace(CASE, mode="train")), source=source),
+        judge(report(), UsageError("no model of that name"), source=source),
+    ):
+        assert verdict.about == Place("pyproject.toml", 3), verdict.state
+    assert gate.orphan("old", "reports/old.json", strict=True).about == Place("reports/old.json")
+
+
+def test_a_model_of_an_installed_package_is_where_the_check_names_it() -> None:
+    assert judge(report(1000), report(1001)).about == Place("pyproject.toml", 4)
+
+
 # ---- not comparable
 
 
@@ -325,21 +361,75 @@ def test_a_baseline_that_the_branch_removed_still_counts() -> None:
     assert verdict.findings[0].place.file == "pyproject.toml"
 
 
+# ---- rules
+
+
+def rules(old: tuple[Check, ...], new: tuple[Check, ...], reports: str = "reports") -> dict[str, bool]:
+    """What is said of every rule that was changed, and whether it loosens."""
+    before, now = Config(Path("p.toml"), "reports", old), Config(Path("p.toml"), reports, new)
+    return {str(rule): rule.loosens for rule in changed(before, now, "p.toml")}
+
+
 def test_rules_that_a_branch_changed() -> None:
     old = Check("net", "n:N", limits={"macs": 110}, pin=("params",), args={"k": 1})
     new = Check(
-        "net", "n:N", limits={"macs": 120, "training_peak": 5}, severity={"macs": "warn"}, args={"k": 2}
+        "net", "n:N", limits={"macs": 120, "training_peak": 2048}, severity={"macs": "warn"}, args={"k": 2}
     )
-    assert changed((old, Check("gone", "n:N")), (new, Check("more", "n:N"))) == (
-        "net: limit of macs 110 => 120",
-        "net: limit of training_peak none => 5 B",
-        "net: severity of macs none => warn",
-        "net: params is not pinned any more",
-        "net: args {'k': 1} => {'k': 2}",
-        "more: the check is new",
-        "gone: the check is gone",
-    )
-    assert changed((old,), (old,)) == ()
+    assert rules((old, Check("gone", "n:N")), (new, Check("more", "n:N")), "costs") == {
+        "the folder of baselines reports => costs": False,
+        "net: limit of macs 110 => 120": True,
+        "net: limit of training_peak none => 2,048 B (2.00 KiB)": False,
+        "net: severity of macs none => warn": True,
+        "net: params is not pinned any more": True,
+        "net: args {'k': 1} => {'k': 2}": True,
+        "more: the check is new": False,
+        "gone: the check is gone": True,
+    }
+    assert rules((old,), (old,)) == {}
+
+
+@pytest.mark.parametrize(
+    ("strict", "loose"),
+    [
+        ({"limits": {"macs": 1}}, {"limits": {"macs": 2}}),
+        ({"limits": {"macs": 1}}, {}),
+        ({}, {"tolerance": {"macs": Tolerance(absolute=1)}}),
+        ({"tolerance": {"macs": Tolerance(absolute=1)}}, {"tolerance": {"macs": Tolerance(absolute=2)}}),
+        ({}, {"severity": {"macs": "warn"}}),
+        ({"pin": ("macs",)}, {}),
+        ({}, {"memory": None}),
+    ],
+    ids=repr,
+)
+def test_a_rule_loosens_one_way_alone(strict: dict[str, Any], loose: dict[str, Any]) -> None:
+    a, b = Check("net", "n:N", **strict), Check("net", "n:N", **loose)
+    assert list(rules((a,), (b,)).values()) == [True]
+    assert list(rules((b,), (a,)).values()) == [False]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"model": "n:Small"}, "model n:N => n:Small"),
+        ({"input": ("3x8x8",)}, "input default => 3x8x8"),
+        ({"batch": None}, "batch 1 => none"),
+        ({"memory": MemoryOptions(optimizer="sgd")}, "optimizer adamw => sgd"),
+        ({"memory": MemoryOptions(freeze=("a", "b*"))}, "freeze none => a, b*"),
+        ({"tolerance": {"macs": Tolerance(Fraction(1, 100))}}, "tolerance of macs 5 => 1%"),
+    ],
+)
+def test_another_thing_measured_may_be_a_cheaper_one(change: dict[str, Any], said: str) -> None:
+    """And a share instead of an amount may let more pass."""
+    old = Check("net", "n:N", tolerance={"macs": Tolerance(absolute=5)})
+    assert rules((old,), (dataclasses.replace(old, **change),))[f"net: {said}"]
+
+
+def test_a_rule_stands_on_its_line() -> None:
+    old = Check("net", "n:N")
+    new = Check("net", "n:N", severity={"macs": "warn"}, lines={"": 3, "severity": 7, "severity.macs": 8})
+    before, now = Config(Path("p.toml"), "r", (old,)), Config(Path("p.toml"), "r", (new,))
+    (rule,) = changed(before, now, "a/p.toml")
+    assert rule.place == Place("a/p.toml", 8)
 
 
 # ---- all checks together

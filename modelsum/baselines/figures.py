@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from modelsum.errors import UsageError, did_you_mean
 from modelsum.summary import Summary
+from modelsum.units import count, exact_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ def figure(name: str) -> Figure:
         hint = did_you_mean(name, FIGURES) or f"Figures are {', '.join(FIGURES)}."
         raise UsageError(f"there is no figure {name!r}", hint)
     return FIGURES[name]
+
+
+def amount(name: str, n: int) -> str:
+    """So much of a figure, exact: "4,089,184,256", bytes also in a binary unit."""
+    return exact_bytes(n) if FIGURES[name].is_bytes else count(n)
 
 
 def of_summary(summary: Summary) -> dict[str, int | None]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from modelsum.errors import UsageError
+from modelsum.units import count, exact_bytes
 
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
@@ -45,10 +46,11 @@ class Tolerance:
         """The largest increase of a figure that was `old`; with a pin, the largest change."""
         return int(self.share * old) + self.absolute
 
-    def __str__(self) -> str:
+    def words(self, *, is_bytes: bool) -> str:
+        """As it is written: "0.5% + 10,000,000", an absolute amount of bytes also in MiB."""
         parts = [f"{float(self.share * 100):g}%"] if self.share else []
         if self.absolute:
-            parts.append(f"{self.absolute:,}")
+            parts.append(exact_bytes(self.absolute) if is_bytes else count(self.absolute))
         return " + ".join(parts) or "0"
 
 

@@ -1,4 +1,4 @@
-"""Files as they are at a git revision, read with `git show`; nothing is checked out."""
+"""Files that git knows, and as they are at a revision, read with `git show`; nothing is checked out."""
 
 from __future__ import annotations
 
@@ -30,6 +30,15 @@ class Revision:
         """The names of the files in a folder; none where the commit has no such folder."""
         done = _git(self.folder, "ls-tree", "--name-only", "-z", self.commit, f"./{path.rstrip('/')}/")
         return tuple(name.rpartition("/")[2] for name in done.stdout.split("\0") if name)
+
+
+def files(folder: Path, pattern: str) -> tuple[str, ...]:
+    """The files below a folder that git has or would add, by a pathspec; none outside a repository."""
+    try:
+        done = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", pattern)
+    except UsageError:
+        return ()
+    return tuple(filter(None, done.stdout.split("\0")))
 
 
 def find(folder: Path, ref: str) -> Revision | None:

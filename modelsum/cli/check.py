@@ -21,8 +21,9 @@ from modelsum.baselines.configuration import config as configuration
 from modelsum.baselines.configuration.checks import Check
 from modelsum.baselines.configuration.config import Config
 from modelsum.baselines.gate import gate, project, rules, stored
-from modelsum.baselines.gate.project import Baselines
-from modelsum.baselines.gate.verdict import Outcome, Verdict
+from modelsum.baselines.gate.checkout import Checkout
+from modelsum.baselines.gate.project import Baselines, Before
+from modelsum.baselines.gate.verdict import Outcome, Place, Verdict
 from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
@@ -40,9 +41,7 @@ from modelsum.errors import (
 from modelsum.render.checks import render_checks
 from modelsum.render.verdict import FORMATS, render_outcome
 from modelsum.request import Request
-
-# Folders that paths in reports are relative to: the checkout's, where a CI system says which that is.
-_ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
+from modelsum.sources.definition import Definitions
 
 
 @click.command("check", short_help="The gate: models against their baselines and limits.")
@@ -52,12 +51,18 @@ _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
     metavar="REF",
     help="Compare with the baselines where this branch left REF, and say what it changed in the rules.",
 )
-@click.option("--update", is_flag=True, help="Store what the models cost now as their baselines.")
+@click.option(
+    "--update",
+    is_flag=True,
+    help="Store what the models cost now as their baselines, instead of unreadable ones too.",
+)
 @click.option("--new-only", is_flag=True, help="Store baselines only for checks that have none.")
 @click.option("--prune", is_flag=True, help="Remove baselines of no check.")
 @click.option("--force", is_flag=True, help="Store and remove baselines under CI too.")
 @click.option(
-    "--strict", is_flag=True, help="A check without a baseline, or a baseline without a check, fails.  [CI]"
+    "--strict/--no-strict",
+    default=None,
+    help="A check without a baseline, or a baseline without a check, fails.  [default: under CI]",
 )
 @click.option("--list", "list_", is_flag=True, help="List the checks; nothing is built.")
 @click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
@@ -96,15 +101,21 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
         out.check(file)
     config = configuration.load((config_file or configuration.find(Path.cwd())).resolve())
     checks = config.chosen(names)
-    baselines = project.read(config, checks, _naming(config))
+    checkout = Checkout.of(config.folder)
+    baselines = project.read(config, checks, checkout.name)
     if given["list_"]:
-        out.write(render_checks(checks, frozenset(baselines.stored)), None)
+        out.write(render_checks(checks, baselines), None)
         return 0
     if not config.checks:
         raise ConfigError(
             f"{config.path.name} has no checks", f"Write one:\n\n{configuration.example(config)}"
         )
     stores = given["update"] or given["new_only"]
+    if given["against"] is not None and not given["against"].strip():
+        raise UsageError(
+            f"--against {given['against']!r} names no git revision",
+            "If a variable should have: it is not set. Without --against the baselines that are here count.",
+        )
     if given["against"] and stores:
         raise UsageError("--against compares, --update stores", "Give one of them.")
     if (stores or given["prune"]) and _under_ci() and not given["force"]:
@@ -112,7 +123,9 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
             "baselines are not changed under CI",
             "Run it where the change can be reviewed and committed; --force does it all the same.",
         )
-    outcome = _outcome(config, checks, baselines, whole=not names, debug=debug, **given)
+    if not given["update"]:
+        baselines.require()
+    outcome = _outcome(config, checkout, checks, baselines, whole=not names, debug=debug, **given)
     for format_, file in outputs:
         out.write(render_outcome(outcome, format_), file)
     if "github" in (given["format_"], *(format_ for format_, _ in outputs)):
@@ -123,6 +136,7 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
 
 def _outcome(
     config: Config,
+    checkout: Checkout,
     checks: tuple[Check, ...],
     baselines: Baselines,
     *,
@@ -131,44 +145,45 @@ def _outcome(
     update: bool,
     new_only: bool,
     prune: bool,
-    strict: bool,
+    strict: bool | None,
     jobs: int,
     debug: bool,
     **_: Any,
 ) -> Outcome:
     """The verdicts on the checks and, unless some were chosen by name, on baselines without one."""
-    named = _naming(config)
-    strict = strict or _under_ci()
-    base: Revision | None = None
-    bases, changed = Baselines({}, {}), tuple[str, ...]()
-    if against:
-        base = merge_base(config.folder, against)
-        before = project.config_at(base, config)
-        bases = project.at(base, before, checks, named)
-        changed = rules.changed(before.checks, config.checks) if whole else ()
+    config_file = checkout.name(config.path)
+    strict = _under_ci() if strict is None else strict
+    base = merge_base(config.folder, against) if against else None
+    before = project.at(base, config, checks, checkout.name) if base else Before(config, {}, ())
+    definitions = Definitions(config.folder, checkout.own)
     verdicts = []
     for check, fresh in zip(checks, _fresh(config, checks, jobs, debug), strict=True):
         here = baselines.stored.get(check.name)
         kept = here
         if isinstance(fresh, Report) and (update or new_only) and not (new_only and here):
-            kept = _store(config, check, fresh)
+            kept = _store(config, checkout, check, fresh)
         verdict = gate.judge(
             check,
             kept,
             fresh,
-            config_file=named(config.path.name),
+            config_file=config_file,
+            source=_source(check, definitions, checkout),
             strict=strict,
-            base=bases.stored.get(check.name),
+            base=before.baselines.get(check.name),
         )
         if kept is not here:
-            verdict = gate.updated(verdict, here, kept)
+            spoiled = baselines.unreadable.get(check.name)
+            verdict = gate.updated(verdict, here, kept, spoiled.message if spoiled else "")
         verdicts.append(verdict)
     if whole or prune:
         verdicts += [
-            _pruned(config, name, file, named) if prune else gate.orphan(name, named(file), strict=strict)
+            _pruned(config, checkout, name, file)
+            if prune
+            else gate.orphan(name, checkout.name(file), strict=strict)
             for name, file in baselines.orphans.items()
         ]
-    return Outcome(tuple(verdicts), _against(config, base, against, named), changed)
+    changed = rules.changed(before.config, config, config_file)
+    return Outcome(tuple(verdicts), _against(config, checkout, base, against), (*before.unread, *changed))
 
 
 class _Fresh(NamedTuple):
@@ -232,34 +247,31 @@ def _request(check: Check) -> Request:
     )
 
 
-def _store(config: Config, check: Check, fresh: Report) -> stored.Stored | None:
+def _store(config: Config, checkout: Checkout, check: Check, fresh: Report) -> stored.Stored | None:
     path = config.folder / project.file_of(config, check.name)
     report_files.write(path, fresh)
-    return stored.read(path, _naming(config)(project.file_of(config, check.name)))
+    return stored.read(path, checkout.name(path))
 
 
-def _pruned(config: Config, name: str, file: str, named: project.Naming) -> Verdict:
+def _pruned(config: Config, checkout: Checkout, name: str, file: str) -> Verdict:
+    named = checkout.name(file)
     try:
         (config.folder / file).unlink()
     except OSError as error:
-        raise OutputError(f"cannot remove {named(file)}: {error.strerror}") from error
+        raise OutputError(f"cannot remove {named}: {error.strerror}") from error
     return dataclasses.replace(
-        gate.orphan(name, named(file), strict=False), reason=f"{named(file)} is removed", remedy=""
+        gate.orphan(name, named, strict=False), reason=f"{named} is removed", remedy=""
     )
 
 
-# ---- places
+def _source(check: Check, definitions: Definitions, checkout: Checkout) -> Place | None:
+    """Where the project defines a check's model; None where an installed package does."""
+    found = definitions.find(spec.parse_model(check.model))
+    return Place(checkout.name(found.file), found.line) if found else None
 
 
-def _naming(config: Config) -> project.Naming:
-    """What the project's files are called: relative to the checkout that a CI system names, else to here."""
-    roots = (Path(os.environ[name]).resolve() for name in _ROOTS if os.environ.get(name))
-    root = next((root for root in roots if config.folder.is_relative_to(root)), Path.cwd())
-    return lambda file: Path(os.path.relpath(config.folder / file, root)).as_posix()
-
-
-def _against(config: Config, base: Revision | None, ref: str | None, named: project.Naming) -> str:
-    folder = named(config.reports)
+def _against(config: Config, checkout: Checkout, base: Revision | None, ref: str | None) -> str:
+    folder = checkout.name(config.reports)
     return (
         f"{folder} at {base.commit[:12]}, where this branch left {ref}"
         if base

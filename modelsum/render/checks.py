@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelsum.baselines.figures import FIGURES
@@ -10,22 +10,31 @@ from modelsum.units import binary_bytes, short_count
 
 if TYPE_CHECKING:
     from modelsum.baselines.configuration.checks import Check
+    from modelsum.baselines.gate.project import Baselines
 
 
-def render_checks(checks: Sequence[Check], with_baseline: Collection[str]) -> str:
-    """A line a check: name, model and input, and below it its limits; whether it has a baseline."""
+def render_checks(checks: Sequence[Check], baselines: Baselines) -> str:
+    """A line a check: name, model, input and whether it has a baseline; below it its limits, one a line."""
     if not checks:
         return "no checks\n"
-    width = max(len(check.name) for check in checks)
+    name, model, given = (max(map(len, column)) for column in zip(*map(_cells, checks), strict=True))
     lines = []
     for check in checks:
-        given = ", ".join(check.input) or check.inputs_from or "default input"
-        baseline = "" if check.name in with_baseline else "   no baseline yet"
-        lines.append(f"{check.name:<{width}}  {check.model}  {given}{baseline}")
-        if check.limits:
-            limits = ", ".join(f"{name} {_amount(name, n)}" for name, n in check.limits.items())
-            lines.append(f"{'':<{width}}  limits: {limits}")
+        cells = _cells(check)
+        said = _baseline(check.name, baselines)
+        lines.append(f"{cells[0]:<{name}}  {cells[1]:<{model}}  {cells[2]:<{given}}  {said}".rstrip())
+        lines += (f"{'':<{name}}  {figure} <= {_amount(figure, n)}" for figure, n in check.limits.items())
     return "\n".join(lines) + "\n"
+
+
+def _cells(check: Check) -> tuple[str, str, str]:
+    return check.name, check.model, ", ".join(check.input) or check.inputs_from or "default input"
+
+
+def _baseline(name: str, baselines: Baselines) -> str:
+    if name in baselines.unreadable:
+        return "baseline cannot be read"
+    return "" if name in baselines.stored else "no baseline yet"
 
 
 def _amount(name: str, limit: int) -> str:

@@ -32,6 +32,7 @@ def judge(
     fresh: Report | ModelsumError,
     *,
     config_file: str,
+    source: Place | None = None,
     strict: bool = False,
     base: Stored | None = None,
 ) -> Verdict:
@@ -41,12 +42,14 @@ def judge(
         stored: its baseline; None where there is none.
         fresh: what the model costs now, or why it could not be built or run.
         config_file: what the configuration is called, for the places of limits.
+        source: where the model is defined; by default where the check names it.
         strict: a check without a baseline fails.
         base: the baseline at the revision that the branch started from, where that is asked for. What the
             branch changed in the baseline is accepted and said; a baseline that it removed still counts.
     """
     place = Place(config_file, check.line())
-    verdict = Verdict(check.name, "ok", message="", place=place)
+    source = source or Place(config_file, check.line("model"))
+    verdict = Verdict(check.name, "ok", place=place, source=source)
     if isinstance(fresh, ModelsumError):
         return dataclasses.replace(
             verdict,
@@ -81,12 +84,17 @@ def judge(
     )
 
 
-def updated(verdict: Verdict, old: Stored | None, new: Stored | None) -> Verdict:
-    """The verdict on a check whose baseline was just stored, with what that changed."""
+def updated(verdict: Verdict, old: Stored | None, new: Stored | None, spoiled: str = "") -> Verdict:
+    """The verdict on a check whose baseline was just stored, with what that changed.
+
+    Args:
+        spoiled: what was wrong with the old one, where it could not be read.
+    """
     if new is None:
         return verdict
     if old is None:
-        return dataclasses.replace(verdict, reason=verdict.reason or f"stored in {new.file}")
+        anew = f"; the old one could not be read, {spoiled}" if spoiled else ""
+        return dataclasses.replace(verdict, reason=verdict.reason or f"stored in {new.file}{anew}")
     if old.text == new.text:
         return verdict
     changes = accepted(old, new, f"stored in {new.file}")
@@ -159,11 +167,12 @@ def _moved(check: Check, name: str, was: int, now: int, place: Place) -> Finding
     tolerance = check.tolerance.get(name, Tolerance())
     most = was + tolerance.allowance(was)
     pinned = name in check.pin
-    rule = " and ".join(
-        filter(
-            None, (f"tolerance {tolerance}" if name in check.tolerance else "", "pinned" if pinned else "")
-        )
-    )
+    rules = []
+    if name in check.tolerance:
+        rules.append(f"tolerance {tolerance.words(is_bytes=FIGURES[name].is_bytes)}")
+    if pinned:
+        rules.append("pinned")
+    rule = " and ".join(rules)
     if pinned and abs(now - was) > most - was:
         return _finding(name, "changed", _severity(check, name), was, now, place, most=most, rule=rule)
     if now > most:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelsum.errors import UsageError
+
 #: What can be said of a check, the worst first.
 #:
 #: regressed       a figure grew by more than its tolerance
@@ -36,7 +38,7 @@ SEVERITIES = ("error", "warn", "note")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A line of a file, relative to the project's folder."""
+    """A line of a file, relative to the checkout."""
 
     file: str
     line: int = 1
@@ -104,7 +106,9 @@ class Verdict:
         message: what the project says beside a failure.
         accepted: what was changed in the baseline on purpose, on this branch or by this update.
         acceptance: which of the two: "accepted on this branch".
-        place: where the check stands in the configuration.
+        place: where the check stands in the configuration, or the file of an orphan.
+        source: where the model is defined: the line of its class, function or assignment, or of `model` in
+            the configuration where it comes from an installed package.
         exit_code: what it makes the command end with where it fails.
     """
 
@@ -119,12 +123,47 @@ class Verdict:
     accepted: tuple[Finding, ...] = ()
     acceptance: str = ""
     place: Place = Place("")
+    source: Place = Place("")
     exit_code: int = 1
 
     @property
     def fails(self) -> bool:
         """Whether it makes the gate red."""
         return self.severity == "error"
+
+    @property
+    def about(self) -> Place:
+        """The line to look at: the model's, or the check's where no figure of the model is in question."""
+        of_the_check = {
+            "new": True,
+            "orphan": True,
+            "not comparable": bool(self.reason),  # another case; without a reason figures are not known
+            "failed": self.exit_code == UsageError.exit_code,  # the configuration's words
+        }
+        return self.place if of_the_check.get(self.state, not self.source.file) else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class RuleChange:
+    """What a branch changed in the rules of its own gate.
+
+    Attributes:
+        check: the name of the check, or "" for what is of no check alone.
+        rule: what was changed: "limit of macs", "model".
+        change: from what to what: "110 => 120".
+        loosens: whether more passes than before, or not the same thing is measured.
+        place: where it stands now.
+    """
+
+    check: str
+    rule: str
+    change: str
+    loosens: bool
+    place: Place = Place("")
+
+    def __str__(self) -> str:
+        name = f"{self.check}: " if self.check else ""
+        return f"{name}{self.rule} {self.change}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +173,17 @@ class Outcome:
     Attributes:
         verdicts: in the order of the configuration, orphans last.
         against: what was compared with: "the baselines in reports", or a revision.
-        rules: what this branch changed in the configuration, a sentence each.
+        rules: what this branch changed in the configuration.
     """
 
     verdicts: tuple[Verdict, ...]
     against: str
-    rules: tuple[str, ...] = ()
+    rules: tuple[RuleChange, ...] = ()
+
+    @property
+    def loosened(self) -> tuple[RuleChange, ...]:
+        """The rules by which more passes than before."""
+        return tuple(rule for rule in self.rules if rule.loosens)
 
     @property
     def worst_first(self) -> tuple[Verdict, ...]:
@@ -173,7 +217,8 @@ class Outcome:
             "exit_code": self.exit_code,
             "against": self.against,
             "counts": self.counts,
-            "rules_changed": list(self.rules),
+            "rules_changed": list(map(str, self.rules)),
+            "rules_loosened": list(map(str, self.loosened)),
             "checks": [_verdict_dict(verdict) for verdict in self.verdicts],
         }
 
@@ -194,6 +239,7 @@ def _verdict_dict(verdict: Verdict) -> dict[str, Any]:
         "acceptance": verdict.acceptance or None,
         "file": verdict.place.file,
         "line": verdict.place.line,
+        "source": {"file": verdict.source.file, "line": verdict.source.line},
     }
 
 

@@ -16,6 +16,7 @@ _MODULES = {
     "junit": "modelsum.render.verdict.junit",
     "github": "modelsum.render.verdict.github",
     "codequality": "modelsum.render.verdict.codequality",
+    "sarif": "modelsum.render.verdict.sarif",
 }
 FORMATS: tuple[str, ...] = tuple(_MODULES)
 

@@ -1,14 +1,15 @@
-"""The outcome as workflow commands of GitHub Actions: annotations on the lines that the figures stand in."""
+"""The outcome as workflow commands of GitHub Actions: annotations on the lines that define the models."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelsum.render.verdict import words
-from modelsum.render.verdict.text import lines as text_lines
 
 if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Outcome, Place, Verdict
+    from modelsum.baselines.gate.verdict import Outcome, Place
 
 #: GitHub shows ten annotations of a kind for a step, and drops the rest.
 MOST = 10
@@ -28,21 +29,29 @@ class _Annotation(NamedTuple):
 
 
 def render(outcome: Outcome) -> str:
-    """At most `MOST` annotations, the worst first; what has no room is counted in the last line."""
-    annotations = [a for v in outcome.worst_first if (a := _annotation(v))]
-    shown = [str(annotation) for annotation in annotations[:MOST]]
-    more = len(annotations) - len(shown)
+    """At most `MOST` annotations of a kind, the worst first; what has no room is counted in the last line."""
+    shown: list[str] = []
+    kinds, more = Counter[str](), 0
+    for annotation in _annotations(outcome):
+        kinds[annotation.command] += 1
+        if kinds[annotation.command] <= MOST:
+            shown.append(str(annotation))
+        else:
+            more += 1
     rest = f"; {more} more have no annotation" if more else ""
     return "\n".join([*shown, _data(f"modelsum: {words.totals(outcome)} (against {outcome.against}){rest}")])
 
 
-def _annotation(verdict: Verdict) -> _Annotation | None:
-    if verdict.state == "ok" and verdict.severity == "note":
-        return None
-    worst = next(iter(verdict.findings), None)
-    place = worst.place if worst is not None and worst.place.file else verdict.place
-    message = "\n".join(text_lines(verdict)[1:]) or verdict.state
-    return _Annotation(_COMMANDS[verdict.severity], place, f"modelsum {words.headline(verdict)}", message)
+def _annotations(outcome: Outcome) -> Iterator[_Annotation]:
+    loosened = outcome.loosened
+    if loosened:
+        said = "\n".join(map(str, loosened))
+        yield _Annotation("warning", loosened[0].place, "modelsum: this branch loosens its own gate", said)
+    for verdict in outcome.worst_first:
+        if (verdict.state, verdict.severity) != ("ok", "note"):
+            message = "\n".join(words.in_full(verdict)) or verdict.state
+            title = f"modelsum {words.headline(verdict)}"
+            yield _Annotation(_COMMANDS[verdict.severity], verdict.about, title, message)
 
 
 def _data(text: str) -> str:

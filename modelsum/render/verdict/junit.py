@@ -31,6 +31,9 @@ def render(outcome: Outcome) -> str:
     skipped = sum(case.find("skipped") is not None for case in cases)
     suite = Xml.SubElement(suites, "testsuite", {"name": "modelsum", **attributes, "skipped": str(skipped)})
     suite.extend(cases)
+    if outcome.loosened:
+        said = ["Loosened on this branch:", *map(str, outcome.loosened)]
+        Xml.SubElement(suite, "system-out").text = _clean("\n".join(said))
     Xml.indent(suites)
     return Xml.tostring(suites, encoding="unicode", xml_declaration=True)
 

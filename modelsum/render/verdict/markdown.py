@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from modelsum.render.verdict import words
@@ -17,6 +18,8 @@ MARKER = "<!-- modelsum check -->"
 LAYERS = 20
 
 _MARKS = {"error": "❌", "warn": "⚠️", "note": "✅"}
+_CODE = re.compile(r"(`[^`\n]+`)")
+_SPECIAL = re.compile(r"([\\`*_\[\]~])")
 
 
 def render(outcome: Outcome) -> str:
@@ -24,14 +27,16 @@ def render(outcome: Outcome) -> str:
     failing = sum(verdict.fails for verdict in outcome.verdicts)
     verb = f"{failing} of {len(outcome.verdicts)} failed" if failing else "passed"
     blocks = [MARKER, f"### modelsum check: {verb}"]
+    if outcome.loosened:
+        blocks += [f"#### {_MARKS['warn']} Loosened on this branch", _list(outcome.loosened)]
     if outcome.verdicts:
         head = ["| | Check | Verdict | Figure | Before | Now | Change |", "|---|---|---|---|---:|---:|---:|"]
         blocks.append("\n".join([*head, *(row for v in outcome.worst_first for row in _rows(v))]))
     for verdict in outcome.worst_first:
         if lines := "\n".join(_section(verdict)).strip("\n"):
             blocks.append(f"#### {_plain(verdict.name)}: {verdict.state}\n\n{lines}")
-    if outcome.rules:
-        blocks.append("#### Changed on this branch\n\n" + "\n".join(f"- {_plain(r)}" for r in outcome.rules))
+    if others := [rule for rule in outcome.rules if not rule.loosens]:
+        blocks += ["#### Changed on this branch", _list(others)]
     blocks.append(f"{words.totals(outcome)} (against {_plain(outcome.against)})")
     return "\n\n".join(blocks)
 
@@ -39,20 +44,20 @@ def render(outcome: Outcome) -> str:
 def _rows(verdict: Verdict) -> Iterator[str]:
     first = [_MARKS[verdict.severity], f"`{verdict.name}`", verdict.state]
     for found in verdict.findings or verdict.accepted:
-        yield _row([*first, found.figure, *_figures(found)])
+        yield _row([*first, _plain(found.figure), *_figures(found)])
         first = ["", "", ""]
     if not (verdict.findings or verdict.accepted):
         yield _row([*first, "", "", "", ""])
 
 
 def _figures(found: Finding) -> list[str]:
-    old = found.most if found.state == "over limit" else found.old
-    change = "" if old is None or found.new is None else words.change(old, found.new)
+    limited = found.state == "over limit"
+    old = found.most if limited else found.old
     before = words.amount(old, found.is_bytes)
     return [
-        f"limit {before}" if found.state == "over limit" else before,
+        f"limit {before}" if limited else before,
         words.amount(found.new, found.is_bytes),
-        change,
+        "" if old is None or found.new is None else words.change(old, found.new, found.is_bytes),
     ]
 
 
@@ -60,25 +65,43 @@ def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
+def _list(lines: Iterable[object]) -> str:
+    return "\n".join(f"- {_plain(str(line))}" for line in lines)
+
+
 def _section(verdict: Verdict) -> Iterator[str]:
     if verdict.reason:
-        yield f"{_plain(verdict.reason)}\n"
+        yield _fenced(verdict.reason) if verdict.state == "failed" else f"{_plain(verdict.reason)}\n"
     for found in verdict.findings:
         if rule := words.rule(found):
-            yield f"- {found.figure}: {_plain(rule)}"
+            yield f"- {_plain(f'{found.figure}: {rule}')}"
     if verdict.accepted:
         yield f"The figures are {_plain(verdict.acceptance)}.\n"
-    if verdict.causes:
+    layers, more = words.layers(verdict, LAYERS)
+    if layers:
         yield "\n| Layer | Change |\n|---|---|"
-        for layer in verdict.causes[:LAYERS]:
-            yield _row([f"`{layer.path or '(root)'}`", _plain(words.cause(layer))])
-        if (more := len(verdict.causes) - LAYERS) > 0:
-            yield f"\nand {more} more"
-    for said in (verdict.message, words.ways_out(verdict)):
-        if said:
-            yield f"\n{_plain(said)}"
+    for path, changes in layers:
+        yield _row([f"`{path}`", _plain(", ".join(changes))])
+    if more:
+        yield f"\nand {more} more"
+    if verdict.message:
+        yield f"\n{verdict.message}"  # the project's own words, which may have a link
+    if ways := words.ways_out(verdict):
+        yield f"\n{_plain(ways)}"
 
 
 def _plain(text: str) -> str:
-    """The text with what Markdown would take for a tag or for emphasis marked as plain; code stays code."""
-    return text.replace("<", "&lt;").replace("*", "\\*").replace("\n", "<br>")
+    """The text, with what Markdown would take for a tag, emphasis or a link marked as plain; but code is code."""
+    parts = _CODE.split(text)
+    parts[::2] = map(_escaped, parts[::2])
+    return "".join(parts).replace("\n", "<br>")
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", text).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _fenced(text: str) -> str:
+    """A model's own words, as they are; whom or what they mention is not mentioned."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}text\n{text}\n{fence}\n"

@@ -1,30 +1,29 @@
-"""The outcome as people read it: a line a check, and under it what is to be said of it."""
+"""The outcome as people read it, at most 80 columns wide: a line a check, and under it what is to be said."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from modelsum.render.verdict import words
+from modelsum.render.verdict import table, words
 
 if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Finding, Outcome, Verdict
-
-#: Layers named under a verdict; how many more there are is said.
-LAYERS = 10
+    from modelsum.baselines.gate.verdict import Finding, Outcome, RuleChange, Verdict
 
 _WIDTH = 80
+_NO_BREAK = "\u00a0"
 _COLORS = {"error": "31", "warn": "33"}
 
 
 def render(outcome: Outcome, color: bool = False) -> str:
-    """Every check in the order of the configuration, and the count."""
+    """Every check in the order of the configuration, the rules that were changed, and the count."""
     width = max((len(v.name) for v in outcome.verdicts), default=0)
     said = [line for verdict in outcome.verdicts for line in lines(verdict, width, color)]
-    if outcome.rules:
-        said += ["", "Changed on this branch:", *(f"  {rule}" for rule in outcome.rules)]
-    return "\n".join([*said, "", f"{words.totals(outcome)} (against {outcome.against})"])
+    loosened = _painted("Loosened on this branch", "warn", color)
+    said += _rules(loosened, outcome.loosened)
+    said += _rules("Changed on this branch", (rule for rule in outcome.rules if not rule.loosens))
+    return "\n".join([*said, "", *_wrapped(f"{words.totals(outcome)} (against {outcome.against})", "", "  ")])
 
 
 def lines(verdict: Verdict, width: int = 0, color: bool = False) -> list[str]:
@@ -34,42 +33,52 @@ def lines(verdict: Verdict, width: int = 0, color: bool = False) -> list[str]:
 
 def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
     state = verdict.state + (" (warning)" if verdict.severity == "warn" else "")
-    if color and (code := _COLORS.get(verdict.severity)):
-        state = f"\033[{code}m{state}\033[0m"
-    yield f"{verdict.name:<{width}}  {state}"
+    yield f"{verdict.name:<{width}}  {_painted(state, verdict.severity, color)}"
     yield from _wrapped(verdict.reason)
-    yield from _findings(verdict.findings, verdict.state)
+    yield from _figures(verdict.findings, verdict.state, "  ")
     if verdict.accepted:
         yield f"  {verdict.acceptance}:"
-        yield from (f"  {line}" for line in _findings(verdict.accepted, "ok"))
-    if verdict.causes:
+        yield from _figures(verdict.accepted, "ok", "    ")
+    layers, more = words.layers(verdict)
+    if layers:
         yield "  layers behind it:"
-        yield from (
-            f"    {layer.path or '(root)'}: {words.cause(layer)}" for layer in verdict.causes[:LAYERS]
-        )
-        if more := len(verdict.causes) - LAYERS:
-            yield from [f"    and {more} more"] if more > 0 else []
+    for path, said in layers:
+        whole = ", ".join(part.replace(" ", _NO_BREAK) for part in said)
+        lines = _wrapped(f"{path}: {whole}", "    ", "      ")
+        yield from (line.replace(_NO_BREAK, " ") for line in lines)
+    if more:
+        yield f"    and {more} more"
     yield from _wrapped(verdict.message)
     yield from _wrapped(words.ways_out(verdict))
 
 
-def _findings(findings: tuple[Finding, ...], state: str) -> Iterator[str]:
-    width = max((len(f.figure) for f in findings), default=0)
-    for found in findings:
-        other = "" if found.state in (state, "ok", "over limit") else f"{found.state}: "
-        yield f"  {found.figure:<{width}}  {other}{words.finding(found)}"
-        if rule := words.rule(found):
-            yield f"  {'':<{width}}  ({rule})"
+def _rules(title: str, rules: Iterable[RuleChange]) -> list[str]:
+    said = [line for rule in rules for line in _wrapped(str(rule), "  ", "    ")]
+    return ["", f"{title}:", *said] if said else []
 
 
-def _wrapped(text: str) -> list[str]:
+def _figures(findings: tuple[Finding, ...], state: str, indent: str) -> Iterator[str]:
+    def note(found: Finding, inner: str) -> list[str]:
+        other = "" if found.state in (state, "ok", "over limit") else found.state
+        said = ", ".join(filter(None, (other, words.rule(found))))
+        return _wrapped(f"({said})", inner, f"{inner} ") if said else []
+
+    return table.lines(findings, indent, _WIDTH, note)
+
+
+def _painted(text: str, severity: str, color: bool) -> str:
+    code = _COLORS.get(severity) if color else None
+    return f"\033[{code}m{text}\033[0m" if code else text
+
+
+def _wrapped(text: str, indent: str = "  ", further: str = "  ") -> list[str]:
     wrapped = []
     for line in text.splitlines():
         wrapped += textwrap.wrap(
             line,
             _WIDTH,
-            initial_indent="  ",
-            subsequent_indent="  ",
+            initial_indent=indent,
+            subsequent_indent=further,
             break_long_words=False,
             break_on_hyphens=False,
         )
