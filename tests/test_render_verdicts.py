@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
 from markdown_it import MarkdownIt
 
-from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Place, Verdict
+from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Place, RuleChange, Verdict
 from modelsum.render.verdict import FORMATS, render_outcome
-from modelsum.render.verdict.words import change, percent
+from modelsum.render.verdict.words import amount, change, percent
 
 MACS = Finding(
     "macs",
@@ -26,7 +27,14 @@ MACS = Finding(
     place=Place("reports/resnet50.json", 3276),
 )
 PEAK = Finding(
-    "training_peak", True, "over limit", "error", None, 2_000, most=1_000, place=Place("pyproject.toml", 12)
+    "training_peak",
+    True,
+    "over limit",
+    "error",
+    None,
+    82_737_664,
+    most=77_806_080,
+    place=Place("pyproject.toml", 12),
 )
 RED = Verdict(
     "resnet50",
@@ -36,6 +44,7 @@ RED = Verdict(
     causes=(Cause("layer2.0.conv1", "stride 2x2 => 1x1", {"macs": 77_070_336}),),
     message="see docs/budget.md",
     place=Place("pyproject.toml", 8),
+    source=Place("my nets/resnet.py", 41),
 )
 WARNED = replace(
     RED, name="warned", severity="warn", findings=(replace(MACS, severity="warn"),), causes=(), message=""
@@ -49,11 +58,16 @@ FAILED = Verdict(
     exit_code=3,
 )
 NEW = Verdict("fresh", "new", "note", reason="there is no baseline", remedy="Store it.", place=Place("p", 1))
-BETTER = Verdict("lean", "improved", findings=(replace(MACS, state="improved", severity="note"),))
-OK = Verdict("vgg16", "ok")
-ALL = Outcome(
-    (OK, RED, WARNED, FAILED, NEW, BETTER), "the baselines in reports", ("x: limit of macs 1 => 2",)
+BETTER = Verdict(
+    "lean",
+    "improved",
+    findings=(replace(MACS, state="improved", severity="note", old=MACS.new, new=MACS.old),),
+    source=Place("pyproject.toml", 9),
 )
+OK = Verdict("vgg16", "ok")
+LOOSENED = RuleChange("x", "limit of macs", "1 => 2", True, Place("pyproject.toml", 20))
+PINNED = RuleChange("x", "macs", "is pinned", False, Place("pyproject.toml", 21))
+ALL = Outcome((OK, RED, WARNED, FAILED, NEW, BETTER), "the baselines in reports", (PINNED, LOOSENED))
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -75,11 +89,12 @@ def test_text_in_full() -> None:
         == """\
 vgg16     ok
 resnet50  regressed
-  macs           3,857,973,248 => 4,089,184,256 [+231,211,008, +5.99%]
+  macs                3,857,973,248 => 4,089,184,256  +231,211,008  +5.99%
                  (tolerance 1% + 1,420,268: up to 3,897,973,248 passes)
-  training_peak  2,000 B > limit 1,000 B [+1,000, +100.00%]
+  training_peak  limit 77,806,080 B  <  82,737,664 B  +4,931,584 B  +6.34%
+                        (74.20 MiB)      (78.90 MiB)   (+4.70 MiB)
   layers behind it:
-    layer2.0.conv1: macs +77,070,336, stride 2x2 => 1x1
+    layer2.0.conv1: stride 2x2 => 1x1, macs +77,070,336
   see docs/budget.md
   Fix the model, or accept it with `modelsum check --update resnet50` and raise
   the limit in pyproject.toml:12.
@@ -87,6 +102,40 @@ resnet50  regressed
 2 checks: 1 regressed, 1 ok (against the baselines in reports)
 """
     )
+
+
+@pytest.mark.parametrize("size", [10**3, 10**9, 10**12])
+def test_text_fits_into_80_columns_however_large_the_figures(size: int) -> None:
+    figures = ("macs", "params", "saved_for_backward", "training_peak")
+    findings = tuple(
+        Finding(
+            name, "_" in name, "regressed", "error", 3 * size, 4 * size, most=3 * size, rule="tolerance 0"
+        )
+        for name in figures
+    )
+    causes = tuple(Cause(f"blocks.{n}.mlp", "width 64 => 65", dict.fromkeys(figures, size)) for n in range(3))
+    verdict = replace(RED, findings=findings, causes=causes, message="a word " * 40, accepted=findings)
+    rules = (replace(LOOSENED, change=f"{'a word ' * 20} => 2"),)
+    text = render_outcome(Outcome((verdict,), "the baselines in a folder with a long name", rules), "text")
+    assert max(map(len, text.splitlines())) <= 80
+    for name in figures:
+        exact = f"{4 * size:,} B" if "_" in name else f"{4 * size:,}"
+        assert re.search(rf"{name}\s+{3 * size:,}( B)? +=> +{exact} +\+", text), name
+
+
+def test_what_is_less_than_a_kib_has_no_other_unit() -> None:
+    small = replace(PEAK, most=100, new=200)
+    assert "200 B  +100 B  +100.00%\n  Fix" in render_outcome(
+        Outcome((replace(RED, findings=(small,), causes=(), message=""),), ""), "text"
+    )
+
+
+def test_loosened_rules_are_said_apart() -> None:
+    text = render_outcome(ALL, "text")
+    assert "Loosened on this branch:\n  x: limit of macs 1 => 2\n" in text
+    assert "Changed on this branch:\n  x: macs is pinned\n" in text
+    for format_ in set(FORMATS) - {"text"}:
+        assert "x: limit of macs 1 =" in render_outcome(ALL, format_), format_
 
 
 def test_colour_is_for_a_terminal_alone() -> None:
@@ -111,7 +160,13 @@ def test_many_layers_are_cut_and_counted() -> None:
     ],
 )
 def test_changes_are_exact_and_relative(old: int, new: int, said: str) -> None:
-    assert change(old, new) == said
+    assert change(old, new, is_bytes=False) == said
+
+
+def test_bytes_are_exact_and_as_they_are_read() -> None:
+    assert amount(82_737_664, is_bytes=True) == "82,737,664 B (78.90 MiB)"
+    assert change(77_806_080, 82_737_664, is_bytes=True) == "+4,931,584 B (+4.70 MiB), +6.34%"
+    assert change(82_737_664, 77_806_080, is_bytes=True) == "-4,931,584 B (-4.70 MiB), -5.96%"
 
 
 def test_a_percentage_of_no_change() -> None:
@@ -146,31 +201,48 @@ def annotations(outcome: Outcome) -> list[tuple[str, dict[str, str], str]]:
 
 def test_github_annotations_are_workflow_commands() -> None:
     found = annotations(ALL)
-    assert [command for command, _, _ in found] == ["error", "error", "warning", "notice", "notice"]
-    _, properties, message = found[0]
+    assert [command for command, _, _ in found] == [
+        *("warning", "error", "error", "warning", "notice", "notice")
+    ]
+    _, properties, message = found[1]
     assert properties == {
-        "file": "reports/resnet50.json",
-        "line": "3276",
+        "file": "my nets/resnet.py",
+        "line": "41",
         "title": "modelsum resnet50: regressed (macs +5.99%)",
     }
-    assert "3,857,973,248 => 4,089,184,256 [+231,211,008, +5.99%]" in message
-    assert "layer2.0.conv1" in message
-    assert "modelsum check --update resnet50" in message
+    assert message.splitlines() == [
+        "macs 3,857,973,248 => 4,089,184,256 [+231,211,008, +5.99%] "
+        "(tolerance 1% + 1,420,268: up to 3,897,973,248 passes)",
+        "training_peak 82,737,664 B (78.90 MiB) > limit 77,806,080 B (74.20 MiB) "
+        "[+4,931,584 B (+4.70 MiB), +6.34%]",
+        "layer layer2.0.conv1: stride 2x2 => 1x1, macs +77,070,336",
+        "The baseline is reports/resnet50.json:3276.",
+        "see docs/budget.md",
+        "Fix the model, or accept it with `modelsum check --update resnet50` and raise the limit in "
+        "pyproject.toml:12.",
+    ]
+
+
+def test_github_annotates_loosened_rules_in_one_warning_on_the_first() -> None:
+    other = replace(LOOSENED, check="y", place=Place("pyproject.toml", 30))
+    ((command, properties, message),) = annotations(Outcome((), "", (LOOSENED, other)))
+    assert (command, properties["line"]) == ("warning", "20")
+    assert message == "x: limit of macs 1 => 2\ny: limit of macs 1 => 2"
 
 
 def test_github_hostile_text_stays_in_its_place() -> None:
-    _, properties, message = annotations(ALL)[1]
+    _, properties, message = annotations(ALL)[2]
     assert (properties["file"], properties["line"]) == ("a,b:c.toml", "2")
     assert "100% wrong,\n" in message
     assert len(render_outcome(Outcome((FAILED,), "x\n::error::y"), "github").splitlines()) == 2
 
 
-def test_github_shows_at_most_ten_the_worst_first_and_counts_the_rest() -> None:
+def test_github_shows_at_most_ten_of_a_kind_the_worst_first_and_counts_the_rest() -> None:
     red = tuple(replace(RED, name=f"red{n}") for n in range(4))
-    warned = tuple(replace(WARNED, name=f"warned{n}") for n in range(9))
+    warned = tuple(replace(WARNED, name=f"warned{n}") for n in range(13))
     text = render_outcome(Outcome((*warned, *red), ""), "github")
     commands = [line for line in text.splitlines() if line.startswith("::")]
-    assert [line.startswith("::error") for line in commands] == [True] * 4 + [False] * 6
+    assert [line.startswith("::error") for line in commands] == [True] * 4 + [False] * 10
     assert "3 more have no annotation" in text
 
 
@@ -216,7 +288,7 @@ def test_junit_is_by_its_schema_and_its_counts_are_right() -> None:
         ("skipped", "skipped"),
     ):
         assert int(suite.attrib[name]) == len(list(suite.iter(tag))), name
-    assert [case.attrib["name"] for case in suite] == [v.name for v in ALL.verdicts]
+    assert [case.attrib["name"] for case in suite.iter("testcase")] == [v.name for v in ALL.verdicts]
 
 
 def test_junit_says_failure_error_and_skipped() -> None:
@@ -257,10 +329,22 @@ def test_markdown_renders_as_tables_with_a_hidden_marker() -> None:
 
 
 def test_markdown_hostile_text_is_plain() -> None:
+    """What a model says is code, in which GitHub mentions nobody; in a sentence nothing is a tag or a link."""
     html = rendered(Outcome((FAILED,), "a | b"))
-    assert "&lt;line 3&gt;" in html
+    assert "<pre><code" in html
+    assert "&lt;line 3&gt; | *here*" in html
     assert "<em>" not in html
-    assert "*here*" in html
+    sentence = "the __init__ of [nets](x) <b> & `code *here*` *there* &amp;"
+    spoken = rendered(Outcome((replace(NEW, reason=sentence),), ""))
+    assert "the __init__ of [nets](x) &lt;b&gt; &amp; <code>code *here*</code> *there* &amp;amp;" in spoken
+    fenced = rendered(Outcome((replace(FAILED, reason="```\n<b>"),), ""))
+    assert "```\n&lt;b&gt;\n</code></pre>" in fenced
+
+
+def test_markdown_has_bytes_as_they_are_read() -> None:
+    html = rendered(ALL)
+    assert '<td style="text-align:right">limit 77,806,080 B (74.20 MiB)</td>' in html
+    assert '<td style="text-align:right">+4,931,584 B (+4.70 MiB), +6.34%</td>' in html
 
 
 # ---- GitLab
@@ -277,21 +361,137 @@ def test_code_quality_has_what_gitlab_reads() -> None:
     assert len({issue["fingerprint"] for issue in issues}) == len(issues)
     assert [issue["check_name"] for issue in issues] == [
         "modelsum/regressed",
-        "modelsum/over-limit",
         "modelsum/failed",
         "modelsum/regressed",
         "modelsum/new",
+        "modelsum/loosened",
+    ]
+    assert issues[0]["location"] == {"path": "my nets/resnet.py", "lines": {"begin": 41}}
+
+
+def test_figures_of_one_check_are_one_issue_with_all_of_them() -> None:
+    (issue,) = json.loads(render_outcome(Outcome((RED,), ""), "codequality"))
+    assert issue["description"].startswith("resnet50: regressed (macs +5.99%): macs 3,857,973,248 => ")
+    assert "; training_peak 82,737,664 B (78.90 MiB) > limit" in issue["description"]
+
+
+# Otherwise the same: other figures, and lines that have moved.
+MOVED = replace(
+    RED,
+    findings=(replace(MACS, new=5_000_000_000, place=Place("r.json", 9)), PEAK),
+    source=Place("my nets/resnet.py", 141),
+)
+
+
+def test_a_fingerprint_depends_neither_on_figures_nor_on_lines() -> None:
+    """GitLab tells an issue that was there before from a new one by it."""
+    before, after = (
+        [i["fingerprint"] for i in json.loads(render_outcome(Outcome((v,), ""), "codequality"))]
+        for v in (RED, MOVED)
+    )
+    assert before == after
+
+
+# ---- SARIF
+
+# What the schema of version 2.1.0 asks for, of the objects that are used: per object its properties, required
+# ones with a star.
+_SARIF = {
+    "log": "$schema version* runs*",
+    "run": "tool* originalUriBaseIds columnKind results",
+    "tool": "driver*",
+    "driver": "name* version rules",
+    "rule": "id* shortDescription",
+    "result": "ruleId ruleIndex level message* locations relatedLocations partialFingerprints",
+    "location": "id physicalLocation message",
+    "physicalLocation": "artifactLocation region",
+    "artifactLocation": "uri uriBaseId description",
+    "region": "startLine",
+    "message": "text",
+}
+
+
+def sarif(outcome: Outcome) -> dict[str, Any]:
+    """The only run of the log, after every object of it was compared with the schema."""
+
+    def has(kind: str, value: dict[str, Any]) -> dict[str, Any]:
+        names = _SARIF[kind].split()
+        assert {n.rstrip("*") for n in names if n.endswith("*")} <= set(value), kind
+        assert set(value) <= {n.rstrip("*") for n in names}, kind
+        return value
+
+    def message(value: dict[str, Any]) -> None:
+        assert has("message", value)["text"]
+        assert not re.search(r"(?<!{){\d+}(?!})", value["text"]), "a place for an argument"
+
+    def location(value: dict[str, Any]) -> None:
+        physical = has("physicalLocation", has("location", value)["physicalLocation"])
+        artifact = has("artifactLocation", physical["artifactLocation"])
+        assert artifact["uriBaseId"] in run["originalUriBaseIds"]
+        assert re.fullmatch(r"[\w.~/%-]+", artifact["uri"]), "not a relative reference"
+        assert has("region", physical["region"])["startLine"] >= 1
+
+    log = has("log", json.loads(render_outcome(outcome, "sarif")))
+    assert log["version"] == "2.1.0"
+    (run,) = log["runs"]
+    has("run", run)
+    driver = has("driver", has("tool", run["tool"])["driver"])
+    rules = [has("rule", rule)["id"] for rule in driver["rules"]]
+    assert len(set(rules)) == len(rules)
+    for result in run["results"]:
+        assert rules[has("result", result)["ruleIndex"]] == result["ruleId"]
+        assert result["level"] in ("none", "note", "warning", "error")
+        message(result["message"])
+        for place in (*result["locations"], *result.get("relatedLocations", ())):
+            location(place)
+        for related in result.get("relatedLocations", ()):
+            message(related["message"])
+        assert all(isinstance(print_, str) for print_ in result["partialFingerprints"].values())
+    return run
+
+
+def test_sarif_is_by_its_schema() -> None:
+    assert sarif(Outcome((OK,), "it"))["results"] == []
+    results = sarif(ALL)["results"]
+    assert [(result["ruleId"], result["level"]) for result in results] == [
+        ("regressed/macs", "error"),
+        ("failed", "error"),
+        ("regressed/macs", "warning"),
+        ("new", "note"),
+        ("loosened", "warning"),
     ]
 
 
-def test_a_fingerprint_does_not_depend_on_the_figures() -> None:
-    """GitLab tells an issue that was there before from a new one by it."""
-    other = replace(RED, findings=(replace(MACS, new=5_000_000_000, place=Place("r.json", 9)), PEAK))
-    before, after = (
-        [i["fingerprint"] for i in json.loads(render_outcome(Outcome((v,), ""), "codequality"))]
-        for v in (RED, other)
-    )
-    assert before == after
+def test_sarif_stands_on_the_models_line_and_names_baseline_and_limit() -> None:
+    result = sarif(ALL)["results"][0]
+    (place,) = result["locations"]
+    assert place["physicalLocation"] == {
+        "artifactLocation": {"uri": "my%20nets/resnet.py", "uriBaseId": "%SRCROOT%"},
+        "region": {"startLine": 41},
+    }
+    related = [
+        (at["message"]["text"], at["physicalLocation"]["artifactLocation"]["uri"])
+        for at in result["relatedLocations"]
+    ]
+    assert related == [
+        ("macs: its baseline", "reports/resnet50.json"),
+        ("training_peak: its limit", "pyproject.toml"),
+    ]
+
+
+def test_sarif_fingerprints_tell_checks_apart_and_move_with_their_lines() -> None:
+    prints = [
+        tuple(result["partialFingerprints"].items())
+        for outcome in (ALL, Outcome((MOVED,), ""))
+        for result in sarif(outcome)["results"]
+    ]
+    assert prints[0] == prints[-1]
+    assert len(set(prints)) == len(prints) - 1
+
+
+def test_sarif_braces_are_no_places_for_arguments() -> None:
+    rule = replace(LOOSENED, change="{0} => {1}")
+    assert "{{0}} => {{1}}" in sarif(Outcome((), "", (rule,)))["results"][0]["message"]["text"]
 
 
 # ---- JSON
@@ -320,4 +520,7 @@ def test_json_has_every_verdict_with_exact_figures() -> None:
         "line": 3276,
     }
     assert red["causes"][0]["differences"] == {"macs": 77_070_336}
-    assert outcome["rules_changed"] == ["x: limit of macs 1 => 2"]
+    assert (red["file"], red["line"]) == ("pyproject.toml", 8)
+    assert red["source"] == {"file": "my nets/resnet.py", "line": 41}
+    assert outcome["rules_changed"] == ["x: macs is pinned", "x: limit of macs 1 => 2"]
+    assert outcome["rules_loosened"] == ["x: limit of macs 1 => 2"]

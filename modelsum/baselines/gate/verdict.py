@@ -140,7 +140,7 @@ class Verdict:
             "not comparable": bool(self.reason),  # another case; without a reason figures are not known
             "failed": self.exit_code == UsageError.exit_code,  # the configuration's words
         }
-        return self.place if of_the_check.get(self.state, not self.source.file) else self.source
+        return self.place if of_the_check.get(self.state) or not self.source.file else self.source
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,7 @@ def _section(verdict: Verdict) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text, with what Markdown would take for a tag, emphasis or a link marked as plain; but code is code."""
+    """The text, with what Markdown would take for a tag, emphasis or a link marked as plain; code stays."""
     parts = _CODE.split(text)
     parts[::2] = map(_escaped, parts[::2])
     return "".join(parts).replace("\n", "<br>")
