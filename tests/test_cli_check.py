@@ -32,6 +32,7 @@ input = "3x8x8"
 memory = false
 """
 SECOND = CONFIG.replace('"small"', '"second"')
+CONFLICT = "<<<<<<< ours\n"
 BROKEN = CONFIG.replace('"small"', '"broken"').replace("nets.py:small", "nets.py:broken")
 
 
@@ -106,20 +107,20 @@ def test_a_changed_model_on_a_branch(stored: Project) -> None:
     stored.commit()
     red = stored.check("--against", "main")
     assert red.code == 1
-    assert "macs              15,872 => 19,840 [+3,968, +25.00%]" in red.out
-    assert "0: params +54" in red.out
+    assert "macs                   15,872 =>      19,840       +3,968  +25.00%" in red.out
+    assert "0: out_channels 8 => 10, params +54" in red.out
     assert "Fix the model, or accept it with `modelsum check --update small`." in " ".join(red.out.split())
 
     update = stored.check("--update")
     assert update.code == 0
     assert "stored in reports/small.json" in update.out
-    assert "15,872 => 19,840 [+3,968, +25.00%]" in update.out
+    assert "15,872 =>      19,840       +3,968  +25.00%" in update.out
     assert stored.check().code == 0
     stored.commit()
     green = stored.check("--against", "main")
     assert green.code == 0
     assert "accepted on this branch:" in green.out
-    assert "15,872 => 19,840 [+3,968, +25.00%]" in green.out
+    assert "15,872 =>      19,840       +3,968  +25.00%" in green.out
 
 
 def test_against_the_merge_base_not_the_branchs_tip(stored: Project) -> None:
@@ -143,7 +144,7 @@ def test_a_project_in_a_folder_of_its_repository(project: Project) -> None:
     project.git("checkout", "-q", "-b", "wider")
     project.model(10)
     done = project.check("--against", "main")
-    assert (done.code, "15,872 => 19,840" in done.out) == (1, True)
+    assert (done.code, "15,872 =>      19,840" in done.out) == (1, True)
 
 
 def test_rules_that_the_branch_changed_are_said(stored: Project) -> None:
@@ -151,11 +152,37 @@ def test_rules_that_the_branch_changed_are_said(stored: Project) -> None:
     stored.write(
         "pyproject.toml", CONFIG + 'limits = {macs = "1 G"}\nseverity = {params = "warn"}\n' + SECOND
     )
+    for names in ((), ("second",), ("small",)):
+        done = stored.check("--against", "main", *names)
+        loosened, changed = done.out.split("Loosened on this branch:")[1].split("Changed on this branch:")
+        assert "small: severity of params none => warn" in loosened, names
+        assert "small: limit of macs none => 1,000,000,000" in changed
+        assert "second: the check is new" in changed
+
+
+def test_rules_are_compared_with_those_of_the_file_that_had_them(stored: Project) -> None:
+    """A modelsum.toml, which goes before pyproject.toml, does not make looser rules new ones."""
+    stored.write("pyproject.toml", CONFIG + 'limits = {macs = "1 M"}\n')
+    stored.commit()
+    stored.git("checkout", "-q", "-b", "moved")
+    stored.write("modelsum.toml", CONFIG.replace("tool.modelsum.", "") + 'limits = {macs = "2 M"}\n')
+    assert "small: limit of macs 1,000,000 => 2,000,000" in stored.check("--against", "main").out
+
+
+def test_what_was_unreadable_where_the_branch_began_is_said_and_can_be_repaired(stored: Project) -> None:
+    good = stored.baseline.read_text()
+    stored.baseline.write_text(CONFLICT + good)
+    stored.write("pyproject.toml", "[[tool.modelsum.check]]\n")
+    stored.commit()
+    stored.git("checkout", "-q", "-b", "repair")
+    stored.baseline.write_text(good)
+    stored.write("pyproject.toml", CONFIG)
     done = stored.check("--against", "main")
-    assert "Changed on this branch:" in done.out
-    assert "small: limit of macs none => 1,000,000,000" in done.out
-    assert "small: severity of params none => warn" in done.out
-    assert "second: the check is new" in done.out
+    assert done.code == 0
+    said = " ".join(done.out.split())
+    assert "the configuration cannot be read where the branch began" in said
+    assert "small: the baseline cannot be read where the branch began" in said
+    assert "reports/small.json:1: there is a merge conflict in it" in said
 
 
 def test_a_baseline_removed_on_the_branch_does_not_hide_a_regression(stored: Project) -> None:
@@ -227,26 +254,49 @@ def test_outside_a_repository_against_is_exit_2(stored: Project) -> None:
     assert stored.check("--against", "main").code == 2
 
 
-@pytest.mark.parametrize(
+SPOILED = pytest.mark.parametrize(
     "spoil",
     [
         lambda text: text[: len(text) // 2],
         lambda text: "",
         lambda text: text.replace('"macs": 15872', '"macs": 15000'),
         lambda text: text.replace('"params"', '"parms"', 1),
-        lambda text: text.replace("{", "<<<<<<< ours\n{", 1),
+        lambda text: CONFLICT + text,
+        lambda text: "\udcff",
     ],
-    ids=["cut off", "empty", "a figure edited", "a key edited", "a merge conflict"],
+    ids=["cut off", "empty", "a figure edited", "a key edited", "a merge conflict", "not text"],
 )
-@pytest.mark.parametrize("arguments", [(), ("--update",)], ids=["check", "update"])
+
+
+@SPOILED
+@pytest.mark.parametrize("arguments", [(), ("small",), ("--new-only",)], ids=" ".join)
 def test_a_spoiled_baseline_is_exit_2_and_left_alone(stored: Project, spoil, arguments) -> None:
-    spoiled = spoil(stored.baseline.read_text())
-    stored.baseline.write_text(spoiled)
+    spoiled = spoil(stored.baseline.read_text()).encode(errors="surrogateescape")
+    stored.baseline.write_bytes(spoiled)
     done = stored.check(*arguments)
     assert done.code == 2
     assert "reports/small.json" in done.err
+    assert "`modelsum check --update small`" in done.err
     assert len(done.err.splitlines()) == 2, "a remedy in the second line"
-    assert stored.baseline.read_text() == spoiled
+    assert stored.baseline.read_bytes() == spoiled
+
+
+@SPOILED
+def test_an_update_writes_a_spoiled_baseline_anew(stored: Project, spoil) -> None:
+    good = stored.baseline.read_text()
+    stored.baseline.write_bytes(spoil(good).encode(errors="surrogateescape"))
+    done = stored.check("--update", "small")
+    assert (done.code, stored.baseline.read_text()) == (0, good)
+    said = " ".join(done.out.split())
+    assert "stored in reports/small.json; the old one could not be read" in said
+    assert stored.check().code == 0
+
+
+def test_a_spoiled_baseline_stays_where_its_model_does_not_run(stored: Project) -> None:
+    stored.baseline.write_text(CONFLICT)
+    stored.write("nets.py", "1 / 0")
+    assert stored.check("--update").code == 3
+    assert stored.baseline.read_text() == CONFLICT
 
 
 def test_all_spoiled_baselines_are_said_at_once(stored: Project) -> None:
@@ -365,6 +415,12 @@ def test_an_update_stores_what_it_can(project: Project) -> None:
         (("--output", "junit=no/such/folder.xml"), "no directory", "Make it"),
         (("--config", "no.toml"), "cannot read", ""),
         (("--against", "main", "--update"), "--against compares", "one of them"),
+        (
+            ("--against", ""),
+            "--against '' names no git revision",
+            "If a variable should have: it is not set.",
+        ),
+        (("--against", " ", "small"), "--against ' ' names no git revision", "not set"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -464,7 +520,7 @@ def test_two_updates_at_once_leave_one_whole_file(project: Project) -> None:
 
 def test_every_output_is_written_also_when_red(stored: Project) -> None:
     stored.model(10)
-    formats = ("text", "markdown", "json", "junit", "github", "codequality")
+    formats = ("text", "markdown", "json", "junit", "github", "codequality", "sarif")
     outputs = [word for name in formats for word in ("--output", f"{name}=out.{name}")]
     done = stored.check(*outputs)
     assert done.code == 1
@@ -483,8 +539,12 @@ def test_github_gets_annotations_and_the_step_summary(stored: Project, monkeypat
     stored.check()
     assert summary.read_text() == "what was there\n", "only where GitHub is what the result is for"
     out = stored.check("--format", "github").out
-    assert out.startswith("::error file=reports/small.json,line=")
-    line = int(out.partition("line=")[2].partition(",")[0])
+    assert out.startswith(
+        "::error file=nets.py,line=3,title=modelsum small%3A regressed (params +25.00%25)::"
+    )
+    assert out.count("::error") == 1, "one for one change, with all figures in it"
+    assert "macs 15,872 => 19,840" in out
+    line = int(out.partition("The baseline is reports/small.json:")[2].partition(".")[0])
     assert '"params": 248' in stored.baseline.read_text().splitlines()[line - 1]
     assert summary.read_text().startswith("what was there\n<!-- modelsum check -->")
 
@@ -493,8 +553,25 @@ def test_paths_are_relative_to_the_checkout(stored: Project, monkeypatch) -> Non
     """A project in a folder of the repository, and a command that is called from elsewhere."""
     stored.model(10)
     monkeypatch.setenv("GITHUB_WORKSPACE", str(stored.folder.parent))
-    out = stored.check("--format", "github").out
-    assert out.startswith("::error file=project/reports/small.json,")
+    monkeypatch.chdir(stored.folder.parent)
+    out = stored.check("--config", "project/pyproject.toml", "--format", "github").out
+    assert out.startswith("::error file=project/nets.py,")
+    assert "project/reports/small.json:" in out
+
+
+def test_a_folder_of_baselines_elsewhere_with_a_space_in_its_name(project: Project) -> None:
+    config = f'[tool.modelsum]\nreports = "../the costs"\n{CONFIG}'
+    project.write("pyproject.toml", config)
+    assert "stored in ../the costs/small.json" in project.check("--update").out
+    assert (project.folder.parent / "the costs" / "small.json").is_file()
+    project.model(10)
+    done = project.check("--format", "github")
+    assert (done.code, "The baseline is ../the costs/small.json:" in done.out) == (1, True)
+
+
+def test_no_strict_holds_under_ci(project: Project, monkeypatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    assert project.check("--no-strict").code == 0
 
 
 def test_from_a_folder_below_the_project_is_found(stored: Project, monkeypatch) -> None:
@@ -511,8 +588,8 @@ def test_an_input_from_a_function(project: Project) -> None:
     project.write("pyproject.toml", config)
     done = project.check()
     assert done.code == 1
-    assert "31,744 > limit 30,000" in done.out
-    assert "0: macs 27,648" in done.out.replace("+", "")
+    assert "limit 30,000 < 31,744" in " ".join(done.out.split())
+    assert "0: Conv2d, macs +27,648" in done.out
 
 
 def test_what_a_model_prints_is_not_the_result(stored: Project) -> None:
@@ -526,9 +603,13 @@ def test_list_builds_nothing(stored: Project) -> None:
     stored.write("pyproject.toml", CONFIG + 'limits = {macs = "4 G"}\n' + BROKEN)
     done = stored.check("--list")
     assert done.code == 0
-    assert "small   nets.py:small  3x8x8" in done.out
-    assert "limits: macs 4 G" in done.out
-    assert "no baseline yet" in done.out
+    assert done.out.splitlines() == [
+        "small   nets.py:small   3x8x8",
+        "        macs <= 4 G",
+        "broken  nets.py:broken  3x8x8  no baseline yet",
+    ]
+    stored.baseline.write_text(CONFLICT)
+    assert "3x8x8  baseline cannot be read" in stored.check("--list").out
 
 
 PROBE = """

@@ -329,7 +329,7 @@ def test_markdown_renders_as_tables_with_a_hidden_marker() -> None:
 
 
 def test_markdown_hostile_text_is_plain() -> None:
-    """What a model says is code, in which GitHub mentions nobody; in a sentence nothing is a tag or a link."""
+    """What a model says is code, in which GitHub mentions nobody; a sentence has no tag or link in it."""
     html = rendered(Outcome((FAILED,), "a | b"))
     assert "<pre><code" in html
     assert "&lt;line 3&gt; | *here*" in html

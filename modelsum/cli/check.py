@@ -25,6 +25,7 @@ from modelsum.baselines.gate.checkout import Checkout
 from modelsum.baselines.gate.project import Baselines, Before
 from modelsum.baselines.gate.verdict import Outcome, Place, Verdict
 from modelsum.baselines.reports import files as report_files
+from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
 from modelsum.cli import output as out
@@ -161,7 +162,7 @@ def _outcome(
         here = baselines.stored.get(check.name)
         kept = here
         if isinstance(fresh, Report) and (update or new_only) and not (new_only and here):
-            kept = _store(config, checkout, check, fresh)
+            kept = _store(config, checkout, check, fresh) or here
         verdict = gate.judge(
             check,
             kept,
@@ -171,7 +172,7 @@ def _outcome(
             strict=strict,
             base=before.baselines.get(check.name),
         )
-        if kept is not here:
+        if kept is not None and kept is not here:
             spoiled = baselines.unreadable.get(check.name)
             verdict = gate.updated(verdict, here, kept, spoiled.message if spoiled else "")
         verdicts.append(verdict)
@@ -248,9 +249,10 @@ def _request(check: Check) -> Request:
 
 
 def _store(config: Config, checkout: Checkout, check: Check, fresh: Report) -> stored.Stored | None:
+    """The baseline as it was written; None where it was the same already."""
     path = config.folder / project.file_of(config, check.name)
-    report_files.write(path, fresh)
-    return stored.read(path, checkout.name(path))
+    written = report_files.write(path, fresh)
+    return stored.parse(report_text.to_text(fresh), checkout.name(path)) if written else None
 
 
 def _pruned(config: Config, checkout: Checkout, name: str, file: str) -> Verdict:

@@ -84,19 +84,15 @@ def judge(
     )
 
 
-def updated(verdict: Verdict, old: Stored | None, new: Stored | None, spoiled: str = "") -> Verdict:
+def updated(verdict: Verdict, old: Stored | None, new: Stored, spoiled: str = "") -> Verdict:
     """The verdict on a check whose baseline was just stored, with what that changed.
 
     Args:
         spoiled: what was wrong with the old one, where it could not be read.
     """
-    if new is None:
-        return verdict
     if old is None:
         anew = f"; the old one could not be read, {spoiled}" if spoiled else ""
         return dataclasses.replace(verdict, reason=verdict.reason or f"stored in {new.file}{anew}")
-    if old.text == new.text:
-        return verdict
     changes = accepted(old, new, f"stored in {new.file}")
     if changes:
         return dataclasses.replace(verdict, **changes)
