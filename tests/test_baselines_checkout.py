@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from modelsum.baselines.gate.checkout import Checkout
 from modelsum.sources.definition import Definitions
@@ -14,8 +17,11 @@ def git(folder: Path) -> None:
     subprocess.run(["git", "init", "-q", str(folder)], check=True)
 
 
-def test_an_installed_copy_stands_for_the_file_in_the_checkout(tmp_path: Path, monkeypatch) -> None:
-    """A src layout, installed into an environment, which may be in the checkout's own folder."""
+@pytest.mark.parametrize("committed", [True, False])
+def test_an_installed_copy_stands_for_the_file_in_the_checkout(
+    tmp_path: Path, monkeypatch, committed: bool
+) -> None:
+    """A src layout, installed into an environment in the checkout by a build in it, which leaves copies too."""
     git(tmp_path)
     (tmp_path / ".gitignore").write_text(".venv\n")
     sources, installed = tmp_path / "src" / "shop2", tmp_path / ".venv" / "site-packages" / "shop2"
@@ -24,6 +30,9 @@ def test_an_installed_copy_stands_for_the_file_in_the_checkout(tmp_path: Path, m
         (folder / "__init__.py").write_text("from shop2.nets import Net\n")
         (folder / "nets.py").write_text("class Net: pass\n")
     (tmp_path / "old" / "shop2" / "nets.py").write_text("\n\n\nclass Net: pass\n")
+    if committed:
+        subprocess.run(["git", "-C", str(tmp_path), "add", "-A"], check=True)
+    shutil.copytree(sources, tmp_path / "build" / "lib" / "shop2")
     monkeypatch.syspath_prepend(installed.parent)
     found = Definitions(tmp_path, Checkout.of(tmp_path, {}).own).find(parse_model("shop2:Net"))
     assert found == (sources / "nets.py", 1)

@@ -33,12 +33,18 @@ class Revision:
 
 
 def files(folder: Path, pattern: str) -> tuple[str, ...]:
-    """The files below a folder that git has or would add, by a pathspec; none outside a repository."""
-    try:
-        done = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", pattern)
-    except UsageError:
-        return ()
-    return tuple(filter(None, done.stdout.split("\0")))
+    """The files below a folder that git has, else those that it would add, by a pathspec.
+
+    None outside a repository, or without git.
+    """
+    for kind in ("--cached", "--others"):
+        try:
+            done = _git(folder, "ls-files", "-z", kind, "--exclude-standard", "--", pattern)
+        except UsageError:
+            return ()
+        if names := tuple(filter(None, done.stdout.split("\0"))):
+            return names
+    return ()
 
 
 def find(folder: Path, ref: str) -> Revision | None:

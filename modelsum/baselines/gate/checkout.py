@@ -51,7 +51,8 @@ class Checkout:
         if not installed:
             return file if file.is_relative_to(self.top) else None
         tail = "/".join(file.parts[installed[-1] + 1 :])
-        found = [self.top / name for name in files(self.top, f":(glob)**/{tail}")]
+        names = files(self.top, f":(glob)**/{tail}")
+        found = [self.top / name for name in sorted(names, key=lambda name: name.count("/"))]
         same = [path for path in found if _bytes(path) == _bytes(file)]
         return next(iter((*same, *found)), None)
 
