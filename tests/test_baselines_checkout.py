@@ -21,7 +21,7 @@ def git(folder: Path) -> None:
 def test_an_installed_copy_stands_for_the_file_in_the_checkout(
     tmp_path: Path, monkeypatch, committed: bool
 ) -> None:
-    """A src layout, installed into an environment in the checkout by a build in it, which leaves copies too."""
+    """A src layout, installed into an environment in the checkout, by a build that leaves copies too."""
     git(tmp_path)
     (tmp_path / ".gitignore").write_text(".venv\n")
     sources, installed = tmp_path / "src" / "shop2", tmp_path / ".venv" / "site-packages" / "shop2"
