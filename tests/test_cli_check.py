@@ -147,6 +147,17 @@ def test_a_project_in_a_folder_of_its_repository(project: Project) -> None:
     assert (done.code, "15,872 =>      19,840" in done.out) == (1, True)
 
 
+def test_in_a_git_hook_of_a_folder_of_its_repository(project: Project, monkeypatch) -> None:
+    """Where git says which repository it is, and not which folder of it."""
+    shutil.move(project.folder / ".git", project.folder.parent / ".git")
+    assert project.check("--update").code == 0
+    project.commit()
+    project.model(10)
+    monkeypatch.setenv("GIT_DIR", str(project.folder.parent / ".git"))
+    done = project.check("--against", "main")
+    assert (done.code, "the check is new" in done.out) == (1, False)
+
+
 def test_rules_that_the_branch_changed_are_said(stored: Project) -> None:
     stored.git("checkout", "-q", "-b", "looser")
     stored.write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,10 @@ _DEEPEN = " Get the whole history: `git fetch --unshallow`, or fetch-depth: 0 of
 
 
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = dict(os.environ)
+    if "GIT_WORK_TREE" not in environment:
+        # Set in hooks of a second work tree. With it git takes any folder for the top of the repository.
+        environment.pop("GIT_DIR", None)
     try:
         return subprocess.run(
             ["git", "-C", str(folder), *arguments],
@@ -103,6 +108,7 @@ def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
             text=True,
             check=False,
             encoding="utf-8",
+            env=environment,
         )
     except FileNotFoundError as error:
         raise UsageError("git is not installed here", "Revisions are read with it.") from error
