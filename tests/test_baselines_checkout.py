@@ -57,6 +57,14 @@ def test_names_are_relative_to_the_checkout_that_a_ci_system_names_else_to_here(
     assert Checkout.of(folder, {}).name(folder / "n.py") == "../a b/project/n.py"
 
 
+def test_a_repository_in_a_folder_of_the_ci_systems_is_what_names_are_relative_to(tmp_path: Path) -> None:
+    """As with `path:` of actions/checkout."""
+    folder = tmp_path / "here" / "models"
+    folder.mkdir(parents=True)
+    git(tmp_path / "here")
+    assert Checkout.of(folder, {"GITHUB_WORKSPACE": str(tmp_path)}).name("n.py") == "models/n.py"
+
+
 def test_a_repository_is_edited_as_a_whole(tmp_path: Path) -> None:
     git(tmp_path)
     folder = tmp_path / "models"

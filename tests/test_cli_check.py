@@ -563,6 +563,7 @@ def test_github_gets_annotations_and_the_step_summary(stored: Project, monkeypat
 def test_paths_are_relative_to_the_checkout(stored: Project, monkeypatch) -> None:
     """A project in a folder of the repository, and a command that is called from elsewhere."""
     stored.model(10)
+    shutil.move(stored.folder / ".git", stored.folder.parent / ".git")
     monkeypatch.setenv("GITHUB_WORKSPACE", str(stored.folder.parent))
     monkeypatch.chdir(stored.folder.parent)
     out = stored.check("--config", "project/pyproject.toml", "--format", "github").out

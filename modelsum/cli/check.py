@@ -55,7 +55,7 @@ from modelsum.sources.definition import Definitions
 @click.option(
     "--update",
     is_flag=True,
-    help="Store what the models cost now as their baselines, instead of unreadable ones too.",
+    help="Store what the models cost now as their baselines, also where one that is there cannot be read.",
 )
 @click.option("--new-only", is_flag=True, help="Store baselines only for checks that have none.")
 @click.option("--prune", is_flag=True, help="Remove baselines of no check.")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from modelsum.baselines.revisions import files
 
-# Folders that paths in reports are relative to: the checkout's, where a CI system says which that is.
+# Where CI systems check out: the repository, or a folder that it has a folder of its own in.
 _ROOTS = ("GITHUB_WORKSPACE", "CI_PROJECT_DIR")
 _INSTALLED = ("site-packages", "dist-packages")
 
@@ -30,11 +30,14 @@ class Checkout:
 
     @classmethod
     def of(cls, folder: Path, environment: Mapping[str, str] = os.environ) -> Checkout:
-        """The checkout that a CI system names or git has; names are relative to that, or to here."""
+        """A project's checkout. Under CI names are relative to it, as the CI system's are; else to here."""
         roots = (Path(environment[name]).resolve() for name in _ROOTS if environment.get(name))
         named = next((root for root in roots if folder.is_relative_to(root)), None)
-        repository = next((f for f in (folder, *folder.parents) if (f / ".git").exists()), folder)
-        return cls(folder, named or repository, named or Path.cwd())
+        repository = next((f for f in (folder, *folder.parents) if (f / ".git").exists()), None)
+        top = repository or named or folder
+        if named is None:
+            return cls(folder, top, Path.cwd())
+        return cls(folder, top, top if top.is_relative_to(named) else named)
 
     def name(self, file: str | Path) -> str:
         """What a file is called, given from the project's folder or whole; with / on every system."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from modelsum.baselines.configuration import config as configuration
 from modelsum.baselines.configuration.checks import Check
@@ -45,7 +45,7 @@ class Baselines:
 
 def file_of(config: Config, name: str) -> str:
     """The file of a check's baseline, relative to the project's folder."""
-    return f"{config.reports.rstrip('/')}/{name}{SUFFIX}"
+    return f"{PurePath(config.reports).as_posix()}/{name}{SUFFIX}"
 
 
 def read(config: Config, checks: Iterable[Check], named: Naming) -> Baselines:
