@@ -111,20 +111,8 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
         raise ConfigError(
             f"{config.path.name} has no checks", f"Write one:\n\n{configuration.example(config)}"
         )
-    stores = given["update"] or given["new_only"]
-    if given["against"] is not None and not given["against"].strip():
-        raise UsageError(
-            f"--against {given['against']!r} names no git revision",
-            "If a variable should have: it is not set. Without --against the baselines that are here count.",
-        )
-    if given["against"] and stores:
-        raise UsageError("--against compares, --update stores", "Give one of them.")
-    if (stores or given["prune"]) and _under_ci() and not given["force"]:
-        raise UsageError(
-            "baselines are not changed under CI",
-            "Run it where the change can be reviewed and committed; --force does it all the same.",
-        )
-    if not given["update"]:
+    _check_words(**given)
+    if given["new_only"] or not given["update"]:
         baselines.require()
     outcome = _outcome(config, checkout, checks, baselines, whole=not names, debug=debug, **given)
     for format_, file in outputs:
@@ -133,6 +121,24 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
         _append_to_step_summary(outcome)
     out.write(render_outcome(outcome, given["format_"], color=out.place(None)["color"]), None)
     return outcome.exit_code
+
+
+def _check_words(
+    *, against: str | None, update: bool, new_only: bool, prune: bool, force: bool, **_: Any
+) -> None:
+    """Refuse options that say nothing, or not the same. Raises UsageError."""
+    if against is not None and not against.strip():
+        raise UsageError(
+            f"--against {against!r} names no git revision",
+            "If a variable should have: it is not set. Without --against the baselines that are here count.",
+        )
+    if against and (update or new_only):
+        raise UsageError("--against compares, --update stores", "Give one of them.")
+    if (update or new_only or prune) and _under_ci() and not force:
+        raise UsageError(
+            "baselines are not changed under CI",
+            "Run it where the change can be reviewed and committed; --force does it all the same.",
+        )
 
 
 def _outcome(
