@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelsum import spec, startup
+from modelsum import spec
 from modelsum.baselines.documented import against_documented
 from modelsum.errors import (
     BuildError,
@@ -201,14 +201,9 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     It returns a tensor or another single argument, a tuple of arguments, a dict of keyword arguments, or
     a pair (args, kwargs). Raises UsageError where there is no such function, BuildError where it fails.
     """
-    from modelsum.sources.imported import check_there, load_attribute
+    name = _function_spec(function)
 
-    name = spec.parse_model(function)
-    if name.kind not in ("file", "import"):
-        raise InputError(f"{function!r} names no function", "Write path/file.py:function.")
-    check_there(name)
-    startup.import_torch()
-
+    from modelsum.sources.imported import load_attribute
     from modelsum.trace.isolation import isolated
 
     with isolated():
@@ -228,6 +223,24 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if len(example) == 2 and isinstance(example[0], (tuple, list)) and isinstance(example[1], dict):
         return tuple(example[0]), example[1]
     return example, {}
+
+
+def _function_spec(function: str) -> ModelSpec:
+    """A function's name, taken apart. Raises UsageError where there is no such file or package."""
+    from modelsum.sources.imported import check_there
+
+    name = spec.parse_model(function)
+    if name.kind not in ("file", "import"):
+        raise InputError(f"{function!r} names no function", "Write path/file.py:function.")
+    check_there(name)
+    return name
+
+
+def look_up(request: Request) -> None:
+    """Say what can be said of a request's names without torch. Raises UsageError."""
+    _loader(request)
+    if request.inputs_from is not None:
+        _function_spec(request.inputs_from)
 
 
 def _with_example(request: Request) -> Request:
@@ -251,7 +264,6 @@ def torchinfo_table(request: Request, depth: int | None = None) -> str:
 def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     """The action on the device of the request; "auto" is meta, and the CPU for what cannot run there."""
     load = _loader(request)  # a mistyped name is answered before torch is imported
-    startup.import_torch()
 
     import torch
 
@@ -260,8 +272,6 @@ def _where_it_runs(request: Request, action: Callable[[Prepared], T]) -> T:
     try:
         return action(_prepare(request, load, torch.device("meta")))
     except ModelError as stopped:
-        if startup.load_meta_registrations():
-            return _where_it_runs(request, action)  # perhaps that was all that was missing
         if not stopped.device_limit or _too_large_for_the_cpu(stopped):
             raise
         notice = f"the meta device could not run it ({_reason(stopped)}); it was run on the CPU"

@@ -85,15 +85,18 @@ def measure(
     return run(request, device=device, min_time=min_time if latency else None)
 
 
+def check_device(device: str | None) -> None:
+    """Say of a device, before torch is imported, that nothing can be measured there. Raises UsageError."""
+    if device is not None and spec.check_device(device) in ("auto", "meta"):
+        raise UsageError(f"device {device!r}: a real run has to be somewhere", _DEVICES)
+
+
 def run(request: Request, *, device: str | None, min_time: float | None = MIN_TIME) -> Measurement:
     """Measure what the request asks for, on a device; its own device and target do not matter.
 
     `min_time` None takes no time. Raises as `measure` does.
     """
-    if device is not None:
-        spec.check_device(device)
-        if device in ("auto", "meta"):
-            raise UsageError(f"device {device!r}: a real run has to be somewhere", _DEVICES)
+    check_device(device)
     if isinstance(request.model, ModelSpec):
         resolve(request.model)  # a mistyped name is answered before torch is imported
     place = _device(device)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
-
-from modelsum.cli.main import run
 
 
 @dataclass(frozen=True)
@@ -21,14 +26,49 @@ def no_kept_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELSUM_NO_CACHE", "1")
 
 
+#: Runs one command line: arguments, stdin, stdout and stderr; returns the exit code.
+Start = Callable[[tuple[str, ...], list[int]], int]
+
+
+@pytest.fixture(scope="session")
+def command() -> Iterator[Start]:
+    """The command in a process of its own, as `command_server` has it; a plain one where there is no fork."""
+    if not hasattr(os, "fork"):
+        yield lambda arguments, files: subprocess.call(
+            [sys.executable, "-m", "modelsum", *arguments], stdin=files[0], stdout=files[1], stderr=files[2]
+        )
+        return
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("command_server.py")), str(theirs.fileno())],
+        pass_fds=[theirs.fileno()],
+    )
+    theirs.close()
+    ours.settimeout(600)
+
+    def start(arguments: tuple[str, ...], files: list[int]) -> int:
+        call = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+        socket.send_fds(ours, [json.dumps(call).encode()], files)
+        return int(json.loads(ours.recv(100)))
+
+    yield start
+    ours.close()
+    server.wait(60)
+
+
 @pytest.fixture
-def modelsum_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run one command line in this process: exit code, stdout, stderr."""
+def modelsum_cli(command: Start) -> Callable[..., Done]:
+    """Run one command line as its users do: exit code, and what is in the files behind stdout and stderr."""
 
     def call(*arguments: str) -> Done:
-        capsys.readouterr()
-        code = run(arguments)
-        captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
+        with (
+            open(os.devnull, "rb") as nothing,
+            tempfile.TemporaryFile() as out,
+            tempfile.TemporaryFile() as err,
+        ):
+            code = command(arguments, [nothing.fileno(), out.fileno(), err.fileno()])
+            out.seek(0)
+            err.seek(0)
+            return Done(code, out.read().decode(), err.read().decode())
 
     return call

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 import modelsum
-from modelsum.cli.main import run
 
 CASES = sorted((Path(__file__).parent / "cases").glob("[0-9]*.py"))
 ON_META_ONLY = {"33_meta_device_model"}
@@ -90,23 +89,20 @@ def test_summarize_gives_the_expected_figures(file: Path, device: str, mode: str
 
 
 @pytest.mark.parametrize("file", CASES, ids=lambda f: f.stem)
-def test_the_command_line_gives_the_expected_figures(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_gives_the_expected_figures(file: Path, modelsum_cli) -> None:
     case = load(file)
-    code = run(["show", f"{file}:build", "--inputs-from", f"{file}:example", "--format", "json"])
-    out = capsys.readouterr()
-    assert code == (3 if hasattr(case, "RAISES") else 0), out.err
-    check(case.EXPECTED | EVAL_DIFFERS.get(file.stem, {}), json.loads(out.out))
+    done = modelsum_cli("show", f"{file}:build", "--inputs-from", f"{file}:example", "--format", "json")
+    assert done.code == (3 if hasattr(case, "RAISES") else 0), done.err
+    check(case.EXPECTED | EVAL_DIFFERS.get(file.stem, {}), json.loads(done.out))
 
 
-def test_a_failed_forward_names_the_layer_and_keeps_the_rows_so_far(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_failed_forward_names_the_layer_and_keeps_the_rows_so_far(modelsum_cli) -> None:
     file = next(f for f in CASES if f.stem == "19_failed_forward_cleans_up")
-    assert run(["show", f"{file}:build", "--inputs-from", f"{file}:example"]) == 3
-    out = capsys.readouterr()
-    assert "fc2 takes [..., 32], it was given [2, 16]." in out.err
-    assert "Traceback" not in out.err
-    rows = {line.split()[0]: line for line in out.out.splitlines() if line[:3] in ("fc1", "act", "fc2")}
+    done = modelsum_cli("show", f"{file}:build", "--inputs-from", f"{file}:example")
+    assert done.code == 3
+    assert "fc2 takes [..., 32], it was given [2, 16]." in done.err
+    assert "Traceback" not in done.err
+    rows = {line.split()[0]: line for line in done.out.splitlines() if line[:3] in ("fc1", "act", "fc2")}
     assert "[2, 16]" in rows["fc1"]
     assert "[2, 16]" in rows["act"]
     assert "failed" in rows["fc2"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from modelsum.cli.main import run
 from modelsum.cli.operands import Named, parse_model
 from modelsum.errors import UsageError
 from modelsum.spec import InputSpec
@@ -32,15 +32,18 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def modelsum(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = run(arguments)
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
+@pytest.fixture
+def modelsum(modelsum_cli) -> Callable[..., tuple[int, str, str]]:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        done = modelsum_cli(*arguments)
+        return done.code, done.out, done.err
+
+    return call
 
 
-def test_mobilenet_v2_and_squeezenet1_0_without_options(here, capsys):
+def test_mobilenet_v2_and_squeezenet1_0_without_options(here, modelsum):
     """Figures: tests/oracles have torchvision's params and MACs of both."""
-    code, out, err = modelsum(capsys, "compare", "mobilenet_v2", "squeezenet1_0")
+    code, out, err = modelsum("compare", "mobilenet_v2", "squeezenet1_0")
     assert (code, err) == (0, "")
     lines = {line[:20].strip(): line.split() for line in out.splitlines()}
     assert lines["Params"][1:] == ["3,504,872", "▲", "1,248,424", "x0.36", "▼"]
@@ -50,10 +53,15 @@ def test_mobilenet_v2_and_squeezenet1_0_without_options(here, capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_each_model_with_its_own_arguments_and_input(here, capsys):
+def test_each_model_with_its_own_arguments_and_input(here, modelsum):
     """Params 3*4 + 4 = 16 and 3*8 + 8 = 32; MACs 12, and 24 for each of 5 rows."""
     code, out, err = modelsum(
-        capsys, "compare", "nets.py:build@3", "nets.py:build,width=8@5x3", "--format", "json", "--no-memory"
+        "compare",
+        "nets.py:build@3",
+        "nets.py:build,width=8@5x3",
+        "--format",
+        "json",
+        "--no-memory",
     )
     assert code == 0
     assert err.count("building") >= 2  # what a model prints is not part of the result
@@ -65,9 +73,8 @@ def test_each_model_with_its_own_arguments_and_input(here, capsys):
     assert value["models"][1]["case"]["arguments"] == {"width": 8}
 
 
-def test_the_options_hold_for_all_and_a_models_own_win(here, capsys):
+def test_the_options_hold_for_all_and_a_models_own_win(here, modelsum):
     _, out, _ = modelsum(
-        capsys,
         *("compare", "nets.py:build", "nets.py:build,width=2@7x3", "--input", "3", "--arg", "width=10"),
         *("--batch", "4", "--format", "json", "--no-memory"),
     )
@@ -76,28 +83,30 @@ def test_the_options_hold_for_all_and_a_models_own_win(here, capsys):
     assert [case["inputs"][0]["shape"] for case in cases] == [[4, 3], [4, 7, 3]]
 
 
-def test_a_report_is_a_column_too(here, capsys):
-    assert run(["show", "nets.py:build", "--input", "3", "--format", "json", "--output", "a.json"]) == 0
-    code, out, _ = modelsum(capsys, "compare", "a.json", "nets.py:build,width=8@3", "--format", "csv")
+def test_a_report_is_a_column_too(here, modelsum):
+    assert (
+        modelsum("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "a.json").code == 0
+    )
+    code, out, _ = modelsum("compare", "a.json", "nets.py:build,width=8@3", "--format", "csv")
     assert code == 0
     assert "totals,params,16,32,1,2\n" in out
 
 
 @pytest.mark.parametrize("broken", ["nets.py:broken", "nets.py:build@4"])
-def test_one_broken_model_is_named_with_exit_code_3(here, capsys, broken: str):
-    code, out, err = modelsum(capsys, "compare", "nets.py:build", broken, "--input", "3")
+def test_one_broken_model_is_named_with_exit_code_3(here, modelsum, broken: str):
+    code, out, err = modelsum("compare", "nets.py:build", broken, "--input", "3")
     assert (code, out) == (3, "")
     assert broken in err.rpartition("modelsum: error: ")[2]
 
 
-def test_a_mistyped_name_is_found_before_anything_is_built(here, capsys):
-    code, out, err = modelsum(capsys, "compare", "nets.py:build", "resnet5O", "--input", "3")
+def test_a_mistyped_name_is_found_before_anything_is_built(here, modelsum):
+    code, out, err = modelsum("compare", "nets.py:build", "resnet5O", "--input", "3")
     assert (code, out) == (2, "")
     assert "building" not in err
 
 
-def test_one_model_is_shown_and_not_compared(here, capsys):
-    code, _, err = modelsum(capsys, "compare", "resnet50")
+def test_one_model_is_shown_and_not_compared(here, modelsum):
+    code, _, err = modelsum("compare", "resnet50")
     assert code == 2
     assert "`modelsum show resnet50`" in err
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hand_made_report import block, report, row
 
 from modelsum.baselines.reports import files as report_files
-from modelsum.cli.main import run
 
 OLD = report(row("stem", "Conv2d", params=27, macs=270, stride=[2, 2]), *block("a"))
 NEW = report(row("stem", "Conv2d", params=27, macs=1080, stride=[1, 1]), *block("a"))
@@ -56,14 +56,17 @@ def repository(here: Path) -> Path:
     return here
 
 
-def modelsum(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = run(arguments)
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
+@pytest.fixture
+def modelsum(modelsum_cli) -> Callable[..., tuple[int, str, str]]:
+    def call(*arguments: str) -> tuple[int, str, str]:
+        done = modelsum_cli(*arguments)
+        return done.code, done.out, done.err
+
+    return call
 
 
-def test_two_report_files(here, capsys):
-    code, out, err = modelsum(capsys, "diff", "old.json", "new.json")
+def test_two_report_files(here, modelsum):
+    code, out, err = modelsum("diff", "old.json", "new.json")
     assert (code, err) == (0, "")
     assert "~ stem (Conv2d)       0  +810\n    stride 2x2 -> 1x1\n" in out
     assert out.endswith("Biggest cause: stride 2x2 -> 1x1 of Conv2d (stem): +810 MACs, 100% of the change\n")
@@ -79,20 +82,28 @@ def test_two_report_files_do_not_import_torch(here):
     assert done.stderr == "0 False\n"
 
 
-def test_a_model_beside_what_show_wrote_of_it(here, capsys):
-    assert run(["show", "nets.py:build", "--input", "3", "--format", "json", "--output", "shown.json"]) == 0
-    code, out, _ = modelsum(capsys, "diff", "shown.json", "nets.py:build", "--input", "3", "--arg", "width=5")
+def test_a_model_beside_what_show_wrote_of_it(here, modelsum):
+    assert (
+        modelsum("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "shown.json")[0]
+        == 0
+    )
+    code, out, _ = modelsum("diff", "shown.json", "nets.py:build", "--input", "3", "--arg", "width=5")
     assert code == 0
     assert "~ 0 (Linear)      +4    +3\n    out_features 4 -> 5\n" in out
     assert "argument width: not given -> 5\n" in out
-    code, out, _ = modelsum(capsys, "diff", "shown.json", "nets.py:build", "--input", "3")
+    code, out, _ = modelsum("diff", "shown.json", "nets.py:build", "--input", "3")
     assert out.endswith("No layer changed.\n")
 
 
-def test_a_model_with_arguments_and_input_of_its_own(here, capsys):
+def test_a_model_with_arguments_and_input_of_its_own(here, modelsum):
     """Width 4 has 3*4 + 4 = 16 params, width 6 has 24; MACs are 2 * 12 for a batch of 2, and 5 * 18."""
     code, out, _ = modelsum(
-        capsys, "diff", "nets.py:build@2x3", "nets.py:build,width=6@5x3", "--no-batch", "--format", "json"
+        "diff",
+        "nets.py:build@2x3",
+        "nets.py:build,width=6@5x3",
+        "--no-batch",
+        "--format",
+        "json",
     )
     value = json.loads(out)
     assert code == 0
@@ -102,19 +113,19 @@ def test_a_model_with_arguments_and_input_of_its_own(here, capsys):
     assert value["new"]["name"] == "nets.py:build,width=6@5x3"
 
 
-def test_baselines_at_git_revisions(repository, capsys):
-    code, out, _ = modelsum(capsys, "diff", "HEAD~1:net", "main:net")
+def test_baselines_at_git_revisions(repository, modelsum):
+    code, out, _ = modelsum("diff", "HEAD~1:net", "main:net")
     assert code == 0
     assert out.startswith("HEAD~1:net -> main:net\n")
     assert "MACs" in out
     assert "+810" in out
-    _, same, _ = modelsum(capsys, "diff", "v1:net", "old.json")
+    _, same, _ = modelsum("diff", "v1:net", "old.json")
     assert same.endswith("No layer changed.\n")
 
 
-def test_the_folder_of_baselines_is_that_of_the_configuration(repository, capsys):
+def test_the_folder_of_baselines_is_that_of_the_configuration(repository, modelsum):
     (repository / "modelsum.toml").write_text('reports = "elsewhere"\n')
-    code, _, err = modelsum(capsys, "diff", "HEAD:net", "old.json")
+    code, _, err = modelsum("diff", "HEAD:net", "old.json")
     assert code == 2
     assert "revision 'HEAD' has no elsewhere/net.json" in err
 
@@ -133,38 +144,36 @@ def test_the_folder_of_baselines_is_that_of_the_configuration(repository, capsys
         ("weights.safetensors", "'weights.safetensors' is a file of weights", "Give a model that can run."),
     ],
 )
-def test_the_users_words_are_wrong(repository, capsys, operand: str, message: str, hint: str):
+def test_the_users_words_are_wrong(repository, modelsum, operand: str, message: str, hint: str):
     whole = (repository / "old.json").read_text()
     (repository / "cut.json").write_text("\n".join(whole.split("\n")[:9]))
-    code, out, err = modelsum(capsys, "diff", operand, "new.json")
+    code, out, err = modelsum("diff", operand, "new.json")
     assert (code, out) == (2, "")
     assert message in err
     assert hint in err
     assert "Traceback" not in err
 
 
-def test_a_model_that_cannot_be_built_is_named(here, capsys):
-    code, out, err = modelsum(capsys, "diff", "old.json", "nets.py:broken", "--input", "3")
+def test_a_model_that_cannot_be_built_is_named(here, modelsum):
+    code, out, err = modelsum("diff", "old.json", "nets.py:broken", "--input", "3")
     assert (code, out) == (3, "")
     assert "nets.py:broken" in err
     assert "no such net" in err
 
 
-def test_a_forward_that_fails_is_no_report(here, capsys):
-    code, out, err = modelsum(capsys, "diff", "nets.py:build", "nets.py:build@4", "--input", "3")
+def test_a_forward_that_fails_is_no_report(here, modelsum):
+    code, out, err = modelsum("diff", "nets.py:build", "nets.py:build@4", "--input", "3")
     assert (code, out) == (3, "")
     assert "nets.py:build@4: the forward failed in 0 (Linear)" in err
 
 
-def test_the_result_goes_to_a_file(here, capsys):
-    code, out, _ = modelsum(
-        capsys, "diff", "old.json", "new.json", "--format", "markdown", "--output", "d.md"
-    )
+def test_the_result_goes_to_a_file(here, modelsum):
+    code, out, _ = modelsum("diff", "old.json", "new.json", "--format", "markdown", "--output", "d.md")
     assert (code, out) == (0, "")
     assert (here / "d.md").read_text().startswith("## old.json → new.json\n")
 
 
-def test_one_operand_is_not_enough(here, capsys):
-    code, _, err = modelsum(capsys, "diff", "old.json")
+def test_one_operand_is_not_enough(here, modelsum):
+    code, _, err = modelsum("diff", "old.json")
     assert code == 2
     assert "Missing argument 'B'" in err

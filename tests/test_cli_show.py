@@ -322,14 +322,14 @@ def test_usage_errors_end_with_2(modelsum_cli, arguments: list[str]) -> None:
     assert modelsum_cli(*arguments).code == 2
 
 
-def test_a_fault_of_our_own_is_one_line_and_not_a_traceback(
-    modelsum_cli, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> None:
+def test_a_fault_of_our_own_is_one_line_and_not_a_traceback(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modelsum.cli.main import run
+
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("something unforeseen")
 
-    monkeypatch.setattr("modelsum.api.run", broken)
-    done = modelsum_cli("show", "resnet50")
-    assert done.code == 3
-    assert "this is a fault of modelsum: RuntimeError: something unforeseen" in done.err
-    assert "Traceback" not in done.err
+    monkeypatch.setattr("modelsum.cli.show.answer", broken)
+    assert run(["show", "resnet50"]) == 3
+    said = capsys.readouterr().err
+    assert "this is a fault of modelsum: RuntimeError: something unforeseen" in said
+    assert "Traceback" not in said

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -17,14 +20,37 @@ def squared(number: int) -> tuple[int, int]:
     return number**2, os.getpid()
 
 
+def kills_itself(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies_at_150(number: int) -> tuple[int, int]:
+    if number == 150:
+        os._exit(9)
+    return number, os.getpid()
+
+
+def starts_a_program(file: str) -> None:
+    Path(file).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+
+
+def one_over(number: int) -> float:
+    return 1 / number
+
+
 def squared_unless_two(number: int) -> tuple[int, int]:
     if number == 2:
         os._exit(9)
     return squared(number)
 
 
-def lost(number: int) -> tuple[int, int]:
-    return -number, 0
+def lost(number: int, ended: jobs.Ended) -> tuple[int, int]:
+    return -number, ended.status
+
+
+def asleep_for(seconds: float) -> str:
+    time.sleep(seconds)
+    return "done"
 
 
 @pytest.mark.parametrize("many", [1, 3, 8])
@@ -37,22 +63,67 @@ def test_results_come_in_order_from_as_many_processes(many: int) -> None:
     assert [finished for finished, _ in done] == [1, 2, 3, 4]
     assert sorted(item for _, item in done) == [0, 1, 2, 3]
     processes = {process for _, process in found}
-    assert (processes == {os.getpid()}) == (many == 1)
+    assert os.getpid() not in processes
     assert len(processes) <= many
 
 
-def test_one_item_is_worked_on_here() -> None:
-    assert list(jobs.results(squared, [3], jobs=8, lost=lost)) == [(9, os.getpid())]
-
-
-def test_a_process_that_dies_takes_nobody_along() -> None:
-    found = jobs.results(squared_unless_two, range(4), jobs=2, lost=lost)
+@pytest.mark.parametrize("many", [1, 2])
+def test_a_process_that_dies_takes_nobody_along_and_says_how(many: int) -> None:
+    found = list(jobs.results(squared_unless_two, range(4), jobs=many, lost=lost))
     assert [value for value, _ in found] == [0, 1, -2, 9]
+    assert found[2][1] == 9
+
+
+def test_a_killed_process_is_told_by_the_signal() -> None:
+    ended = list(jobs.results(kills_itself, [0], jobs=1, lost=lambda item, ended: ended))
+    assert ended == [jobs.Ended(-signal.SIGKILL)]
+
+
+def test_one_death_in_300_items_costs_one_process_more() -> None:
+    found = list(jobs.results(dies_at_150, range(300), jobs=2, lost=lost))
+    assert [n for n, (value, _) in enumerate(found) if value != n] == [150]
+    processes = {process for value, process in found if value >= 0}
+    assert len(processes) <= 3, "two, and one in place of the dead one"
+
+
+def test_an_item_that_takes_too_long_is_given_up_and_no_other() -> None:
+    late = jobs.Ended(-signal.SIGKILL, timed_out=True)
+    found = jobs.results(asleep_for, [0.0, 600.0, 0.0], jobs=2, timeout=2.0, lost=lambda item, ended: ended)
+    assert list(found) == ["done", late, "done"]
+
+
+def test_items_come_as_they_are_finished_and_leave_one_by_one() -> None:
+    given: list[float] = []
+
+    def items():
+        for seconds in (1.0, 0.0, 0.1, 0.0):
+            given.append(seconds)
+            yield seconds
+
+    found = jobs.as_finished(asleep_for, items(), jobs=2, lost=lambda item, ended: "lost")
+    assert next(found)[1] == 0.0
+    assert len(given) == 2, "the others have not been asked for"
+    assert [item for _, item, _ in found][-1] == 1.0
+
+
+def test_what_an_item_started_ends_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    list(jobs.results(starts_a_program, [str(file)], jobs=1, lost=lambda item, ended: None))
+    status = Path("/proc", file.read_text(), "status")
+    deadline = time.monotonic() + 10
+    while status.exists() and "State:\tZ" not in status.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert time.monotonic() < deadline
+
+
+def test_a_fault_in_the_work_is_raised_here() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(jobs.results(one_over, [1, 0], jobs=2, lost=lost))
 
 
 def test_who_stops_asking_waits_for_little() -> None:
     begun = time.monotonic()
-    asked = jobs.results(time.sleep, [0.0, *[60.0] * 5], jobs=2, lost=lambda seconds: None)
+    asked = jobs.results(time.sleep, [0.0, *[60.0] * 5], jobs=2, lost=lambda seconds, ended: None)
     next(asked)
     asked.close()  # type: ignore[attr-defined]
     assert time.monotonic() - begun < 30

@@ -706,16 +706,6 @@ def test_an_op_of_another_namespace_has_no_rule() -> None:
     assert rule_for(torch.ops.aten.sin.default) is RULES["sin"]
 
 
-def test_compiled_ops_have_no_kernel_in_python() -> None:
-    """They run before torch's meta registrations are loaded."""
-    registered = {
-        key.rpartition("/")[0]
-        for key in torch._meta_registrations._meta_lib_dont_use_me_use_register_meta._op_impls
-    }
-    assert "aten/native_batch_norm" in registered
-    assert not {op.name().replace("::", "/") for op in metakernels.COMPILED} & registered
-
-
 @pytest.mark.parametrize("name", ["_unsafe_view", "unsafe_split.Tensor"])
 def test_what_torch_does_not_call_a_view_shares_its_storage_all_the_same(name: str) -> None:
     x = torch.empty(4, 6, device=META)

@@ -20,8 +20,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from modelsum import startup
-
 #: What an answer may not depend on: it is not kept then.
 _DOUBTFUL_EVENTS = frozenset(
     ("socket.connect", "subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "sqlite3.connect")
@@ -78,18 +76,10 @@ def watching() -> Iterator[Seen]:
     """Note what is read inside. Only for a process that answers once: its audit hook stays."""
     seen = Seen()
     here = os.getcwd()
-    over = False
-
-    def begin() -> None:
-        if not over:
-            _WATCH.start(seen)
-
-    # The import of torch, before which nothing of the user's runs, makes most of the noise.
-    begin() if "torch" in sys.modules else startup.around_torch(after=begin)
+    _WATCH.start(seen)
     try:
         yield seen
     finally:
-        over = True
         _WATCH.now = None
         seen.opened = {os.path.join(here, path) for path in seen.opened}
 

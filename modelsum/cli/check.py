@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from modelsum import api, jobs, spec, startup
+from modelsum import api, jobs, spec
 from modelsum.baselines.configuration import config as configuration
 from modelsum.baselines.configuration.checks import Check
 from modelsum.baselines.configuration.config import Config
@@ -29,6 +29,7 @@ from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
 from modelsum.cli import output as out
+from modelsum.cli import startup
 from modelsum.cli.progress import Progress
 from modelsum.errors import (
     BuildError,
@@ -39,6 +40,7 @@ from modelsum.errors import (
     did_you_mean,
     fault,
 )
+from modelsum.processes import how_it_ended
 from modelsum.render.checks import render_checks
 from modelsum.render.verdict import FORMATS, render_outcome
 from modelsum.request import Request
@@ -87,6 +89,12 @@ from modelsum.sources.definition import Definitions
     default=jobs.cores,
     metavar="N",
     help="Models that are built at the same time.  [default: the cores there are]",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="A model that takes longer fails.  [default: no limit]",
 )
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **given: Any) -> int:
@@ -154,6 +162,7 @@ def _outcome(
     prune: bool,
     strict: bool | None,
     jobs: int,
+    timeout: float | None,
     debug: bool,
     **_: Any,
 ) -> Outcome:
@@ -164,7 +173,7 @@ def _outcome(
     before = project.at(base, config, checks, checkout.name) if base else Before(config, {}, ())
     definitions = Definitions(config.folder, checkout.own)
     verdicts = []
-    for check, fresh in zip(checks, _fresh(config, checks, jobs, debug), strict=True):
+    for check, fresh in zip(checks, _fresh(config, checks, jobs, timeout, debug), strict=True):
         here = baselines.stored.get(check.name)
         kept = here
         if isinstance(fresh, Report) and (update or new_only) and not (new_only and here):
@@ -201,18 +210,18 @@ class _Fresh(NamedTuple):
 
 
 def _fresh(
-    config: Config, checks: Sequence[Check], most: int, debug: bool
+    config: Config, checks: Sequence[Check], most: int, timeout: float | None, debug: bool
 ) -> Iterator[Report | ModelsumError]:
     """What each model costs now, or why that is not known: the other checks go on."""
-    if min(most, len(checks)) > 1:
-        startup.import_torch()  # once, for all processes
+    out.keep_stdout_for_results()
+    startup.import_torch()  # once, for all processes
     work = partial(_costs, config.folder, debug=debug)
     with Progress() as progress:
 
         def note(finished: int, check: Check) -> None:
             progress(f"{finished} of {len(checks)} checks: {check.name}")
 
-        for fresh in jobs.results(work, checks, jobs=most, lost=_lost, done=note):
+        for fresh in jobs.results(work, checks, jobs=most, lost=_lost, done=note, timeout=timeout):
             if fresh.said:
                 progress.clear()
                 sys.stderr.write(fresh.said)
@@ -222,7 +231,7 @@ def _fresh(
 def _costs(folder: Path, check: Check, *, debug: bool) -> _Fresh:
     """Build and run the model of one check, from the project's folder."""
     said = io.StringIO()
-    with _inside(folder), contextlib.redirect_stderr(said), out.model_prints_to_stderr():
+    with _inside(folder), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
             summary = api.run(_request(check))
         except (Exception, SystemExit) as error:
@@ -234,8 +243,9 @@ def _costs(folder: Path, check: Check, *, debug: bool) -> _Fresh:
     return _Fresh(Report.of(summary), said.getvalue())
 
 
-def _lost(check: Check) -> _Fresh:
-    return _Fresh(BuildError("the process that built and ran it was ended, perhaps for want of memory"), "")
+def _lost(check: Check, ended: jobs.Ended) -> _Fresh:
+    why = "it took longer than --timeout lets it" if ended.timed_out else how_it_ended(ended.status)
+    return _Fresh(BuildError(why), "")
 
 
 def _request(check: Check) -> Request:

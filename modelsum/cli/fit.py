@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from modelsum import fitting, spec
-from modelsum.cli import options
+from modelsum.cli import options, startup
 from modelsum.cli import output as out
 from modelsum.cli.progress import Progress
 from modelsum.errors import UsageError
@@ -61,9 +61,10 @@ def command(
         )
     batch = given.pop("batch")
     room = fitting.room_for(memory, gpu, given["target"])
-    with out.model_prints_to_stderr(), Progress() as progress:
-        request = options.request(spec.parse_model(model), {**given, "batch": None})
-        spec.check_batch(batch)
+    request = options.request(spec.parse_model(model), {**given, "batch": None})
+    spec.check_batch(batch)
+    startup.ready(request)
+    with Progress() as progress:
         fit = fitting.run(request, room, train=train, batch=batch, more=not no_ways, progress=progress)
     out.write(render_fit(fit, format_, out.place(output)["width"]), output)
     return 0 if fit.fits else _VERDICT_IS_NO

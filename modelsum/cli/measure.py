@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from modelsum import measuring, spec
-from modelsum.cli import options
+from modelsum.cli import options, startup
 from modelsum.cli import output as out
 from modelsum.render.measurement import FORMATS, render_measurement
 
@@ -53,7 +53,8 @@ def command(
     """
     out.check(output)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would tell when it starts and stops
-    with out.model_prints_to_stderr():
-        request = options.request(spec.parse_model(model), given)
-        measured = measuring.run(request, device=device, min_time=None if no_latency else min_time)
+    request = options.request(spec.parse_model(model), given)
+    measuring.check_device(device)
+    startup.ready(request)
+    measured = measuring.run(request, device=device, min_time=None if no_latency else min_time)
     out.write(render_measurement(measured, format_, out.place(output)["width"]), output)

@@ -24,9 +24,8 @@ from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision
-from modelsum.cache.answers import answer
 from modelsum.cli import options
-from modelsum.cli import output as out
+from modelsum.cli.answering import answer
 from modelsum.errors import ConfigError, ModelsumError, ReportError, UsageError, did_you_mean
 from modelsum.request import Request
 from modelsum.sources import resolve
@@ -57,7 +56,7 @@ class Named:
 
     def report(self, given: Mapping[str, Any], *, memory: bool, cached: bool) -> Report:
         """What it costs. An error names the operand."""
-        with named(self.text), out.model_prints_to_stderr():
+        with named(self.text):
             return Report.of(answer(self.request(given, memory), cached=cached))
 
 

@@ -1,18 +1,21 @@
-"""Where results go: stdout, or a file that is replaced only by a whole result."""
+"""Where results go: stdout, or a file that is replaced only by a whole result.
+
+Once a model's code can run, only results reach stdout: whatever is written there by the model, compiled code,
+processes that it starts or functions that it leaves for the end goes to stderr.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
+from typing import TextIO, TypedDict
 
 from modelsum import files
 from modelsum.errors import OutputError
 from modelsum.render import RenderOptions
+
+_DEFAULT_COLUMNS = 80
 
 
 class _Place(TypedDict):
@@ -26,12 +29,30 @@ def options(depth: int | None, torchsummary_batch: int, output: Path | None) -> 
 
 
 def place(output: Path | None) -> _Place:
-    """The width and colour of the place where a result goes."""
-    terminal = output is None and sys.stdout.isatty()
+    """The width and colour of the place where a result goes.
+
+    A terminal says its own width, or COLUMNS does; NO_COLOR and TERM=dumb turn colours off there, FORCE_COLOR
+    turns them on where there is no terminal.
+    """
+    if output is not None:
+        return {"width": None, "color": False}
+    stream = _stream()
+    terminal = stream is not None and stream.isatty()
+    colored = (terminal and os.environ.get("TERM") != "dumb") or bool(os.environ.get("FORCE_COLOR"))
     return {
-        "width": shutil.get_terminal_size().columns if terminal else None,
-        "color": terminal and not os.environ.get("NO_COLOR"),
+        "width": _columns(stream) if terminal and stream else None,
+        "color": colored and not os.environ.get("NO_COLOR"),
     }
+
+
+def _columns(terminal: TextIO) -> int:
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or _DEFAULT_COLUMNS
+    except OSError:
+        return _DEFAULT_COLUMNS
 
 
 def check(output: Path | None) -> None:
@@ -66,19 +87,50 @@ def write(text: str, output: Path | None) -> None:
 
 
 def _print(text: str) -> None:
+    stream = _stream()
+    if stream is None:
+        raise OutputError("cannot write the result: stdout is closed")
     try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        stream.write(text)
+        stream.flush()
     except BrokenPipeError:
         # The reader, `head` say, has gone. Whatever else is printed goes nowhere, and the exit code stands.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close(stream)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close(stream)
         raise OutputError(f"cannot write the result: {error.strerror}") from error
 
 
-@contextlib.contextmanager
-def model_prints_to_stderr() -> Iterator[None]:
-    """Whatever a model prints while it is built or run is not part of the result."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+def _close(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+# ---- stdout
+
+
+#: Where results go once stdout is kept for them.
+_results: TextIO | None = None
+
+
+def _stream() -> TextIO | None:
+    return _results or sys.stdout
+
+
+def keep_stdout_for_results() -> None:
+    """From here to the end of the process, let nothing but results reach stdout."""
+    global _results
+    if _results is not None or sys.stdout is None:
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)  # which is closed in programs that this one starts
+    _results = open(kept, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)  # noqa: SIM115
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget_results)
+
+
+def _forget_results() -> None:
+    """A fork of this process prints no result, and must not keep the reader of one waiting."""
+    if _results is not None:
+        _close(_results)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelsum import spec
-from modelsum.cache.answers import answer
 from modelsum.cli import options
 from modelsum.cli import output as out
+from modelsum.cli.answering import answer
 from modelsum.errors import ForwardError
 from modelsum.render import FORMATS, render
 from modelsum.request import Request
@@ -62,13 +62,12 @@ def command(
         _show_weights(name.name, format_, output)
         return
     try:
-        with out.model_prints_to_stderr():
-            request = options.request(name, given)
-            if no_memory or format_ in _WITHOUT_REMARKS:
-                request = dataclasses.replace(request, memory=None)
-            how = out.options(depth, _torchsummary_batch(request, given["batch"]), output)
-            summary = answer(request, cached=not no_cache and format_ != TORCHINFO)
-            table = _torchinfo_table(request, depth) if format_ == TORCHINFO else None
+        request = options.request(name, given)
+        if no_memory or format_ in _WITHOUT_REMARKS:
+            request = dataclasses.replace(request, memory=None)
+        how = out.options(depth, _torchsummary_batch(request, given["batch"]), output)
+        summary = answer(request, cached=not no_cache and format_ != TORCHINFO)
+        table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
     except ForwardError as error:
         # What did run is worth showing, but it is no result: a file that is there stays as it is.
         shown = "text" if format_ == TORCHINFO else format_
@@ -87,9 +86,12 @@ def _show_weights(path: str, format: str, output: Path | None) -> None:
     out.write(render_weights(weights.read(path), format, out.place(output)["width"]), output)
 
 
-def _torchinfo_table(request: Request, depth: int | None) -> str:
+def _torchinfo_table(request: Request, summary: Summary, depth: int | None) -> str:
+    """torchinfo's table, from the device that the model was found to run on."""
     from modelsum import api
 
+    if request.device == "auto" and summary.device == "cpu":
+        request = dataclasses.replace(request, device="cpu")
     return api.torchinfo_table(request, depth)
 
 

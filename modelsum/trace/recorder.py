@@ -19,7 +19,6 @@ from torch._ops import HigherOrderOperator
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from modelsum import startup
 from modelsum.summary import ShapeTree
 from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.ops import Verdict, name_of, rule_for
@@ -206,7 +205,6 @@ class Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         rule = rule_for(func)
         if isinstance(func, HigherOrderOperator):
-            startup.load_meta_registrations()
             if rule is Verdict.COMPOSITE:
                 kernel = func.py_kernels[torch._C.DispatchKey.CompositeExplicitAutograd]
                 with self:

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from modelsum import startup
 from modelsum.trace.metakernels import (
     attention,
     convolution,
@@ -47,35 +45,6 @@ _KINDS = (
     shape,
 )
 
-_aten = torch.ops.aten
-
-#: Ops without a rule that models call often, and that are compiled: no kernel in Python has to be there.
-COMPILED = frozenset(
-    (
-        _aten._to_copy.default,
-        _aten.alias.default,
-        _aten.as_strided.default,
-        _aten.copy_.default,
-        _aten.detach.default,
-        _aten.diagonal.default,
-        _aten.empty.memory_format,
-        _aten.expand.default,
-        _aten.permute.default,
-        _aten.select.int,
-        _aten.slice.Tensor,
-        _aten.split.Tensor,
-        _aten.split_with_sizes.default,
-        _aten.squeeze.dim,
-        _aten.squeeze.dims,
-        _aten.t.default,
-        _aten.transpose.int,
-        _aten.unbind.int,
-        _aten.unfold.default,
-        _aten.unsqueeze.default,
-        _aten.view.default,
-    )
-)
-
 
 def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run an op by its shape rule, if it has one and its tensors are plain meta tensors; else as torch does.
@@ -90,6 +59,4 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         out = rule(*args, **kwargs)
         if out is not NotImplemented:
             return out
-    if func not in COMPILED:
-        startup.load_meta_registrations()
     return func(*args, **kwargs)

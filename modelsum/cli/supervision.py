@@ -1,0 +1,97 @@
+"""The command as two processes: one works, and one is there when it ends.
+
+The work runs the code of models, which may end its process as it likes: by os._exit, by a crash in a
+compiled library, or by taking all memory. So the process that the user started forks before anything is
+loaded, lets the other one work, and ends as that ended, or says how it was ended. Signals that reach it alone
+are passed on; where it is killed itself, the kernel ends the one that works, and that one's workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from modelsum.processes import end_with_parent, how_it_ended
+
+INTERRUPTED = 130
+MODEL_FAILED = 3
+
+#: After a second Ctrl-C, so many seconds after the first, nothing is waited for.
+_PATIENCE = 1.0
+
+
+def end_as(work: Callable[[], int], *, interrupt: Any = signal.default_int_handler) -> None:
+    """End this process as the work ends, whose result is an exit code.
+
+    Args:
+        work: runs in a process of its own on Linux, where the signals that reached a process say who sent
+            them; in this one elsewhere.
+        interrupt: what the work does with SIGINT.
+    """
+    if sys.platform != "linux":
+        signal.signal(signal.SIGINT, interrupt)
+        os._exit(work())
+    passed_on = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed_on, signal.SIGCHLD})
+    finished, tell = os.pipe()
+    parent = os.getpid()
+    worker = os.fork()
+    if not worker:
+        end_with_parent(parent)
+        signal.signal(signal.SIGINT, interrupt)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        code = work()
+        os.write(tell, b"done")
+        os._exit(code)
+    asked, status = _waited_for(worker, {*passed_on, signal.SIGCHLD})
+    os.set_blocking(finished, False)
+    try:
+        is_done = bool(os.read(finished, 4))
+    except BlockingIOError:  # something that the work started is still there, and could write
+        is_done = False
+    _end(status, is_done, asked)
+
+
+def _waited_for(worker: int, signals: set[signal.Signals]) -> tuple[int | None, int]:
+    """The signal that was to end the command, if one was, and the status with which the work ended."""
+    asked: int | None = None
+    first = 0.0
+    while True:
+        got = signal.sigwaitinfo(signals)
+        if got.si_signo == signal.SIGCHLD:
+            ended, status = os.waitpid(worker, os.WNOHANG)
+            if ended:
+                return asked, os.waitstatus_to_exitcode(status)
+            continue
+        if asked is not None and time.monotonic() - first > _PATIENCE:
+            os.kill(worker, signal.SIGKILL)
+        elif got.si_code <= 0:  # sent by a process, to this one; a terminal sends to both
+            os.kill(worker, got.si_signo)
+        if asked is None:
+            asked, first = got.si_signo, time.monotonic()
+
+
+def _end(status: int, is_done: bool, asked: int | None) -> None:
+    """End with the status of the work, or with what ended it before it was done."""
+    if is_done:
+        os._exit(status)
+    if asked in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asked, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {asked})
+        os.kill(os.getpid(), asked)
+    if asked == signal.SIGINT or status == -signal.SIGINT:
+        _say("interrupted")
+        os._exit(INTERRUPTED)
+    _say(how_it_ended(status))
+    os._exit(MODEL_FAILED)
+
+
+def _say(message: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it
+        os.write(2, f"modelsum: error: {message}\n".encode())

@@ -1,0 +1,69 @@
+"""The command, ready to go: this process has done what `modelsum` does up to having torch imported.
+
+For every message on the socket it forks a child, which gets the caller's stdin, stdout, stderr, folder and
+environment, and does the rest as the installed command does, to the real end of its process. The answer is
+the exit code as the caller of a process sees it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def main(connection: socket.socket) -> None:
+    from modelsum.cli import startup
+
+    startup.hold_the_collector()
+
+    startup.import_torch()
+    while True:
+        message, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+        if not message:
+            return
+        call = json.loads(message)
+        child = os.fork()
+        if not child:
+            connection.close()
+            become(call, files)
+        for file in files:
+            os.close(file)
+        _, status = os.waitpid(child, 0)
+        connection.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
+
+
+def become(call: dict[str, Any], files: list[int]) -> None:
+    """End as the command does that is called so."""
+    from modelsum.__main__ import main
+    from modelsum.cli import startup
+
+    for standard, file in enumerate(files):
+        os.dup2(file, standard)
+        os.close(file)
+    # As Python opens them at its start.
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.BufferedWriter(io.FileIO(file, "w", closefd=False)), line_buffering=by_line)
+        for file, by_line in ((1, os.isatty(1)), (2, True))
+    )
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(call["environment"])
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    os.chdir(call["folder"])
+    sys.path[0] = str(Path(sys.executable).parent)
+    if inherited := call["environment"].get("PYTHONPATH"):
+        sys.path[1:1] = [path for path in inherited.split(os.pathsep) if path not in sys.path]
+    sys.argv = ["modelsum", *call["arguments"]]
+    startup.hold_the_collector()
+    main()
+
+
+if __name__ == "__main__":
+    main(socket.socket(fileno=int(sys.argv[1])))
