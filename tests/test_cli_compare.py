@@ -84,9 +84,7 @@ def test_the_options_hold_for_all_and_a_models_own_win(here, modelsum):
 
 
 def test_a_report_is_a_column_too(here, modelsum):
-    assert (
-        modelsum("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "a.json").code == 0
-    )
+    assert modelsum("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "a.json")[0] == 0
     code, out, _ = modelsum("compare", "a.json", "nets.py:build,width=8@3", "--format", "csv")
     assert code == 0
     assert "totals,params,16,32,1,2\n" in out
