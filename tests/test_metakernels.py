@@ -244,6 +244,25 @@ def attention_gradients() -> list[Case]:
     return [arguments]
 
 
+def flash_attention() -> list[Case]:
+    return [
+        lambda t: (t(2, 4, 5, 8), t(2, 4, 7, 8), t(2, 4, 7, 8), 0.5, False),
+        lambda t: (t(2, 4, 5, 8), t(2, 2, 7, 8), t(2, 2, 7, 8), 0.0, True),
+    ]
+
+
+def weight_norm_gradients() -> list[Case]:
+    def case(dim: int, lengths: tuple[int, ...]) -> Case:
+        def arguments(t: Make) -> tuple[Any, ...]:
+            v, g = t(4, 5, 3), t.plain(*lengths)
+            norms = torch.ops.aten._weight_norm_interface.default(v.contiguous(), g, dim)[1]
+            return t(4, 5, 3), v, g, norms, dim
+
+        return arguments
+
+    return [case(0, (4, 1, 1)), case(2, (1, 1, 3))]
+
+
 def efficient_attention() -> list[Case]:
     return [
         lambda t, saves=saves, mask=mask: (
@@ -504,11 +523,13 @@ CASES: dict[str, list[Case]] = {
     "nll_loss_backward": nll_gradients(),
     "_scaled_dot_product_flash_attention_for_cpu": [lambda t: (t(2, 3, 5, 4), t(2, 3, 7, 4), t(2, 3, 7, 4))],
     "_scaled_dot_product_flash_attention_for_cpu_backward": attention_gradients(),
+    "_weight_norm_interface_backward": weight_norm_gradients(),
 }
 
 
 # Kernels of CUDA alone: what is right is said by torch's own meta kernel.
 ON_CUDA_ALONE: dict[str, list[Case]] = {
+    "_scaled_dot_product_flash_attention": flash_attention(),
     "_scaled_dot_product_efficient_attention": efficient_attention(),
     "_scaled_dot_product_efficient_attention_backward": efficient_attention_gradients(),
 }
@@ -584,6 +605,9 @@ def test_a_rule_gives_what_the_cpu_kernel_gives(name: str, layout: Callable[[Ten
 def test_a_rule_of_cuda_gives_what_torchs_meta_kernel_gives(
     name: str, layout: Callable[[Tensor], Tensor]
 ) -> None:
+    if name == "_scaled_dot_product_flash_attention":
+        if "rng_state" not in {result.name for result in op(name)._schema.returns}:
+            pytest.skip("this torch returns the state of the generator as two tensors")
     for dtype in DTYPES:
         for case in ON_CUDA_ALONE[name]:
             arguments = on_meta(case(Make(dtype, layout)))

@@ -43,6 +43,37 @@ def flash_attention_backward(
     return _gradients(query, key, value)
 
 
+@rule("_scaled_dot_product_flash_attention")
+def flash_attention_on_cuda(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    return_debug_mask: bool = False,
+    *,
+    scale: float | None = None,
+) -> Any:
+    """[N, heads, s, d], laid out as the query; logsumexp; the generator's state, of two numbers, and a spare.
+
+    Keys and values may have fewer heads. Before torch 2.7 the state was two tensors on the host.
+    """
+    if query.dim() != 4 or query.dtype not in FLOATS or torch.version.hip or return_debug_mask:
+        return NotImplemented
+    batch, heads, length, _ = query.shape
+    return (
+        empty_like(query),
+        empty((batch, heads, length), torch.float32),
+        None,
+        None,
+        length,
+        key.shape[2],
+        empty((2,), torch.uint64),
+        empty((), torch.uint64),
+        empty((0,), query.dtype),
+    )
+
+
 @rule("_scaled_dot_product_efficient_attention")
 def efficient_attention(
     query: Tensor,

@@ -1,4 +1,4 @@
-"""Batch, layer and group normalisation, and their derivatives."""
+"""Batch, layer, group and weight normalisation, and their derivatives."""
 
 from __future__ import annotations
 
@@ -209,6 +209,17 @@ def _denormalised(x: Tensor) -> Tensor:
     if x.is_contiguous():
         return empty_like(x)
     return empty(x.shape, x.dtype, suggested_format(x))
+
+
+# ---- weight normalisation
+
+
+@rule("_weight_norm_interface_backward")
+def weight_norm_backward(grad: Tensor, v: Tensor, g: Tensor, norms: Tensor, dim: int) -> Any:
+    """The gradients of direction and length, contiguous. torch 2.6 has no meta kernel for it."""
+    if v.dtype not in FLOATS or g.dtype is not v.dtype or not v.is_contiguous():
+        return NotImplemented
+    return empty(v.shape, v.dtype), empty(g.shape, g.dtype)
 
 
 def _are_of(x: Tensor, shape: Sequence[int], tensors: Sequence[Tensor | None]) -> bool:
