@@ -47,6 +47,7 @@ def redirected(target: str, attention: str = "auto") -> Iterator[Chosen]:
         attention: "math", "flash" or "efficient" where the target's own choice is not wanted ("auto").
     """
     original = functional.scaled_dot_product_attention
+    shares = target != "cpu" or _cpu_kernel_shares_keys()
     chosen = Chosen()
 
     def attend(
@@ -62,8 +63,9 @@ def redirected(target: str, attention: str = "auto") -> Iterator[Chosen]:
         query, key, value, attn_mask = as_cast(
             _aten.scaled_dot_product_attention.default, query, key, value, attn_mask
         )
-        call = (query, key, value, attn_mask, dropout_p, is_causal, scale, enable_gqa)
-        kernel = _choice(target, attention, *call)
+        kernel = _choice(
+            target, attention, shares, query, key, value, attn_mask, dropout_p, is_causal, enable_gqa
+        )
         chosen.kernels[kernel] += 1
         if kernel == "math":
             return original(
@@ -93,17 +95,19 @@ def redirected(target: str, attention: str = "auto") -> Iterator[Chosen]:
 def _choice(
     target: str,
     attention: str,
+    shares: bool,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     mask: Tensor | None,
     dropout: float,
     is_causal: bool,
-    scale: float | None,
     enable_gqa: bool,
 ) -> str:
     """The kernel for these tensors: the one asked for if it can take them, else the next that can."""
     if attention == "math" or not _is_fusible(query, key, value, enable_gqa):
+        return "math"
+    if not shares and query.shape[1] != key.shape[1]:
         return "math"
     if target == "cpu":
         # ATen/native/transformers/sdp_utils_cpp.cpp, use_flash_attention_cpp.
@@ -119,6 +123,13 @@ def _choice(
     if flash and attention != "efficient":
         return "flash"
     return "efficient" if efficient else "math"
+
+
+def _cpu_kernel_shares_keys() -> bool:
+    """Whether this torch's fused kernel on the CPU takes fewer heads of keys than of queries (2.6's does not)."""
+    query, key = (torch.empty((1, heads, 1, 8), device="cpu") for heads in (2, 1))
+    math: int = torch._C._SDPBackend.MATH.value
+    return torch._fused_sdp_choice(query, key, key, None, 0.0, False, scale=None, enable_gqa=True) != math
 
 
 def _is_fusible(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> bool:
