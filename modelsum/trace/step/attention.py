@@ -126,7 +126,7 @@ def _choice(
 
 
 def _cpu_kernel_shares_keys() -> bool:
-    """Whether this torch's fused kernel on the CPU takes fewer heads of keys than of queries (2.6's does not)."""
+    """Whether this torch's fused kernel on the CPU takes fewer heads of keys than queries; 2.6's does not."""
     query, key = (torch.empty((1, heads, 1, 8), device="cpu") for heads in (2, 1))
     math: int = torch._C._SDPBackend.MATH.value
     return torch._fused_sdp_choice(query, key, key, None, 0.0, False, scale=None, enable_gqa=True) != math
