@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -71,6 +72,8 @@ class Lifetimes(TorchDispatchMode):
         self._starts: list[int] = []
         self._makers: list[str] = []
         self._nodes = torch._C._autograd._get_sequence_nr()
+        # Nodes that were asked for in the backward pass, the loss's first.
+        self._asked: deque[Any] = deque()
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
         # Of a sum of gradients that was just made: its event's place, and the number of the first summand.
@@ -191,10 +194,22 @@ class Lifetimes(TorchDispatchMode):
         """Find the module that an op belongs to: in the backward pass, the one whose op is derived."""
         if self.log.phase == BACKWARD and len(self._stack) == 1:
             node = torch._C._current_autograd_node()
-            number = -1 if node is None else node._sequence_nr()
+            number = -1
+            if node is not None:
+                number = node._sequence_nr()
+                self._asked.append(node)
             if self._starts and self._starts[0] <= number < self._nodes:  # not of one that accumulates
                 self.log.module = self._makers[bisect_right(self._starts, number) - 1]
         self._own()
+
+    def take_apart(self) -> None:
+        """Let go of the graph of the backward pass, once the loss is gone: node by node, beginning there.
+
+        torch frees a graph in a loop, but not nodes that have been asked for: each of these then frees the
+        next one from within, and a deep graph is the end of the process.
+        """
+        while self._asked:
+            self._asked.popleft()
 
     def _own(self) -> None:
         """The autograd nodes that were made since the last time belong to the module that runs."""

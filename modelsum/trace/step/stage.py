@@ -205,6 +205,8 @@ class Stage:
                 return None
             self._begin(BACKWARD)
             value.backward()
+            del value
+            self.lifetimes.take_apart()
         return saved
 
     def _prefetch(self, batches: int) -> None:
