@@ -324,6 +324,16 @@ def test_on_meta_nests_in_another_default_device() -> None:
         assert nn.Linear(2, 2).weight.device == CPU
 
 
+def test_a_default_device_that_was_set_is_left_as_it_was() -> None:
+    torch.set_default_device("cpu")
+    try:
+        with on_meta():
+            assert nn.Linear(2, 2).weight.is_meta
+        assert torch.get_default_device() == torch.empty(1).device == CPU
+    finally:
+        torch.set_default_device(None)
+
+
 def test_building_imports_neither_sympy_nor_dynamo() -> None:
     program = """
 import sys, torch

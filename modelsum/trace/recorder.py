@@ -100,6 +100,13 @@ class Recorder(TorchDispatchMode):
         self._numbers: Counter[int] = Counter()
         self._exits = 0
 
+    def __enter__(self) -> Recorder:
+        if not hasattr(TorchDispatchMode, "supports_higher_order_operators"):  # torch before 2.9
+            for operator in torch._ops._higher_order_ops.values():
+                operator.python_key_table.setdefault(Recorder, _shown(operator))
+        super().__enter__()
+        return self
+
     @property
     def calls(self) -> int:
         """How many executions of modules began, the model's own included."""
@@ -246,3 +253,12 @@ def _outermost_scripted(model: nn.Module) -> tuple[str, ...]:
         ):
             found.append(path)
     return tuple(found)
+
+
+def _shown(operator: HigherOrderOperator) -> Callable[..., Any]:
+    """How a recorder is shown a higher-order operator by a torch that has to be told for each of them."""
+
+    def show(recorder: Recorder, *args: Any, **kwargs: Any) -> Any:
+        return recorder.__torch_dispatch__(operator, (), args, kwargs)
+
+    return show

@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext, _device_constructors
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
@@ -51,6 +52,11 @@ class MetaFactories(DeviceContext):
 
     `torch.tensor([1, 2])` runs no op that a dispatch mode could see, so it is caught here.
     """
+
+    # As torch does where a device is a context: on top of the modes that there are. DeviceContext's own way is
+    # that of torch.set_default_device, and ends in an error where a default device is set already.
+    __enter__ = TorchFunctionMode.__enter__
+    __exit__ = TorchFunctionMode.__exit__
 
     def __init__(self) -> None:
         super().__init__(_META)
