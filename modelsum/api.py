@@ -321,6 +321,7 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
     import torch
 
     from modelsum.trace.copying import unwrapped
+    from modelsum.trace.freezing import freeze
     from modelsum.trace.inputs import move
     from modelsum.trace.isolation import isolated
 
@@ -337,6 +338,7 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
         loaded = dataclasses.replace(loaded, model=unwrapped(loaded.model))
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
+        freeze(loaded.model, request.freeze)
     identity = Model(text, loaded.source, type(loaded.model).__name__, request.arguments)
     if request.example is not None:
         args, kwargs = move(request.example, device)
@@ -352,7 +354,14 @@ def default_call(
     from modelsum.trace.values.known_values import carried
 
     with carried() if device.type == "meta" else nullcontext():
-        return _default_call(request, loaded, device)
+        try:
+            return _default_call(request, loaded, device)
+        except (RuntimeError, OverflowError, MemoryError) as error:
+            reason = next(iter(str(error).splitlines()), "")
+            raise InputError(
+                f"the input cannot be made on {device.type}: {type(error).__name__}: {reason}",
+                "Give smaller sizes, or a smaller --batch.",
+            ) from error
 
 
 def _default_call(

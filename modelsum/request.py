@@ -26,6 +26,8 @@ class Request:
         inputs: their specifications otherwise; none for the model's default input.
         memory: the training step whose memory is predicted; None predicts no memory.
         target: the device that memory is predicted for.
+        freeze: patterns of what is not trained, as the training step has them; they hold for the counts too,
+            also where no memory is predicted.
         notices: what the summary passes on to the reader.
     """
 
@@ -41,6 +43,7 @@ class Request:
     sequence_length: int | None = None
     memory: MemoryOptions | None = None
     target: str = "cuda"
+    freeze: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -50,6 +53,8 @@ class Request:
         spec.check_device(self.device)
         if self.dtype is not None:
             spec.check_dtype(self.dtype)
+        if self.memory is not None:
+            object.__setattr__(self, "freeze", self.memory.freeze)
 
 
 def request_of(

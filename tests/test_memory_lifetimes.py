@@ -10,7 +10,7 @@ from torch.nn import functional
 from modelsum.memory import MemoryOptions
 from modelsum.memory.log import BACKWARD, FORWARD, GRADIENTS, SAVED_ACTIVATIONS, Log
 from modelsum.trace.inputs import move
-from modelsum.trace.step.attention import _choice, redirected
+from modelsum.trace.step.attention import _choice, _cpu_kernel_shares_keys, redirected
 from modelsum.trace.step.lifetimes import Lifetimes
 from modelsum.trace.step.stage import Stage
 from modelsum.trace.step.training import predict_memory
@@ -189,7 +189,7 @@ def test_the_choice_for_the_cpu_is_the_one_that_torch_makes(
         torch.rand(2, key_heads, 5, value_size),
     )
     flash = torch._fused_sdp_choice(query, key, value, mask, dropout, causal, enable_gqa=gqa) == 1
-    chosen = _choice("cpu", "auto", query, key, value, mask, dropout, causal, None, gqa)
+    chosen = _choice("cpu", "auto", _cpu_kernel_shares_keys(), query, key, value, mask, dropout, causal, gqa)
     assert chosen == ("flash" if flash else "math")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,9 @@ from torch.nn.utils.rnn import PackedSequence
 from modelsum.errors import BuildError, InputError
 from modelsum.spec import InputSpec
 from modelsum.trace.values.known_values import on_meta
+
+#: Sizes of tensors, in bytes, are counted in 64 bits with a sign.
+_MOST_BYTES = 2**63 - 1
 
 
 def make_inputs(
@@ -28,12 +32,19 @@ def make_inputs(
         device: meta tensors cost nothing; elsewhere floats are random in [0, 1) and integers are 0,
             which is inside every vocabulary.
         dtype: of the specifications that name none.
+
+    Raises InputError for a size that no tensor can have.
     """
     args, kwargs = [], {}
     generator = None if device.type == "meta" else torch.Generator(device).manual_seed(0)
     for spec in specs:
         shape = spec.shape if batch is None else (batch, *spec.shape)
         wanted = getattr(torch, spec.dtype) if spec.dtype else dtype
+        if math.prod(shape) * wanted.itemsize > _MOST_BYTES:
+            raise InputError(
+                f"input {'x'.join(map(str, shape))} has {math.prod(shape):,} elements: too large a tensor",
+                "Give smaller sizes, or a smaller --batch.",
+            )
         if generator is not None and wanted.is_floating_point:
             tensor = torch.rand(shape, device=device, generator=generator).to(wanted)
         else:

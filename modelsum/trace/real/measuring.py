@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from modelsum.errors import ModelError
 from modelsum.memory.measurement import Latency, RealRun
 from modelsum.memory.options import MemoryOptions
+from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import deep_enough, isolated
 from modelsum.trace.real.meters import Mark, Meter, on
 from modelsum.trace.real.out_of_memory import is_out_of_memory, out_of_memory
@@ -27,7 +28,6 @@ from modelsum.trace.real.real_step import NothingToTrainError, RealStep, precisi
 from modelsum.trace.shapes import tensors_in
 from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.stage import held_by
-from modelsum.trace.step.training import frozen
 
 _FIRST, _STEADY = "the first training step", "a training step"
 _INFERENCE = "inference"

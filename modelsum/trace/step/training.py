@@ -14,21 +14,21 @@ from the start.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import nn
 
-from modelsum.errors import ModelsumError, UsageError, did_you_mean
+from modelsum.errors import ModelsumError
 from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
 from modelsum.memory.log import Event, of_storages
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory.values import Memory, ModuleMemory
+from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
 from modelsum.trace.step import attention
 from modelsum.trace.step.autocast import DTYPES, autocast_for
@@ -158,32 +158,6 @@ def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recordi
     if training is None:
         return None, "nothing can be trained: no output depends on a parameter that takes gradients"
     return training, None
-
-
-@contextmanager
-def frozen(model: nn.Module, patterns: Sequence[str]) -> Iterator[None]:
-    """Parameters that match, by their own name or that of a module around them, take no gradients."""
-    fixed = []
-    for pattern in patterns:
-        names = dict(model.named_parameters(remove_duplicate=False))
-        matching = [p for name, p in names.items() if any(fnmatchcase(n, pattern) for n in _around(name))]
-        if not matching:
-            hint = did_you_mean(pattern, names) or "Paths are as `modelsum show` prints them: 'layer1.*'."
-            raise UsageError(f"freeze {pattern!r} matches no parameter", hint)
-        fixed += [p for p in matching if p.requires_grad]
-        for parameter in fixed:
-            parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in fixed:
-            parameter.requires_grad_(True)
-
-
-def _around(name: str) -> Iterator[str]:
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
 
 
 def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:

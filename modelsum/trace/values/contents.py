@@ -11,6 +11,8 @@ becomes of a value is decided per storage, which all views share:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,9 @@ _ATTRIBUTE = "_modelsum_contents"
 
 # Elements up to which values are carried: the masks and ids of one sample are worth it, weights are not.
 _MOST_ELEMENTS = 1 << 20
+
+#: Elements that an op on known values goes through at most.
+MOST_COMPUTED = 1 << 24
 
 
 class Contents:
@@ -67,6 +72,11 @@ def few(tensor: Tensor) -> bool:
     if tensor.layout is not torch.strided or 0 not in tensor.stride():
         return False
     return tensor.untyped_storage().nbytes() <= _MOST_ELEMENTS * tensor.element_size()
+
+
+def computable(tensors: Iterable[Tensor]) -> bool:
+    """Whether a kernel may go through tensors: it goes through all that an expanded one shows."""
+    return all(tensor.numel() <= MOST_COMPUTED for tensor in tensors)
 
 
 def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:

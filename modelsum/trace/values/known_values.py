@@ -11,6 +11,7 @@ Nothing is guessed: what depends on parameters or random numbers stays unknown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,7 +24,9 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 
 from modelsum.trace import metakernels
 from modelsum.trace.values.contents import (
+    MOST_COMPUTED,
     begin_unfilled,
+    computable,
     contents_of,
     few,
     forget,
@@ -53,8 +56,8 @@ class MetaFactories(DeviceContext):
     `torch.tensor([1, 2])` runs no op that a dispatch mode could see, so it is caught here.
     """
 
-    # As torch does where a device is a context: on top of the modes that there are. DeviceContext's own way is
-    # that of torch.set_default_device, and ends in an error where a default device is set already.
+    # As torch does where a device is a context: on top of the modes that there are. DeviceContext's own way
+    # is that of torch.set_default_device, and ends in an error where a default device is set already.
     __enter__ = TorchFunctionMode.__enter__
     __exit__ = TorchFunctionMode.__exit__
 
@@ -183,6 +186,8 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
                 forget(target)
         args, kwargs = _map(_as_meta, args), _map_values(_as_meta, kwargs)
         known = known and all(few(t) for t in tensors)
+    if known and not op.is_view and not computable(tensors):
+        known = False
     if known or _continues_filling(op, args, kwargs):
         return _run_known(func, op, args, kwargs)
     return _run_unknown(func, op, args, kwargs)
@@ -258,12 +263,15 @@ def _run_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str
         mask = value_of(args[1])
         if mask is not None:
             shape = torch.broadcast_shapes(args[0].shape, mask.shape)
+            if math.prod(shape) > MOST_COMPUTED:
+                raise NotImplementedError(f"masked_select of {math.prod(shape):,} elements is not worked out")
             return args[0].new_empty(int(mask.expand(shape).sum()))
     out = metakernels.run(func, args, kwargs)
     if op.unfilled:
         begin_unfilled(out)
     if op.shape_only and few(out):
-        shape = torch.empty(args[0].shape if few(args[0]) else 0, dtype=args[0].dtype, device=_CPU)
+        size = args[0].shape if few(args[0]) and computable(args[:1]) else 0
+        shape = torch.empty(size, dtype=args[0].dtype, device=_CPU)
         learn(out, _on_values(func, (shape, *args[1:]), kwargs))
     return out
 
@@ -275,7 +283,12 @@ def _write_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[s
     targets = {id(t): t for t in written}
     sources = (t for t in tensors_among((*args, *kwargs.values())) if id(t) not in targets)
     values: dict[int, Tensor] = {}
-    if op.overwrites and all(map(few, written)) and all(value_of(t) is not None for t in sources):
+    if (
+        op.overwrites
+        and all(map(few, written))
+        and computable(written)
+        and all(value_of(t) is not None for t in sources)
+    ):
         values = {key: torch.empty(t.shape, dtype=t.dtype, device=_CPU) for key, t in targets.items()}
 
         def value(tensor: Tensor) -> Tensor | None:

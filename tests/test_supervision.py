@@ -1,0 +1,179 @@
+"""What a model's code does to its process, and signals: an exit code, a sentence, and nobody left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [str(Path(sys.executable).with_name("modelsum"))]
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the command watches over itself on Linux")
+
+MODEL = """
+import atexit, ctypes, os, signal, subprocess, sys, time
+from torch import nn
+
+def quits():
+    os._exit(0)
+
+def crashes():
+    ctypes.string_at(0)
+
+def killed():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def chatty():
+    print("by print")
+    os.write(1, b"by the system\\n")
+    subprocess.run(["echo", "by a child"])
+    atexit.register(print, "at the end")
+    os.chdir("/")
+    return nn.Linear(4, 2)
+
+def sleeps():
+    open(f"pid{os.getpid()}", "w").close()
+    print("here", file=sys.stderr, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "nets.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check_of(*names: str) -> str:
+    return "".join(f'[[check]]\nname = "{name}"\nmodel = "nets.py:{name}"\ninput = "4"\n' for name in names)
+
+
+HOW = {
+    "quits": "the model's code ended the process (exit code 0)",
+    "crashes": "the process that built and ran it was ended by SIGSEGV",
+    "killed": "the process that built and ran it was ended by SIGKILL, perhaps for want of memory",
+}
+
+
+@ON_LINUX
+@pytest.mark.parametrize("name", HOW)
+def test_a_model_that_ends_the_process_is_a_failure(folder: Path, modelsum_cli, name: str) -> None:
+    done = modelsum_cli("show", f"nets.py:{name}", "--input", "4", "--output", "result.txt")
+    assert (done.code, done.out, done.err) == (3, "", f"modelsum: error: {HOW[name]}\n")
+    assert not (folder / "result.txt").exists()
+
+
+@ON_LINUX
+@pytest.mark.parametrize("names", [["quits"], ["quits", "chatty", "killed"]], ids=" ".join)
+def test_a_check_whose_model_ends_the_process_is_red_and_in_the_report(
+    folder: Path, modelsum_cli, names: list[str]
+) -> None:
+    (folder / "modelsum.toml").write_text(check_of(*names))
+    done = modelsum_cli("check", "--no-strict", "--output", "junit=costs.xml", "--format", "json")
+    found = {check["name"]: check for check in json.loads(done.out)["checks"]}
+    assert done.code == (3 if names == ["quits"] else 3)
+    assert {name: found[name]["reason"] for name in HOW if name in found} == {
+        name: HOW[name] for name in HOW if name in names
+    }
+    assert [found[name]["state"] for name in names if name == "chatty"] in ([], ["new"])
+    assert HOW["quits"] in (folder / "costs.xml").read_text()
+
+
+def test_stdout_is_the_result_and_nothing_else(folder: Path, modelsum_cli) -> None:
+    done = modelsum_cli("show", "nets.py:chatty", "--input", "4", "--format", "json")
+    assert json.loads(done.out)["totals"]["macs"] == 8
+    for said in ("by print", "by the system", "by a child", "at the end"):
+        assert said in done.err
+
+
+def test_a_file_is_written_where_the_command_began(folder: Path, modelsum_cli) -> None:
+    assert modelsum_cli("show", "nets.py:chatty", "--input", "4", "--output", "result.txt").code == 0
+    assert "Total params" in (folder / "result.txt").read_text()
+
+
+# ---- signals
+
+
+def alive(folder: Path) -> list[str]:
+    """The processes that slept, which are there still."""
+
+    def runs(pid: str) -> bool:
+        status = Path("/proc", pid, "status")
+        return status.exists() and "State:\tZ" not in status.read_text()
+
+    return [pid for file in folder.glob("pid*") if runs(pid := file.name.removeprefix("pid"))]
+
+
+def started(folder: Path, arguments: list[str], many: int) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while len(alive(folder)) < many and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(alive(folder)) == many
+    return process
+
+
+@ON_LINUX
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda n: n.name)
+@pytest.mark.parametrize("jobs", ["0", "1", "2"])
+def test_a_signal_ends_all_that_was_started(folder: Path, number: signal.Signals, jobs: str) -> None:
+    """Also kill -9, and stdout is let go of at once."""
+    (folder / "modelsum.toml").write_text(
+        '[[check]]\nname = "a"\nmodel = "nets.py:sleeps"\ninput = "4"\n'
+        '[[check]]\nname = "b"\nmodel = "nets.py:sleeps"\ninput = "4"\n'
+    )
+    arguments = ["check", "--jobs", jobs] if int(jobs) else ["show", "nets.py:sleeps", "--input", "4"]
+    process = started(folder, arguments, max(1, int(jobs)))
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    assert process.returncode == -number
+    deadline = time.monotonic() + 10
+    while alive(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(folder)
+
+
+@ON_LINUX
+def test_ctrl_c_on_a_terminal_is_130_and_one_line(folder: Path) -> None:
+    """A terminal sends it to every process of the command at once."""
+    process, terminal = pty.fork()
+    if not process:
+        os.execv(COMMAND[0], [*COMMAND, "show", "nets.py:sleeps", "--input", "4"])
+    said = b""
+    while b"here" not in said:
+        said += os.read(terminal, 1000)
+    os.write(terminal, b"\x03")
+    said = b""
+    while True:
+        try:
+            if not (more := os.read(terminal, 1000)):
+                break
+        except OSError:  # the other side is closed
+            break
+        said += more
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130
+    assert said.replace(b"^C", b"").strip() == b"modelsum: error: interrupted"
+    assert not alive(folder)
+
+
+def test_ctrl_c_right_after_the_start() -> None:
+    """As soon as any code of ours runs. Python itself needs a while before."""
+    code = (
+        "import os, signal, sys; sys.argv = ['modelsum', '--version']\n"
+        "import modelsum.__main__ as command\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.001)\n"
+        "signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))\n"
+        "command.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (0, 130)
