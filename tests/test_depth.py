@@ -64,7 +64,7 @@ def show(modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_chain_of_layers(show, layers: int) -> None:
     found = show("chain", "--arg", f"n={layers}", "--input", "8", "--optimizer", "none", "--target", "cpu")
     assert found["totals"]["macs"] == 64 * layers
-    # At the end of the backward pass: 72 weights and 72 gradients of each, four bytes each. The activations, 32
+    # At the end of the backward pass: 72 weights and 72 gradients of each, four bytes each. Activations, 32
     # bytes a layer, are gone by then, and were less than the gradients.
     assert found["memory"]["training_peak_bytes"] == pytest.approx(layers * 2 * 72 * 4, abs=200)
 
