@@ -135,3 +135,10 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str | None:
     """A hint naming the nearest valid words, or None where nothing is near."""
     names = nearest(word, valid)
     return f"Did you mean {' or '.join(names)}?" if names else None
+
+
+def valid_words(word: str, valid: Iterable[str]) -> str:
+    """A hint with all valid words, the nearest ones in front."""
+    words = tuple(valid)
+    near = did_you_mean(word, words)
+    return (f"{near} " if near else "") + f"Valid are {', '.join(words)}."

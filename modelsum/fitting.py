@@ -45,7 +45,7 @@ def fit(
 
     Args:
         model: a module, or any MODEL string of the command line.
-        memory: bytes, or a size like "24GiB" (2**30) or "24GB" (10**9).
+        memory: bytes, or a size like "24GiB" (2**30) or "24GB" (10**9; "24G" is the same).
         gpu: a card of `modelsum.memory.fitting.cards`, in its place.
         train: a training step shall fit, not only an inference.
         batch: ask about this batch too: `Fit.fits` is about it then.
@@ -92,7 +92,17 @@ def room_for(memory: int | str | None, gpu: str | None, target: str = "cuda") ->
     nbytes = parse_amount(memory, is_bytes=True)
     if not nbytes:
         raise UsageError(f"memory {memory!r} is nothing", "Write 24GiB.")
-    return Room(nbytes, memory.strip() if isinstance(memory, str) else binary_bytes(nbytes))
+    if not isinstance(memory, str):
+        return Room(nbytes, binary_bytes(nbytes))
+    words = memory.strip()
+    return Room(nbytes, words, "" if words.endswith("B") else _how_taken(words, nbytes))
+
+
+def _how_taken(words: str, nbytes: int) -> str:
+    """What to say of "24G": who writes it may mean 24 * 2**30."""
+    number, prefix = words[:-1].rstrip(), words[-1].upper()
+    size = binary_bytes(nbytes)
+    return f"{words} is taken as {number} {prefix}B = {size}; for powers of 1024 write {number}{prefix}iB"
 
 
 def run(
@@ -149,7 +159,7 @@ def run(
         asked=asked,
         fixed_bytes=summary.totals.param_bytes + summary.totals.buffer_bytes,
         assumptions=_assumptions(memory, task),
-        notices=(*summary.notices, *notices),
+        notices=(*filter(None, [room.notice]), *summary.notices, *notices),
         made_with=summary.made_with,
     )
     if more and not result.bounded:

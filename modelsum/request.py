@@ -24,6 +24,7 @@ class Request:
         example: the arguments (args, kwargs) of the call, where the caller has them.
         inputs_from: a function of the user's that makes them, see `example_from`.
         inputs: their specifications otherwise; none for the model's default input.
+        dtype: by torch's name, whichever word was given.
         memory: the training step whose memory is predicted; None predicts no memory.
         target: the device that memory is predicted for.
         freeze: patterns of what is not trained, as the training step has them; they hold for the counts too,
@@ -52,7 +53,7 @@ class Request:
         spec.check_mode(self.mode)
         spec.check_device(self.device)
         if self.dtype is not None:
-            spec.check_dtype(self.dtype)
+            object.__setattr__(self, "dtype", spec.check_dtype(self.dtype))
         if self.memory is not None:
             object.__setattr__(self, "freeze", self.memory.freeze)
 

@@ -15,14 +15,31 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from modelsum.errors import ArgumentError, InputError, UsageError, did_you_mean
+from modelsum.errors import ArgumentError, InputError, UsageError, valid_words
 
 #: dtype names of --dtype and --input, as torch spells them.
 FLOAT_DTYPES = ("float32", "float16", "bfloat16", "float64")
 INPUT_DTYPES = (*FLOAT_DTYPES, "complex64", "complex128", "int64", "int32", "int16", "int8", "uint8", "bool")
+
+# What else they are called, in torch and elsewhere.
+_DTYPES = {
+    "fp32": "float32",
+    "float": "float32",
+    "fp16": "float16",
+    "half": "float16",
+    "bf16": "bfloat16",
+    "fp64": "float64",
+    "double": "float64",
+    "long": "int64",
+    "int": "int32",
+    "short": "int16",
+}
+DEVICES = ("auto", "meta", "cpu", "cuda")
+MODES = ("eval", "train")
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
@@ -108,9 +125,10 @@ def parse_input(text: str) -> InputSpec:
     name, equals, rest = text.strip().rpartition("=")
     if equals and not _IDENTIFIER.fullmatch(name):
         raise InputError(f"input {text!r}: {name!r} is not a keyword", "Write NAME=3x224x224.")
-    sizes, colon, dtype = rest.partition(":")
+    sizes, colon, word = rest.partition(":")
+    dtype = dtype_name(word)
     if colon and dtype not in INPUT_DTYPES:
-        raise InputError(f"input {text!r}: unknown dtype {dtype!r}", _valid_dtypes(dtype, INPUT_DTYPES))
+        raise InputError(f"input {text!r}: unknown dtype {word!r}", valid_words(word, INPUT_DTYPES))
     if sizes == "scalar":
         return InputSpec(name or None, (), dtype or None)
     if not re.fullmatch(r"-?\d+(x-?\d+)*", sizes):
@@ -127,24 +145,31 @@ def parse_input(text: str) -> InputSpec:
     return InputSpec(name or None, shape, dtype or None)
 
 
+def dtype_name(word: str) -> str:
+    """torch's name for a dtype: bf16 -> bfloat16, half -> float16; a word that is none as it is."""
+    name = word.strip().lower().removeprefix("torch.")
+    return _DTYPES.get(name, name)
+
+
 def check_dtype(dtype: str) -> str:
-    """The dtype if modelsum can build a model in it. Raises UsageError with the valid ones."""
-    if dtype not in FLOAT_DTYPES:
-        raise UsageError(f"unknown dtype {dtype!r}", _valid_dtypes(dtype, FLOAT_DTYPES))
-    return dtype
+    """torch's name for the dtype if a model can be built in it. Raises UsageError with the valid ones."""
+    name = dtype_name(dtype)
+    if name not in FLOAT_DTYPES:
+        raise UsageError(f"unknown dtype {dtype!r}", valid_words(dtype, FLOAT_DTYPES))
+    return name
 
 
 def check_device(device: str) -> str:
     """The device if it is written as one. Raises UsageError; whether it is there, torch has to say."""
     if not re.fullmatch(r"auto|meta|cpu|cuda(:\d+)?", device):
-        raise UsageError(f"unknown device {device!r}", "Valid are auto, meta, cpu, cuda and cuda:N.")
+        raise UsageError(f"unknown device {device!r}", valid_words(device, (*DEVICES, "cuda:N")))
     return device
 
 
 def check_mode(mode: str) -> str:
     """The mode if it is one. Raises UsageError."""
-    if mode not in ("eval", "train"):
-        raise UsageError(f"unknown mode {mode!r}", "Valid are eval and train.")
+    if mode not in MODES:
+        raise UsageError(f"unknown mode {mode!r}", valid_words(mode, MODES))
     return mode
 
 
@@ -155,9 +180,24 @@ def check_batch(batch: int | None) -> int | None:
     return batch
 
 
-def _valid_dtypes(word: str, valid: tuple[str, ...]) -> str:
-    hint = did_you_mean(word, valid)
-    return (f"{hint} " if hint else "") + f"Valid are {', '.join(valid)}."
+def parse_inputs(texts: Iterable[str]) -> tuple[InputSpec, ...]:
+    """Read all inputs of a call. Raises InputError, also for a keyword that is given twice."""
+    inputs = tuple(map(parse_input, texts))
+    names = [given.name for given in inputs if given.name]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"input {name!r} is given twice", "Give each keyword once.")
+    return inputs
+
+
+def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
+    """Read all constructor arguments. Raises ArgumentError, also for one that is given twice."""
+    arguments: dict[str, Any] = {}
+    for key, value in map(parse_argument, texts):
+        if key in arguments:
+            raise ArgumentError(f"argument {key!r} is given twice", "Give it once.")
+        arguments[key] = value
+    return arguments
 
 
 def parse_argument(text: str) -> tuple[str, Any]:

@@ -1,6 +1,6 @@
 """Amounts as people write them in a configuration: limits, tolerances and bounds.
 
-26 M              26000000                    K, M, G, T and P are powers of 1000
+26 M              26000000                    K (or k), M, G, T and P are powers of 1000
 9 GiB             9663676416                  KiB, MiB, ... are powers of 1024, for bytes
 0.5% + 10 M       Tolerance(0.005, 10000000)  a share of the old figure and an absolute amount together
 <= 26 M           Bound("<=", 26000000)
@@ -21,6 +21,7 @@ _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15}
 _BINARY = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "PiB": 2**50}
 _BYTES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15} | _BINARY
 _UNITS = _DECIMAL | _BYTES
+_SAME = {"k": "K", "kB": "KB"}  # kilo, as SI writes it
 
 _AMOUNT = re.compile(r"(\d[\d_,]*(?:\.\d+)?)\s*([A-Za-z]*)")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
@@ -86,6 +87,7 @@ def parse_amount(value: object, *, is_bytes: bool) -> int:
     if match is None:
         raise UsageError(f"{value!r} is not an amount", _example(is_bytes))
     digits, unit = match.groups()
+    unit = _SAME.get(unit, unit)
     units = _BYTES | _DECIMAL if is_bytes else _DECIMAL
     if unit not in units:
         if unit in _UNITS:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from modelsum.errors import UsageError, did_you_mean
+from modelsum.errors import UsageError, valid_words
+from modelsum.spec import dtype_name
 
 OPTIMIZERS = ("none", "sgd", "momentum", "adam", "adamw", "adafactor", "lion")
 IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
 LOSSES = ("sum", "cross-entropy")
 ATTENTION = ("auto", "math", "flash", "efficient")
 AMP = ("bf16", "fp16")
+_AMP_OF = {"bfloat16": "bf16", "float16": "fp16"}
 TARGETS = ("cpu", "cuda")
 
 _NOT_IN_TORCH = {("adafactor", "fused"), ("lion", "fused")}
@@ -27,7 +29,8 @@ class MemoryOptions:
         loss: "sum" of every output tensor, or "cross-entropy" of the first one.
         attention: which kernel scaled_dot_product_attention runs; "auto" for the one the target would take.
         amp: "bf16" or "fp16" for automatic mixed precision: the model and the loss run under torch.autocast
-            with that dtype, on weights in float32; fp16 with a gradient scaler. None for neither.
+            with that dtype, on weights in float32; fp16 with a gradient scaler. None for neither. Other words
+            for these dtypes are read as them.
         checkpoint: patterns (fnmatch) of module paths whose activations are recomputed in the backward pass.
         freeze: patterns of module paths or parameter names that are not trained.
         accumulate: forward and backward passes before each optimizer step.
@@ -61,6 +64,7 @@ class MemoryOptions:
         _check("loss", self.loss, LOSSES)
         _check("attention", self.attention, ATTENTION)
         if self.amp is not None:
+            object.__setattr__(self, "amp", _AMP_OF.get(dtype_name(self.amp), self.amp))
             _check("amp", self.amp, AMP)
         if self.implementation is not None:
             _check("implementation", self.implementation, IMPLEMENTATIONS)
@@ -98,13 +102,12 @@ class MemoryOptions:
         return said
 
 
-def check_target(target: str) -> None:
-    """Raise UsageError where there is no such target."""
-    _check("target", target, TARGETS)
+def check_target(target: str) -> str:
+    """The target if it is one. Raises UsageError."""
+    return _check("target", target, TARGETS)
 
 
-def _check(name: str, word: str, valid: tuple[str, ...]) -> None:
+def _check(name: str, word: str, valid: tuple[str, ...]) -> str:
     if word not in valid:
-        nearest = did_you_mean(word, valid)
-        hint = (f"{nearest} " if nearest else "") + f"It is one of {', '.join(valid)}."
-        raise UsageError(f"{name} {word!r} is not known", hint)
+        raise UsageError(f"{name} {word!r} is not known", valid_words(word, valid))
+    return word

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
-from modelsum.errors import UsageError, did_you_mean
+from modelsum.errors import UsageError, valid_words
 from modelsum.summary import Summary
 
 __all__ = ["FORMATS", "RenderOptions", "render"]
@@ -48,10 +48,7 @@ def render(summary: Summary, format: str, options: RenderOptions) -> str:
         UsageError: there is no such format, or the depth is negative.
     """
     if format not in _MODULES:
-        hint = did_you_mean(format, FORMATS)
-        raise UsageError(
-            f"unknown format {format!r}", (f"{hint} " if hint else "") + f"Valid are {', '.join(FORMATS)}."
-        )
+        raise UsageError(f"unknown format {format!r}", valid_words(format, FORMATS))
     if options.depth is not None and options.depth < 0:
         raise UsageError(f"depth {options.depth} is negative", "0 is the model as a whole, 1 its own parts.")
     renderer: Callable[[Summary, RenderOptions], str] = import_module(_MODULES[format]).render

@@ -19,10 +19,12 @@ class Room:
     Attributes:
         bytes: so many.
         words: what the user gave: "24GiB", or the name of a card.
+        notice: how that was taken, where people may mean either of two.
     """
 
     bytes: int
     words: str
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
