@@ -11,7 +11,7 @@ from modelsum import spec
 from modelsum.baselines.configuration.place import Place
 from modelsum.baselines.figures import FIGURES, figure
 from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
-from modelsum.errors import UsageError
+from modelsum.errors import UsageError, valid_words
 from modelsum.memory.options import MemoryOptions, check_target
 
 T = TypeVar("T")
@@ -79,8 +79,8 @@ class Check:
         return self.lines.get(key, 1)
 
 
-def read_check(at: Place, table: dict[str, Any]) -> Check:
-    """The check in a table of the configuration. Raises ConfigError."""
+def read_check(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> Check:
+    """The check in a table of the configuration, with the project's defaults. Raises ConfigError."""
     at.only(table, _KEYS)
     for name in ("name", "model"):
         if name not in table:
@@ -88,9 +88,10 @@ def read_check(at: Place, table: dict[str, Any]) -> Check:
     given: dict[str, Any] = {
         "name": _name(at.key("name"), table["name"]),
         "batch": _batch(at, table),
-        "memory": _memory(at, table),
+        "memory": _memory(at, table, defaults),
         "lines": {"": at.line} | at.lines.below(at.at),
     }
+    given |= {name: value for name, value in defaults.items() if name in _CALL}
     for name, read in (_CALL | _VERDICT).items():
         if name in table:
             given[name] = read(at.key(name), table[name])
@@ -126,7 +127,7 @@ def _batch(at: Place, table: dict[str, Any]) -> int | None:
     return at.key("batch").whole(table.get("batch", 1))
 
 
-def _memory(at: Place, table: dict[str, Any]) -> MemoryOptions | None:
+def _memory(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> MemoryOptions | None:
     step: dict[str, Any] = {}
     for name, read in _STEP.items():
         if name in table:
@@ -135,7 +136,7 @@ def _memory(at: Place, table: dict[str, Any]) -> MemoryOptions | None:
                 MemoryOptions(**{name: step[name]})  # each alone first, for its own line
     if at.key("memory").flag(table.get("memory", True)):
         with at.errors():
-            return MemoryOptions(**step)
+            return MemoryOptions(**{name: defaults[name] for name in _STEP if name in defaults} | step)
     if step:
         raise at.key(next(iter(step))).error("memory = false predicts no training step")
     return None
@@ -167,17 +168,15 @@ def _plain(at: Place, value: Any) -> Any:
 def _inputs(at: Place, value: Any) -> tuple[str, ...]:
     texts = at.texts(value)
     with at.errors():
-        for text in texts:
-            spec.parse_input(text)
+        spec.parse_inputs(texts)
     return texts
 
 
-def _word(check: Callable[[str], Any]) -> Callable[[Place, Any], str]:
+def _word(check: Callable[[str], str]) -> Callable[[Place, Any], str]:
     def read(at: Place, value: Any) -> str:
         text = at.text(value)
         with at.errors():
-            check(text)
-        return text
+            return check(text)
 
     return read
 
@@ -200,7 +199,7 @@ def _pin(at: Place, value: Any) -> tuple[str, ...]:
 
 def _severity(value: Any, _: bool) -> str:
     if value not in SEVERITIES:
-        raise UsageError(f"severity {value!r} is not known", "Valid are error and warn.")
+        raise UsageError(f"severity {value!r} is not known", valid_words(str(value), SEVERITIES))
     return str(value)
 
 

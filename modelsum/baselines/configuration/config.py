@@ -2,6 +2,7 @@
 
     [tool.modelsum]
     reports = "reports"                     # folder of the baselines, beside this file
+    target = "cpu"                          # of all models; also optimizer, dtype, device
 
     [[tool.modelsum.check]]
     name = "detector"
@@ -20,20 +21,12 @@ as keys. Unknown keys and bad values are errors with the file, the line and the 
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from modelsum.baselines.configuration import defaults, project_file
 from modelsum.baselines.configuration.checks import Check, read_check
-from modelsum.baselines.configuration.place import Place
-from modelsum.baselines.configuration.toml_lines import Lines
 from modelsum.errors import ConfigError, UsageError, did_you_mean
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 DEFAULT_REPORTS = "reports"
 
@@ -78,43 +71,35 @@ def find(start: Path) -> Path:
 
     Raises ConfigError where there is none.
     """
-    for folder in (start, *start.parents):
-        own, project = folder / "modelsum.toml", folder / "pyproject.toml"
-        if own.is_file():
-            return own
-        if project.is_file() and "modelsum" in _read(project, _text_of(project)).get("tool", {}):
-            return project
-    raise ConfigError(
-        "there is no [tool.modelsum] in a pyproject.toml here or above, and no modelsum.toml",
-        f"Add to pyproject.toml:\n\n{_EXAMPLE.format('tool.modelsum.check')}",
-    )
+    path = project_file.find(start)
+    if path is None:
+        raise ConfigError(
+            "there is no [tool.modelsum] in a pyproject.toml here or above, and no modelsum.toml",
+            f"Add to pyproject.toml:\n\n{_EXAMPLE.format('tool.modelsum.check')}",
+        )
+    return path
 
 
 def example(config: Config) -> str:
     """A check as it would stand in that file."""
-    return _EXAMPLE.format("tool.modelsum.check" if config.path.name == "pyproject.toml" else "check")
+    return _EXAMPLE.format("tool.modelsum.check" if config.path.name == project_file.SHARED else "check")
 
 
 def load(path: Path) -> Config:
     """The configuration in a file. Raises ConfigError."""
-    return parse(_text_of(path), path)
+    return parse(project_file.text_of(path), path)
 
 
 def parse(text: str, path: Path) -> Config:
     """The configuration in the text of a file of that path; its name says where the tables stand."""
-    root: tuple[str, ...] = () if path.name != "pyproject.toml" else ("tool", "modelsum")
-    table: Any = _read(path, text)
-    for name in root:
-        table = table.get(name, {})
-    at = Place(path, Lines(text), root)
-    if not isinstance(table, dict):
-        raise at.error("is not a table", "Write [tool.modelsum].")
-    at.only(table, ("reports", "check"))
+    at, table = project_file.table_of(text, path)
+    shared = defaults.read(at, table)
     reports = at.key("reports").text(table.get("reports", DEFAULT_REPORTS))
     tables = table.get("check", [])
     if not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise at.key("check").error("is not an array of tables", f"Write [[{'.'.join((*root, 'check'))}]].")
-    checks = tuple(read_check(at.key("check").key(i), t) for i, t in enumerate(tables))
+        header = ".".join((*map(str, at.at), "check"))
+        raise at.key("check").error("is not an array of tables", f"Write [[{header}]].")
+    checks = tuple(read_check(at.key("check").key(i), t, shared.values) for i, t in enumerate(tables))
     for number, check in enumerate(checks):
         if twin := next((c for c in checks[:number] if c.name.lower() == check.name.lower()), None):
             here = at.key("check").key(number).key("name")
@@ -123,18 +108,3 @@ def parse(text: str, path: Path) -> Config:
                 "A check's name is the name of its baseline's file.",
             )
     return Config(path, reports, checks)
-
-
-def _read(path: Path, text: str) -> dict[str, Any]:
-    try:
-        tables: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path.name} is not TOML: {error}") from error
-    return tables
-
-
-def _text_of(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {str(path)!r}: {error}") from error
