@@ -78,7 +78,7 @@ def test_an_output_file(modelsum_cli, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ((), "neither memory nor gpu is given"),
-        (("--memory", "24GiB", "--gpu", "t4"), "memory and gpu are both given"),
+        (("--memory", "24GiB", "--gpu", "t4"), "--memory and --gpu are both given"),
         (("--memory", "24"), "memory '24' has no unit"),
         (("--memory", "24 gb"), "Did you mean GB?"),
         (("--memory", "lots"), "'lots' is not an amount"),

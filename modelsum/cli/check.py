@@ -9,7 +9,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +27,11 @@ from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision, merge_base
+from modelsum.cli import completion, result, startup
 from modelsum.cli import output as out
-from modelsum.cli import startup
+from modelsum.cli.command import Command
+from modelsum.cli.folder import inside
+from modelsum.cli.option import in_group, one_of
 from modelsum.cli.progress import Progress
 from modelsum.errors import (
     BuildError,
@@ -37,8 +39,8 @@ from modelsum.errors import (
     ModelsumError,
     OutputError,
     UsageError,
-    did_you_mean,
     fault,
+    valid_words,
 )
 from modelsum.processes import how_it_ended
 from modelsum.render.checks import render_checks
@@ -46,57 +48,73 @@ from modelsum.render.verdict import FORMATS, render_outcome
 from modelsum.request import Request
 from modelsum.sources.definition import Definitions
 
+_of_baselines = in_group("Baselines")
+_of_run = in_group("Run")
+_of_output = in_group("Output")
 
-@click.command("check", short_help="The gate: models against their baselines and limits.")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option(
+
+@click.command("check", cls=Command, short_help="The gate: models against their baselines and limits.")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completion.check_names)
+@_of_baselines(
     "--against",
     metavar="REF",
+    excludes=("update", "new_only"),
+    reason="--against compares, --update and --new-only store.",
     help="Compare with the baselines where this branch left REF, and say what it changed in the rules.",
 )
-@click.option(
+@_of_baselines(
     "--update",
     is_flag=True,
+    excludes=("new_only",),
     help="Store what the models cost now as their baselines, also where one that is there cannot be read.",
 )
-@click.option("--new-only", is_flag=True, help="Store baselines only for checks that have none.")
-@click.option("--prune", is_flag=True, help="Remove baselines of no check.")
-@click.option("--force", is_flag=True, help="Store and remove baselines under CI too.")
-@click.option(
+@_of_baselines("--new-only", is_flag=True, help="Store baselines only for checks that have none.")
+@_of_baselines("--prune", is_flag=True, help="Remove baselines of no check.")
+@_of_baselines("--force", is_flag=True, help="Store and remove baselines under CI too.")
+@_of_baselines(
     "--strict/--no-strict",
     default=None,
     help="A check without a baseline, or a baseline without a check, fails.  [default: under CI]",
 )
-@click.option("--list", "list_", is_flag=True, help="List the checks; nothing is built.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option(
+@_of_output(
+    "--list",
+    "list_",
+    is_flag=True,
+    excludes=("against", "update", "new_only", "prune", "format_", "outputs"),
+    reason="--list builds nothing, and is text.",
+    help="List the checks; nothing is built.",
+)
+@_of_output("--format", "format_", type=one_of("format", FORMATS), default=FORMATS[0], show_default=True)
+@_of_output(
+    "-o",
     "--output",
     "outputs",
     multiple=True,
     metavar="FORMAT=FILE",
+    shell_complete=completion.outputs(FORMATS),
     help="Write the result there in that format too; repeatable.",
 )
-@click.option(
+@_of_run(
     "--config",
     "config_file",
     type=click.Path(path_type=Path),
     metavar="FILE",
     help="Instead of the nearest pyproject.toml or modelsum.toml.",
 )
-@click.option(
+@_of_run(
     "--jobs",
     type=click.IntRange(min=1),
     default=jobs.cores,
     metavar="N",
     help="Models that are built at the same time.  [default: the cores there are]",
 )
-@click.option(
+@_of_run(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
     help="A model that takes longer fails.  [default: no limit]",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@result.debug
 def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **given: Any) -> int:
     """Build every model of [tool.modelsum], and compare its cost with its stored baseline and its limits.
 
@@ -105,7 +123,7 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
     modelsum check --update resnet50
     modelsum check --against origin/main --format github --output junit=costs.xml
     """
-    outputs = [_parse_output(text) for text in given["outputs"]]
+    outputs = _parse_outputs(given["outputs"])
     for _, file in outputs:
         out.check(file)
     config = configuration.load((config_file or configuration.find(Path.cwd())).resolve())
@@ -140,8 +158,6 @@ def _check_words(
             f"--against {against!r} names no git revision",
             "If a variable should have: it is not set. Without --against the baselines that are here count.",
         )
-    if against and (update or new_only):
-        raise UsageError("--against compares, --update stores", "Give one of them.")
     if (update or new_only or prune) and _under_ci() and not force:
         raise UsageError(
             "baselines are not changed under CI",
@@ -231,7 +247,7 @@ def _fresh(
 def _costs(folder: Path, check: Check, *, debug: bool) -> _Fresh:
     """Build and run the model of one check, from the project's folder."""
     said = io.StringIO()
-    with _inside(folder), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+    with inside(folder), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
             summary = api.run(_request(check))
         except (Exception, SystemExit) as error:
@@ -297,13 +313,21 @@ def _against(config: Config, checkout: Checkout, base: Revision | None, ref: str
     )
 
 
+def _parse_outputs(texts: Sequence[str]) -> list[tuple[str, Path]]:
+    outputs = [_parse_output(text) for text in texts]
+    files = [file for _, file in outputs]
+    for text, file in zip(texts, files, strict=True):
+        if files.count(file) > 1:
+            raise UsageError(f"--output {text!r}: another result goes to the same file", "Name another file.")
+    return outputs
+
+
 def _parse_output(text: str) -> tuple[str, Path]:
     format_, equals, file = text.partition("=")
     if not equals or not file:
         raise UsageError(f"--output {text!r} is not FORMAT=FILE", "Write --output junit=costs.xml.")
     if format_ not in FORMATS:
-        hint = did_you_mean(format_, FORMATS) or f"Formats are {', '.join(FORMATS)}."
-        raise UsageError(f"--output {text!r}: unknown format {format_!r}", hint)
+        raise UsageError(f"--output {text!r}: unknown format {format_!r}", valid_words(format_, FORMATS))
     return format_, Path(file).resolve()
 
 
@@ -321,14 +345,3 @@ def _append_to_step_summary(outcome: Outcome) -> None:
             summary.write(render_outcome(outcome, "markdown"))
     except OSError as error:
         raise OutputError(f"cannot write GITHUB_STEP_SUMMARY {file!r}: {error.strerror}") from error
-
-
-@contextmanager
-def _inside(folder: Path) -> Iterator[None]:
-    """Models and their files are found from the project's folder, wherever the command was called."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

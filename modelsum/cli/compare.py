@@ -8,27 +8,33 @@ from typing import Any
 import click
 
 from modelsum.baselines.comparison import compare_models
-from modelsum.cli import operands, options
+from modelsum.cli import completion, operands, options, project, result
 from modelsum.cli import output as out
+from modelsum.cli.command import Command
 from modelsum.errors import UsageError
 from modelsum.render.comparison import FORMATS, render_comparison
 
 
-@click.command("compare", short_help="Models side by side.")
-@click.argument("models", nargs=-1, required=True, metavar="MODEL MODEL...")
+@click.command("compare", cls=Command, short_help="Models side by side.")
+@click.argument(
+    "models",
+    nargs=-1,
+    required=True,
+    metavar="MODEL MODEL...",
+    shell_complete=completion.models(files=(".json",)),
+)
 @options.call
 @options.mode
 @options.device
 @options.training_step
 @options.target
-@click.option("--no-memory", is_flag=True, help="Predict no memory.")
+@options.no_memory
 @options.no_cache
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@result.written(FORMATS)
+@project.no_defaults
+@result.debug
 def command(
     models: tuple[str, ...],
-    no_memory: bool,
     no_cache: bool,
     format_: str,
     output: Path | None,
@@ -56,6 +62,6 @@ def command(
         )
     out.check(output)
     read = [operands.parse(text, Path.cwd()) for text in models]
-    reports = operands.reports(read, given, memory=not no_memory, cached=not no_cache)
+    reports = operands.reports(read, given, cached=not no_cache)
     place = out.options(None, -1, output)
     out.write(render_comparison(compare_models(models, reports), format_, place), output)

@@ -8,31 +8,29 @@ from typing import Any
 import click
 
 from modelsum.baselines.changes.changes import compare
-from modelsum.cli import operands, options
+from modelsum.cli import completion, operands, options, project, result
 from modelsum.cli import output as out
+from modelsum.cli.command import Command
 from modelsum.render.diff import FORMATS, render_diff
 
 
-@click.command("diff", short_help="What changed from one model or report to another.")
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.command("diff", cls=Command, short_help="What changed from one model or report to another.")
+@click.argument("a", metavar="A", shell_complete=completion.models(files=(".json",)))
+@click.argument("b", metavar="B", shell_complete=completion.models(files=(".json",)))
 @options.call
 @options.mode
 @options.device
 @options.training_step
 @options.target
-@click.option("--no-memory", is_flag=True, help="Predict no memory.")
+@options.no_memory
 @options.no_cache
-@click.option(
-    "--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]"
-)
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@result.depth
+@result.written(FORMATS)
+@project.no_defaults
+@result.debug
 def command(
     a: str,
     b: str,
-    no_memory: bool,
     no_cache: bool,
     depth: int | None,
     format_: str,
@@ -58,6 +56,6 @@ def command(
     """
     out.check(output)
     read = [operands.parse(text, Path.cwd()) for text in (a, b)]
-    old, new = operands.reports(read, given, memory=not no_memory, cached=not no_cache)
+    old, new = operands.reports(read, given, cached=not no_cache)
     place = out.options(depth, -1, output)
     out.write(render_diff(compare(old, new), (a, b), format_, place), output)

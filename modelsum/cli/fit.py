@@ -8,29 +8,48 @@ from typing import Any
 import click
 
 from modelsum import fitting, spec
-from modelsum.cli import options, startup
+from modelsum.cli import completion, options, project, result, startup
 from modelsum.cli import output as out
+from modelsum.cli.command import Command
+from modelsum.cli.option import in_group
 from modelsum.cli.progress import Progress
 from modelsum.errors import UsageError
 from modelsum.render.fit import FORMATS, render_fit
 
 _VERDICT_IS_NO = 1
 
+_of_room = in_group("What fits")
 
-@click.command("fit", short_help="The largest batch that fits into some memory.")
-@click.argument("model", metavar="MODEL")
-@click.option("--memory", metavar="SIZE", help="Memory to fit into: 24GiB (2**30), 24GB (10**9), 900MiB.")
-@click.option("--gpu", metavar="NAME", help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.")
-@click.option(
+
+def _on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> str | None:
+    """A card is one of CUDA's, whatever the project's target is."""
+    if gpu is not None and isinstance(ctx, project.Context):
+        ctx.project = ctx.project.without("target")
+    return gpu
+
+
+@click.command("fit", cls=Command, short_help="The largest batch that fits into some memory.")
+@click.argument("model", metavar="MODEL", shell_complete=completion.models())
+@_of_room("--memory", metavar="SIZE", help="Memory to fit into: 24GiB (2**30), 24GB (10**9), 900MiB.")
+@_of_room(
+    "--gpu",
+    metavar="NAME",
+    excludes=("memory",),
+    is_eager=True,
+    callback=_on_a_card,
+    shell_complete=completion.gpus,
+    help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.",
+)
+@_of_room(
     "--train/--infer", "train", default=True, help="A training step, or an inference alone.  [default: train]"
 )
 @options.call
 @options.training_step
 @options.target
-@click.option("--no-ways", is_flag=True, help="Look for no ways to fit more.")
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@_of_room("--no-ways", is_flag=True, help="Look for no ways to fit more.")
+@result.written(FORMATS)
+@project.no_defaults
+@result.debug
 def command(
     model: str,
     memory: str | None,

@@ -9,20 +9,36 @@ from typing import Any
 import click
 
 from modelsum import measuring, spec
-from modelsum.cli import options, startup
+from modelsum.cli import completion, options, project, result, startup
 from modelsum.cli import output as out
+from modelsum.cli.command import Command
+from modelsum.cli.option import Word, in_group
 from modelsum.render.measurement import FORMATS, render_measurement
 
+_of_run = in_group("Run")
 
-@click.command("measure", short_help="What a real run of a model takes, and the prediction's error.")
-@click.argument("model", metavar="MODEL")
+
+@click.command(
+    "measure", cls=Command, short_help="What a real run of a model takes, and the prediction's error."
+)
+@click.argument("model", metavar="MODEL", shell_complete=completion.models())
 @options.call
-@click.option(
-    "--device", metavar="cpu|cuda[:N]", help="Where it runs.  [default: cuda if there is one, else cpu]"
+@_of_run(
+    "--device",
+    project=True,
+    type=Word(("cpu", "cuda"), spec.check_device),
+    metavar="cpu|cuda[:N]",
+    help="Where it runs.  [default: cuda if there is one, else cpu]",
 )
 @options.training_step
-@click.option("--no-latency", is_flag=True, help="Take no time, only memory.")
-@click.option(
+@_of_run(
+    "--no-latency",
+    is_flag=True,
+    excludes=("min_time",),
+    reason="--no-latency takes no time.",
+    help="Take no time, only memory.",
+)
+@_of_run(
     "--min-time",
     type=click.FloatRange(min=0, min_open=True),
     default=measuring.MIN_TIME,
@@ -30,9 +46,9 @@ from modelsum.render.measurement import FORMATS, render_measurement
     metavar="SECONDS",
     help="Time a forward pass and a training step for so long at least, each.",
 )
-@click.option("--format", "format_", type=click.Choice(FORMATS), default="text", show_default=True)
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@result.written(FORMATS)
+@project.no_defaults
+@result.debug
 def command(
     model: str,
     device: str | None,

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from modelsum import spec
 from modelsum.baselines import revisions
 from modelsum.baselines.configuration import config
@@ -24,7 +26,7 @@ from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision
-from modelsum.cli import options
+from modelsum.cli import options, project
 from modelsum.cli.answering import answer
 from modelsum.errors import ConfigError, ModelsumError, ReportError, UsageError, did_you_mean
 from modelsum.request import Request
@@ -45,19 +47,19 @@ class Named:
     arguments: Mapping[str, Any]
     inputs: tuple[InputSpec, ...]
 
-    def request(self, given: Mapping[str, Any], memory: bool) -> Request:
+    def request(self, given: Mapping[str, Any]) -> Request:
         """What is asked of the model, with what the shared options were given."""
         with named(self.text):
             shared = options.request(self.model, given)
             request = dataclasses.replace(shared, arguments={**shared.arguments, **self.arguments})
             if self.inputs:
                 request = dataclasses.replace(request, inputs=self.inputs, example=None, inputs_from=None)
-            return request if memory else dataclasses.replace(request, memory=None)
+            return request
 
-    def report(self, given: Mapping[str, Any], *, memory: bool, cached: bool) -> Report:
+    def report(self, given: Mapping[str, Any], *, cached: bool) -> Report:
         """What it costs. An error names the operand."""
         with named(self.text):
-            return Report.of(answer(self.request(given, memory), cached=cached))
+            return Report.of(answer(self.request(given), cached=cached))
 
 
 def parse_model(text: str) -> Named:
@@ -70,9 +72,7 @@ def parse_model(text: str) -> Named:
         model = spec.parse_model(name)
         if model.kind == "weights":
             raise UsageError(f"{name!r} is a file of weights", "Give a model that can run.")
-        return Named(
-            text, model, dict(map(spec.parse_argument, arguments)), tuple(map(spec.parse_input, shapes))
-        )
+        return Named(text, model, spec.parse_arguments(arguments), spec.parse_inputs(shapes))
 
 
 def parse(text: str, folder: Path) -> Named | Report:
@@ -163,14 +163,11 @@ def named(text: str) -> Iterator[None]:
         raise
 
 
-def reports(
-    read: Sequence[Named | Report], given: Mapping[str, Any], *, memory: bool, cached: bool
-) -> list[Report]:
+def reports(read: Sequence[Named | Report], given: Mapping[str, Any], *, cached: bool) -> list[Report]:
     """The report of every operand; those that are MODELs are built and run, if all of them are known."""
-    for each in read:
-        if isinstance(each, Named):
-            resolve(each.model)
-    return [
-        each if isinstance(each, Report) else each.report(given, memory=memory, cached=cached)
-        for each in read
-    ]
+    models = [each for each in read if isinstance(each, Named)]
+    for each in models:
+        resolve(each.model)
+    for notice in project.notices(of_memory=not given["no_memory"]) if models else ():
+        click.echo(f"modelsum: notice: {notice}", err=True)
+    return [each if isinstance(each, Report) else each.report(given, cached=cached) for each in read]

@@ -5,91 +5,109 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import reduce
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
 
 from modelsum import spec
-from modelsum.errors import UsageError
+from modelsum.cli import completion, project
+from modelsum.cli.option import Word, in_group
 from modelsum.memory import options as step
+from modelsum.memory.options import MemoryOptions
 from modelsum.request import Request
 from modelsum.spec import ModelSpec
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_STEP_DEFAULTS = step.MemoryOptions()
+_STEP_DEFAULTS = MemoryOptions()
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Request)}
+_OF_STEP = tuple(field.name for field in dataclasses.fields(MemoryOptions))
+_DTYPE = Word(spec.FLOAT_DTYPES, spec.check_dtype, also=("bf16", "fp16", "fp32", "fp64", "half", "double"))
+
+_of_input = in_group("Input")
+_of_run = in_group("Run")
+_of_step = in_group("Training step")
+_of_memory = in_group("Memory")
 
 _CALL = (
-    click.option(
+    _of_input(
         "--input",
         "inputs",
         multiple=True,
         metavar="SHAPE",
         help="One sample, 3x224x224; repeat for several inputs. NAME=16:int64 names a keyword and its dtype.",
     ),
-    click.option(
+    _of_input(
         "--inputs-from",
         metavar="FILE.py:FUNCTION",
+        shell_complete=completion.functions,
+        excludes=("inputs", "batch", "no_batch", "seq_len"),
+        reason="--inputs-from gives the whole call.",
         help="A function that returns the example: a tensor, a tuple, a dict or (args, kwargs).",
     ),
-    click.option(
+    _of_input(
         "--seq-len",
         type=click.IntRange(min=1),
+        excludes=("inputs",),
+        reason="--seq-len is of the default input.",
         metavar="N",
         help="Tokens of a language model's default input.",
     ),
-    click.option(
-        "--batch", type=int, metavar="N", help="Batch size put in front of every shape.  [default: 1]"
-    ),
-    click.option("--no-batch", is_flag=True, help="Take the shapes literally."),
-    click.option(
+    _of_input("--batch", type=int, metavar="N", help="Batch size put in front of every shape.  [default: 1]"),
+    _of_input("--no-batch", is_flag=True, excludes=("batch",), help="Take the shapes literally."),
+    _of_input(
         "--arg",
         "arguments",
         multiple=True,
         metavar="KEY=VALUE",
         help="Constructor argument, a Python literal.",
     ),
-    click.option("--dtype", metavar="DTYPE", help="Of the model and its inputs.  [default: as built]"),
+    _of_input("--dtype", type=_DTYPE, project=True, help="Of the model and its inputs.  [default: as built]"),
 )
 
 _STEP = (
-    click.option(
+    _of_step(
         "--optimizer",
+        project=True,
         default=_STEP_DEFAULTS.optimizer,
         show_default=True,
-        metavar="|".join(step.OPTIMIZERS),
+        type=Word(step.OPTIMIZERS),
         help="Optimizer of the training step whose memory is predicted.",
     ),
-    click.option("--foreach", "implementation", flag_value="foreach", help="Its foreach implementation."),
-    click.option("--for-loop", "implementation", flag_value="for-loop", help="Its for-loop implementation."),
-    click.option(
+    _of_step("--foreach", "implementation", flag_value="foreach", help="Its foreach implementation."),
+    _of_step("--for-loop", "implementation", flag_value="for-loop", help="Its for-loop implementation."),
+    _of_step(
         "--fused",
         "implementation",
         flag_value="fused",
         help="Its fused implementation.  [default: foreach on cuda, for-loop on cpu]",
     ),
-    click.option(
+    _of_step(
         "--loss",
         default=_STEP_DEFAULTS.loss,
         show_default=True,
-        metavar="|".join(step.LOSSES),
+        type=Word(step.LOSSES),
         help="The loss.",
     ),
-    click.option("--amp", metavar="|".join(step.AMP), help="Forward and loss under autocast."),
-    click.option(
+    _of_step(
+        "--amp",
+        type=Word(step.AMP, also=("bfloat16", "float16", "half")),
+        help="Forward and loss under autocast.",
+    ),
+    _of_step(
         "--checkpoint",
         multiple=True,
         metavar="PATTERN",
         help="Activation checkpointing of the modules whose path matches ('layer*.*'); repeatable.",
     ),
-    click.option(
+    _of_step(
         "--freeze",
         multiple=True,
         metavar="PATTERN",
         help="Modules or parameters that are not trained ('features.*'); repeatable.",
     ),
-    click.option(
+    _of_step(
         "--accumulate",
         type=int,
         default=_STEP_DEFAULTS.accumulate,
@@ -97,15 +115,15 @@ _STEP = (
         metavar="N",
         help="Passes whose gradients add up before an optimizer step.",
     ),
-    click.option(
+    _of_step("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
+    _of_memory(
         "--attention",
         default=_STEP_DEFAULTS.attention,
         show_default=True,
-        metavar="|".join(step.ATTENTION),
+        type=Word(step.ATTENTION),
         help="Kernel of scaled_dot_product_attention.",
     ),
-    click.option("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
-    click.option(
+    _of_memory(
         "--prefetch",
         type=int,
         default=_STEP_DEFAULTS.prefetch,
@@ -113,32 +131,42 @@ _STEP = (
         metavar="N",
         help="Batches that the data loader has on the device already.",
     ),
-    click.option("--cudnn-benchmark", is_flag=True, help="With torch.backends.cudnn.benchmark."),
-    click.option(
+    _of_memory("--cudnn-benchmark", is_flag=True, help="With torch.backends.cudnn.benchmark."),
+    _of_memory(
         "--expandable-segments", is_flag=True, help="The CUDA allocator with expandable_segments:True."
     ),
 )
 
-target = click.option(
+target = _of_memory(
     "--target",
+    project=True,
     default=_DEFAULTS["target"],
     show_default=True,
-    metavar="|".join(step.TARGETS),
+    type=Word(step.TARGETS, step.check_target),
     help="Device that memory is predicted for.",
 )
 
-device = click.option(
+no_memory = _of_memory(
+    "--no-memory",
+    is_flag=True,
+    excludes=("target", *_OF_STEP),
+    reason="--no-memory predicts none.",
+    help="Predict no memory.",
+)
+
+device = _of_run(
     "--device",
+    project=True,
     default=_DEFAULTS["device"],
     show_default=True,
+    type=Word(spec.DEVICES, spec.check_device),
     metavar="auto|meta|cpu|cuda[:N]",
     help="Where the forward runs.",
 )
 
+mode = _of_run("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]")
 
-mode = click.option("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]")
-
-no_cache = click.option("--no-cache", is_flag=True, help="Neither use a kept answer nor keep this one.")
+no_cache = _of_run("--no-cache", is_flag=True, help="Neither use a kept answer nor keep this one.")
 
 
 def call(command: Command) -> Command:
@@ -155,36 +183,35 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
     return reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
-def request(model: ModelSpec, given: Mapping[str, Any]) -> Request:
+def request(
+    model: ModelSpec, given: Mapping[str, Any], arguments: Mapping[str, Any] = MappingProxyType({})
+) -> Request:
     """What `call`, `mode`, `training_step`, `target` and `device` were given; the others have their defaults.
+
+    Args:
+        arguments: of the constructor, where the options say nothing else.
 
     Raises UsageError.
     """
-    inputs_from, batch, no_batch = (given.get(key) for key in ("inputs_from", "batch", "no_batch"))
-    if no_batch and batch is not None:
-        raise UsageError("--batch and --no-batch are both given", "Give one of them.")
-    if inputs_from is not None and (given["inputs"] or batch or no_batch or given["seq_len"]):
-        raise UsageError(
-            "--inputs-from gives the whole call: no --input, --batch, --no-batch or --seq-len beside it",
-            "Give one or the other.",
-        )
+    batch = given.get("batch")
+    described = memory(given)
     return Request(
         model=model,
-        inputs_from=inputs_from,
-        inputs=tuple(map(spec.parse_input, given["inputs"])),
-        batch=None if no_batch else 1 if batch is None else batch,
-        arguments=dict(map(spec.parse_argument, given["arguments"])),
+        inputs_from=given.get("inputs_from"),
+        inputs=spec.parse_inputs(given["inputs"]),
+        batch=None if given.get("no_batch") else 1 if batch is None else batch,
+        arguments={**arguments, **spec.parse_arguments(given["arguments"])},
         mode="train" if given.get("train") else "eval",
         device=given.get("device", _DEFAULTS["device"]),
         dtype=given["dtype"],
         sequence_length=given["seq_len"],
-        memory=memory(given),
+        memory=described,
         target=given.get("target", _DEFAULTS["target"]),
+        notices=project.notices(of_memory=described is not None),
     )
 
 
-def memory(given: Mapping[str, Any]) -> step.MemoryOptions | None:
+def memory(given: Mapping[str, Any]) -> MemoryOptions | None:
     """The training step that the options of `training_step` describe; None where a command has none."""
-    names = {field.name for field in dataclasses.fields(step.MemoryOptions)}
-    values = {name: value for name, value in given.items() if name in names}
-    return step.MemoryOptions(**values) if values else None
+    values = {name: value for name, value in given.items() if name in _OF_STEP}
+    return MemoryOptions(**values) if values and not given.get("no_memory") else None

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelsum import spec
-from modelsum.cli import options
+from modelsum.cli import completion, configured, options, project, result
 from modelsum.cli import output as out
 from modelsum.cli.answering import answer
-from modelsum.errors import ForwardError
+from modelsum.cli.command import Command
+from modelsum.cli.folder import inside
+from modelsum.errors import ForwardError, UnknownModelError
 from modelsum.render import FORMATS, render
 from modelsum.request import Request
 
@@ -22,26 +24,23 @@ if TYPE_CHECKING:
 TORCHINFO = "torchinfo"
 
 
-@click.command("show", short_help="What one model costs.")
-@click.argument("model", metavar="MODEL")
+@click.command("show", cls=Command, short_help="What one model costs.")
+@click.argument(
+    "model", metavar="MODEL", shell_complete=completion.models(checks=True, files=spec.WEIGHT_SUFFIXES)
+)
 @options.call
 @options.mode
 @options.device
 @options.training_step
 @options.target
-@click.option("--no-memory", is_flag=True, help="Predict no memory.")
+@options.no_memory
 @options.no_cache
-@click.option(
-    "--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]"
-)
-@click.option(
-    "--format", "format_", type=click.Choice([*FORMATS, TORCHINFO]), default="text", show_default=True
-)
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@result.depth
+@result.written((*FORMATS, TORCHINFO))
+@project.no_defaults
+@result.debug
 def command(
     model: str,
-    no_memory: bool,
     no_cache: bool,
     depth: int | None,
     format_: str,
@@ -55,19 +54,30 @@ def command(
     modelsum show resnet50
     modelsum show mobilenet_v2 --input 3x600x600 --arg width_mult=0.5
     modelsum show vgg16 --batch 8 --optimizer adam --format json --output vgg16.json
+
+    MODEL may also be the name of a check of the project: its model, with its input and options where the
+    command line gives no others. check:NAME is the check where a documented model is called NAME too.
     """
     out.check(output)
+    case = configured.find(model, Path.cwd())
+    if case is not None:
+        model, given = case.model, case.over(given)
     name = spec.parse_model(model)
     if name.kind == "weights":
         _show_weights(name.name, format_, output)
         return
+    given["no_memory"] = given["no_memory"] or format_ in _WITHOUT_REMARKS
     try:
-        request = options.request(name, given)
-        if no_memory or format_ in _WITHOUT_REMARKS:
-            request = dataclasses.replace(request, memory=None)
-        how = out.options(depth, _torchsummary_batch(request, given["batch"]), output)
-        summary = answer(request, cached=not no_cache and format_ != TORCHINFO)
-        table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
+        with inside(case.folder if case else Path.cwd()):
+            request = options.request(name, given, case.arguments if case else {})
+            if case is not None:
+                request = dataclasses.replace(request, notices=(case.notice,))
+            how = out.options(depth, _torchsummary_batch(request, given["batch"]), output)
+            summary = answer(request, cached=not no_cache and format_ != TORCHINFO)
+            table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
+    except UnknownModelError as error:
+        error.hint = configured.nearest_checks(model, Path.cwd()) or error.hint
+        raise
     except ForwardError as error:
         # What did run is worth showing, but it is no result: a file that is there stays as it is.
         shown = "text" if format_ == TORCHINFO else format_

@@ -92,6 +92,13 @@ def find(name: str) -> Card:
     )
 
 
+def like(start: str) -> list[Card]:
+    """The cards whose name begins so, hyphens standing for blanks; or else, as `find` reads names."""
+    beginning = start.lower().replace("-", " ")
+    named = [card for card in CARDS if card.name.lower().startswith(beginning)]
+    return named or [card for card in CARDS if _key(card.name).startswith(_key(start))]
+
+
 def _key(name: str) -> str:
     """The name without maker, series and punctuation: what people leave out, or write in several ways."""
     text = re.sub(r"nvidia|geforce|tesla|quadro|rtx|pcie|sxm\d*|hbm\d*\w*", "", name.lower())
