@@ -53,7 +53,7 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="modelsum")
+@click.version_option(__version__, "-V", "--version", prog_name="modelsum")
 def group() -> None:
     """What a PyTorch model costs before anyone runs it.
 
@@ -67,6 +67,10 @@ def group() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; results on stdout, everything else on stderr. Returns the exit code."""
     debug = "--debug" in arguments
+    if COMPLETING in os.environ:
+        from modelsum.cli import bash
+
+        bash.register()
     try:
         code = group.main(list(arguments), prog_name="modelsum", standalone_mode=False)
     except ModelsumError as error:
