@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from modelsum import spec
+from modelsum import objects, spec
 from modelsum.baselines.documented import against_documented
 from modelsum.errors import (
     BuildError,
@@ -20,6 +20,7 @@ from modelsum.errors import (
     ModelsumError,
     UsageError,
 )
+from modelsum.raised import told
 from modelsum.request import Request, request_of, training_step
 from modelsum.sources import Loaded, resolve
 from modelsum.spec import ModelSpec
@@ -210,12 +211,14 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         made = load_attribute(name)
         if not callable(made):
             raise InputError(
-                f"{function} is a {type(made).__name__}, not a function", "It has to return the example."
+                f"{function} is {objects.kind_of(made)}, not a function", "It has to return the example."
             )
         try:
             example = made()
         except (Exception, SystemExit) as error:
-            raise BuildError(f"{function} failed: {type(error).__name__}: {error}") from error
+            raise BuildError(f"{function} failed: {told(error, whole=True)}") from error
+        if example is None:
+            raise InputError(f"{function} returned None", "It has to return the example.")
     if isinstance(example, dict):
         return (), example
     if not isinstance(example, tuple) or hasattr(example, "_fields"):
@@ -332,9 +335,8 @@ def _prepare(request: Request, load: Callable[[torch.device], Loaded], device: t
         except ModelsumError:
             raise
         except (Exception, SystemExit) as error:
-            raise BuildError(
-                f"{text or type(request.model).__name__} could not be built: {type(error).__name__}: {error}"
-            ) from error
+            name = text or type(request.model).__name__
+            raise BuildError(f"{name} could not be built: {told(error, whole=True)}") from error
         loaded = dataclasses.replace(loaded, model=unwrapped(loaded.model))
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
@@ -388,7 +390,17 @@ def _loader(request: Request) -> Callable[[torch.device], Loaded]:
     model = request.model
     if isinstance(model, ModelSpec):
         source, name = resolve(model), model
-        return lambda device: source.load(name, request.arguments, device)
+
+        def built(device: torch.device) -> Loaded:
+            loaded: object = source.load(name, request.arguments, device)
+            if not isinstance(loaded, Loaded):
+                raise BuildError(
+                    f"the model source {source.name!r} returned {objects.kind_of(loaded)} for {name.text!r}",
+                    "It has to return a modelsum.sources.Loaded.",
+                )
+            return loaded
+
+        return built
     if request.arguments:
         raise UsageError(
             "constructor arguments are for a model that is named", "Pass them to the module's class."

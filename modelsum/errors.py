@@ -16,6 +16,7 @@ ModelsumError                    anything that modelsum says no to
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -35,9 +36,9 @@ class ModelsumError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = plain(message)
+        super().__init__(self.message)
+        self.hint = hint and plain(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message
@@ -114,13 +115,24 @@ class ForwardError(ModelError):
         self.summary = summary
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def plain(text: str) -> str:
+    """A text without the addresses of objects, which Python's own names for them hold."""
+    return _ADDRESS.sub("", text)
+
+
 def fault(error: Exception | SystemExit) -> ModelError:
-    """An error that nothing here foresaw, as one that says so; a sys.exit is the model's own doing."""
+    """An error that nothing here foresaw, as one that says so, or as the model's where its code raised it."""
+    from modelsum.raised import told, where  # which knows of the errors here
+
     if isinstance(error, SystemExit):
-        return ModelError(f"the model's code ended the process (sys.exit({error.code!r}))")
+        return ModelError(f"{where(error)}the model's code ended the process (sys.exit({error.code!r}))")
+    if where(error):
+        return ModelError(f"the model's code failed: {told(error)}", "--debug shows the traceback.")
     return ModelError(
-        f"this is a fault of modelsum: {type(error).__name__}: {error}",
-        "Please report it with what --debug prints.",
+        f"this is a fault of modelsum: {told(error)}", "Please report it with what --debug prints."
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
 from modelsum.memory import Memory, MemoryOptions
+from modelsum.raised import told
 from modelsum.request import Request
 from modelsum.sources import Loaded
 from modelsum.summary import Summary
@@ -66,7 +67,7 @@ class Predictor:
 
     def _refusal(self, batch: int, error: Exception) -> ModelsumError:
         name = self.summary.model.spec or self.summary.model.class_name
-        reason = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+        reason = told(error)
         if batch != self.request.batch and not isinstance(error, NotImplementedError):
             return InputError(
                 f"{name} takes a batch of {self.request.batch}, but not of {batch}: {reason}",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from modelsum import spec
+from modelsum import objects, spec
 from modelsum.errors import InputError, UsageError, did_you_mean
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.spec import InputSpec, ModelSpec
@@ -69,8 +69,16 @@ def request_of(
     example = (inputs, dict(kwargs or {})) if inputs or kwargs else None
     if example and input_size is not None:
         raise InputError("both inputs and input_size are given", "Give one of them.")
-    named = spec.parse_model(model) if isinstance(model, str) else model
+    named = spec.parse_model(model) if isinstance(model, str) else _module(model)
     return Request(model=named, example=example, inputs=_input_specs(input_size), **others)
+
+
+def _module(model: Any) -> nn.Module:
+    if not objects.is_module(model):
+        instead = objects.instead(model) or 'a module, or a text that names one, like "resnet50"'
+        raise UsageError(f"the model is {objects.kind_of(model)}, not a torch.nn.Module", f"Give {instead}.")
+    module: nn.Module = model
+    return module
 
 
 def training_step(*, foreach: bool | None = None, fused: bool | None = None, **options: Any) -> MemoryOptions:

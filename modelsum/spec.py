@@ -43,6 +43,7 @@ MODES = ("eval", "train")
 
 WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
 
+_DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -56,7 +57,7 @@ class ModelSpec:
             "weights" (a weights file).
         provider: what stands before the slash of a name, or None.
         name: the architecture's name, the module's dotted name or the file's path.
-        attribute: what stands after the colon, or None.
+        attribute: what stands after the colon, or None; None of a file names nothing that could be run.
     """
 
     text: str
@@ -89,31 +90,29 @@ def parse_model(text: str) -> ModelSpec:
     if colon and head.endswith(".py"):
         return ModelSpec(text, "file", None, head, _attribute(stripped, tail))
     if stripped.endswith(".py"):
-        raise UsageError(
-            f"{stripped!r} names a file but no attribute in it",
-            f"Write {stripped}:NAME, where NAME is a Module, a class or a function that returns one.",
-        )
-    if stripped.endswith(WEIGHT_SUFFIXES):
+        return ModelSpec(text, "file", None, stripped, None)
+    if stripped.lower().endswith(WEIGHT_SUFFIXES):
         return ModelSpec(text, "weights", None, stripped, None)
+    if _DRIVE.match(stripped):
+        return ModelSpec(text, "name", None, stripped, None)
     provider, slash, name = stripped.partition("/")
     if slash:
-        if not name:
-            raise UsageError(f"{stripped!r} names a provider but no model", f"Write {provider}/NAME.")
         name, colon, head_class = name.rpartition(":") if ":" in name else (name, "", "")
         return ModelSpec(text, "name", provider, name, head_class or None)
     if colon:
         if not all(_IDENTIFIER.fullmatch(part) for part in head.split(".")):
-            raise UsageError(f"{head!r} in {stripped!r} is not a module's dotted name", _MODEL_FORMS)
+            raise UsageError(f"{head!r} in {stripped!r} is not a module's dotted name", MODEL_FORMS)
         return ModelSpec(text, "import", None, head, _attribute(stripped, tail))
     return ModelSpec(text, "name", None, stripped, None)
 
 
-_MODEL_FORMS = "A model is NAME, PROVIDER/NAME, package.module:attribute or path/file.py:attribute."
+#: What a MODEL may look like, for who wrote something else.
+MODEL_FORMS = "A model is NAME, PROVIDER/NAME, package.module:attribute or path/file.py:attribute."
 
 
 def _attribute(text: str, attribute: str) -> str:
     if not all(_IDENTIFIER.fullmatch(part) for part in attribute.split(".")):
-        raise UsageError(f"{attribute!r} in {text!r} is not the name of an attribute", _MODEL_FORMS)
+        raise UsageError(f"{attribute!r} in {text!r} is not the name of an attribute", MODEL_FORMS)
     return attribute
 
 

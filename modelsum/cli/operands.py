@@ -28,9 +28,10 @@ from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import Revision
 from modelsum.cli import options, project
 from modelsum.cli.answering import answer
-from modelsum.errors import ConfigError, ModelsumError, ReportError, UsageError, did_you_mean
+from modelsum.errors import ConfigError, ModelsumError, ReportError, UsageError, did_you_mean, nearest
 from modelsum.request import Request
-from modelsum.sources import resolve
+from modelsum.sources import providers, resolve
+from modelsum.sources.foreign import is_configuration
 from modelsum.spec import InputSpec, ModelSpec
 
 
@@ -64,14 +65,9 @@ class Named:
 
 def parse_model(text: str) -> Named:
     """Read MODEL[,KEY=VALUE...][@SHAPE...]. Raises UsageError."""
-    name, *shapes = text.split("@")
-    if any("/" in shape or "." in shape for shape in shapes):
-        name, shapes = text, []  # an @ in the name itself
-    name, *arguments = _parts(name)
+    name, arguments, shapes = _parts(text)
     with named(text):
         model = spec.parse_model(name)
-        if model.kind == "weights":
-            raise UsageError(f"{name!r} is a file of weights", "Give a model that can run.")
         return Named(text, model, spec.parse_arguments(arguments), spec.parse_inputs(shapes))
 
 
@@ -83,18 +79,19 @@ def parse(text: str, folder: Path) -> Named | Report:
 
     Raises UsageError, for a file that is no whole report or not there as ReportError.
     """
-    if text.endswith(".json"):
+    name = _parts(text)[0]
+    is_file = text.endswith(".json") and (folder / text).is_file()
+    if (is_file or name.endswith(".json")) and not is_configuration(folder / text):
         return report_files.read(folder / text, text)
-    ref, colon, name = text.partition(":")
+    ref, colon, stored = text.partition(":")
     if colon and not ref.endswith(".py"):
         revision = revisions.find(folder, ref)
-        if revision is not None:
-            stored = _stored(revision, ref, name, folder)
-            if stored is not None:
-                return stored
-        elif not _may_be_model(text, folder):
+        report = _stored(revision, ref, stored, folder) if revision is not None else None
+        if report is not None:
+            return report
+        if revision is None and not _can_be_a_model(name, folder):
             raise UsageError(
-                f"{ref!r} in {text!r} is neither a git revision nor a module",
+                f"{name.partition(':')[0]!r} in {text!r} is neither a git revision nor a module",
                 "Write REF:NAME for a stored baseline, package.module:attribute for a model.",
             )
     return parse_model(text)
@@ -112,10 +109,13 @@ def _stored(revision: Revision, ref: str, name: str, folder: Path) -> Report | N
     text = revision.read(file)
     if text is not None:
         return report_text.parse(text, f"{ref}:{file}")
-    if _may_be_model(f"{ref}:{name}", folder):
+    plain = _parts(name)[0]
+    if _can_be_a_model(f"{ref}:{plain}", folder):
         return None
     suffix = report_files.SUFFIX
     known = [n.removesuffix(suffix) for n in revision.names(reports) if n.endswith(suffix)]
+    if plain != name and plain in known:
+        raise ReportError(f"{ref}:{name}: a stored baseline takes no arguments", f"Write {ref}:{plain}.")
     raise ReportError(
         f"revision {ref!r} has no {file}",
         did_you_mean(name, known)
@@ -123,33 +123,39 @@ def _stored(revision: Revision, ref: str, name: str, folder: Path) -> Report | N
     )
 
 
-def _may_be_model(text: str, folder: Path) -> bool:
-    """Whether the text is package.module:attribute of a module that is there, or PROVIDER/NAME:CLASS."""
+def _can_be_a_model(name: str, folder: Path) -> bool:
+    """Whether a name with a colon is that of a file, of a module that is there, or of a provider's model."""
     try:
-        model = spec.parse_model(text)
+        model = spec.parse_model(name)
     except UsageError:
         return False
+    if model.provider is not None:
+        known = providers()
+        return bool(nearest(model.provider, known)) or (folder / model.provider).exists()
     if model.kind != "import":
-        return model.provider in ("torchvision", "timm", "transformers")
+        return True
     package = model.name.partition(".")[0]
     here = (folder / package).is_dir() or (folder / f"{package}.py").is_file()
     return here or importlib.util.find_spec(package) is not None
 
 
-def _parts(text: str) -> list[str]:
-    """The text at its commas, but for those in brackets and quotes."""
-    parts, depth, quote = [""], 0, ""
+def _parts(text: str, marks: str = ",@") -> tuple[str, list[str], list[str]]:
+    """The name in front, what stands behind commas, and what behind @, brackets and quotes being whole."""
+    parts, depth, quote = [" "], 0, ""
     for char in text:
         if quote:
             quote = "" if char == quote else quote
-        elif char in "\"'":
+        elif char in "\"'" and len(parts) > 1:  # of an argument: a folder may be o'brien's
             quote = char
         depth += (char in "([{") - (char in ")]}") if not quote else 0
-        if char == "," and not depth and not quote:
-            parts.append("")
+        if char in marks and not depth and not quote:
+            parts.append(char)
         else:
             parts[-1] += char
-    return parts
+    shapes = [part[1:] for part in parts if part[0] == "@"]
+    if any("/" in shape or "." in shape for shape in shapes):
+        return _parts(text, ",")  # an @ in the name itself
+    return parts[0][1:], [part[1:] for part in parts if part[0] == ","], shapes
 
 
 @contextmanager

@@ -6,6 +6,6 @@ Asking who knows a name imports neither torch nor a provider; loading does.
 """
 
 from modelsum.sources.base import Loaded, Source
-from modelsum.sources.finding import resolve
+from modelsum.sources.finding import providers, resolve
 
-__all__ = ["Loaded", "Source", "resolve"]
+__all__ = ["Loaded", "Source", "providers", "resolve"]

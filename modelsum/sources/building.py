@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.errors import ModelsumError
+from modelsum.raised import told
 from modelsum.trace.copying import copy_to
 from modelsum.trace.values import known_values
 from modelsum.trace.values.contents import contents_of, value_of
@@ -58,7 +59,7 @@ def build(factory: Callable[[], nn.Module], device: torch.device) -> tuple[nn.Mo
     except Exception as error:
         if _is_the_callers(error):
             raise
-        reason = _first_line(error)
+        reason = told(error)
     else:
         return (model if _is_on_meta(model) else copy_to(model, META)), None
     # Outside of the handler: an error on the CPU is not to be reported as a consequence of the one on meta.
@@ -83,10 +84,6 @@ def _is_the_callers(error: Exception) -> bool:
     if isinstance(error, TypeError):
         return _BINDING.search(str(error)) is not None
     return isinstance(error, (ModelsumError, ImportError))
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__
 
 
 def _is_on_meta(model: nn.Module) -> bool:

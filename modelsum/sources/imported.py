@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import sys
+import ast
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from modelsum import objects
 from modelsum.errors import ArgumentError, BuildError, UsageError, did_you_mean
+from modelsum.sources import importing
 from modelsum.sources.arguments import checked_arguments, refusals
 from modelsum.sources.base import Loaded
 from modelsum.spec import ModelSpec
@@ -19,6 +17,9 @@ from modelsum.spec import ModelSpec
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+
+_WANTED = "a torch.nn.Module, its class, or a function that returns one"
 
 
 class Imported:
@@ -49,10 +50,10 @@ class Imported:
             if arguments:
                 raise ArgumentError(f"{spec.text} is a module, not a constructor", "It takes no --arg.")
             return Loaded(copy_to(found, device), self.name)
-        if not callable(found):
+        if not objects.makes_modules(found):
             raise UsageError(
-                f"{spec.text} is a {type(found).__name__}",
-                "Name a torch.nn.Module, its class, or a function that returns one.",
+                f"{spec.text} is {objects.kind_of(found)}, not a torch.nn.Module",
+                f"Name {objects.instead(found, spec.text) or _WANTED}.",
             )
         keywords = checked_arguments(spec.text, found, arguments)
         with refusals(spec.text, arguments):
@@ -68,8 +69,8 @@ def _module_from(text: str, factory: Callable[..., Any], keywords: Mapping[str, 
     model = factory(**keywords)
     if not isinstance(model, nn.Module):
         raise BuildError(
-            f"{text} returned a {type(model).__name__}, not a torch.nn.Module",
-            "Name a Module, its class, or a function that returns one.",
+            f"{text} returned {objects.kind_of(model)}, not a torch.nn.Module",
+            f"It has to return {objects.instead(model) or 'the module'}.",
         )
     return model
 
@@ -81,24 +82,37 @@ def check_there(spec: ModelSpec) -> None:
         if not path.is_file():
             nearby = [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
             raise UsageError(f"there is no file {str(path)!r}", did_you_mean(str(path), nearby))
+        if spec.attribute is None:
+            raise UsageError(
+                f"{spec.name!r} names a file but no attribute in it",
+                f"Write {spec.name}:NAME, with NAME {_WANTED}.{_defined_in(path)}",
+            )
         return
-    _make_importable(Path.cwd())
     package = spec.name.partition(".")[0]
-    if package not in sys.modules and importlib.util.find_spec(package) is None:
-        raise _no_module(spec.name, f"No module named {package!r}")
+    if not importing.is_there(package):
+        raise importing.no_module(spec.name, f"No module named {package!r}")
 
 
-def _no_module(name: str, reason: object) -> UsageError:
-    return UsageError(
-        f"there is no module {name!r}: {reason}",
-        "Modules are looked for in the current directory and in the environment.",
-    )
+def _defined_in(path: Path) -> str:
+    """The public names that a file gives to something, without running it."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    names = []
+    for node in body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            names.append(node.name)
+        elif isinstance(node, ast.Assign):
+            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    public = [name for name in names if not name.startswith("_")]
+    return f" It has {', '.join(public[:20])}." if public else ""
 
 
 def load_attribute(spec: ModelSpec) -> Any:
     """What the attribute of an import or file spec stands for. Raises UsageError or BuildError."""
-    module = _import_file(Path(spec.name)) if spec.kind == "file" else _import_module(spec.name)
-    found: Any = module
+    in_file = spec.kind == "file"
+    found: Any = importing.import_file(Path(spec.name)) if in_file else importing.import_module(spec.name)
     for name in str(spec.attribute).split("."):
         if not hasattr(found, name):
             public = [n for n in dir(found) if not n.startswith("_")]
@@ -106,50 +120,6 @@ def load_attribute(spec: ModelSpec) -> Any:
             raise UsageError(f"{spec.text}: there is no {name!r} in {spec.name}", hint)
         found = getattr(found, name)
     return found
-
-
-def _import_module(name: str) -> ModuleType:
-    _make_importable(Path.cwd())
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise _no_module(name, error) from error
-        raise _import_failed(name, error) from error
-    except Exception as error:
-        raise _import_failed(name, error) from error
-
-
-def _import_failed(name: str, error: Exception) -> BuildError:
-    return BuildError(f"importing {name} failed: {type(error).__name__}: {error}")
-
-
-def _import_file(path: Path) -> ModuleType:
-    """The module in a file: as part of its package, or of one made up for a lone file's folder.
-
-    Either way both `import neighbour` and `from .neighbour import Block` find the file beside it.
-    """
-    path = path.resolve()
-    _make_importable(path.parent)
-    if (path.parent / "__init__.py").is_file():
-        root, names = path.parent, [path.stem]
-        while (root / "__init__.py").is_file():
-            names.insert(0, root.name)
-            root = root.parent
-        _make_importable(root)
-        return _import_module(".".join(names))
-    package = f"_modelsum_{hashlib.sha1(str(path.parent).encode()).hexdigest()[:12]}"
-    if package not in sys.modules:
-        folder = ModuleType(package)
-        folder.__path__ = [str(path.parent)]
-        sys.modules[package] = folder
-    return _import_module(f"{package}.{path.stem}")
-
-
-def _make_importable(folder: Path) -> None:
-    """Let imports find modules in a folder, first of all places, as Python does for a script's own folder."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
 
 
 source = Imported()

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelsum.errors import ModelError, ModelsumError, UnknownModelError, UsageError, did_you_mean
+from modelsum.raised import brief
 from modelsum.sources import installed
 from modelsum.sources.base import Loaded
+from modelsum.sources.foreign import model_type
 from modelsum.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ class Transformers:
                 raise
             except Exception as error:  # a tower of the model failed while its features were counted
                 raise ModelError(
-                    f"{spec.text}: its default input cannot be made: {type(error).__name__}: {error}",
+                    f"{spec.text}: its default input cannot be made: {brief(error)}",
                     "Give the inputs by name.",
                 ) from error
 
@@ -102,7 +104,8 @@ def _folder(spec: ModelSpec) -> Path | None:
     if spec.name.startswith((".", "/", "~")) or "/" in spec.name:
         raise UsageError(
             f"{spec.text}: there is no folder {folder}",
-            "Nothing is downloaded: give a folder with config.json, or a model type like transformers/bert.",
+            "Nothing is downloaded: give a folder with config.json, or a model type like "
+            f"transformers/{model_type(folder.name, _names()) or 'bert'}.",
         )
     return None
 

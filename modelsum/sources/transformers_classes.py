@@ -18,6 +18,7 @@ from torch import nn
 from transformers.models.auto import modeling_auto
 
 from modelsum.errors import ArgumentError, BuildError, UnknownModelError, UsageError, did_you_mean
+from modelsum.raised import told
 from modelsum.spec import ModelSpec
 
 # What the meta device is never the reason of: that raises RuntimeError or NotImplementedError. After these a
@@ -78,7 +79,7 @@ def choose(
         except _NOT_OF_META as error:
             raise BuildError(
                 f"{spec.text}: {head.__name__} cannot be built from its configuration: "
-                f"{type(error).__name__}: {error}"
+                f"{told(error, whole=True)}"
             ) from error
         return model
 

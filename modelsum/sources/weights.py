@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelsum.errors import UsageError
+from modelsum.sources.foreign import is_address
 from modelsum.weights import StoredTensor, Weights
 
 _MOST_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -29,10 +30,16 @@ _STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
 def read(text: str) -> Weights:
     """What the weights file holds. Raises UsageError if it is missing, broken or needs code to load."""
     path = Path(text)
+    if is_address(text):
+        raise UsageError(f"{text!r} is an address, and nothing is downloaded", "Name a file that is here.")
     if not path.is_file():
         raise UsageError(f"there is no weights file {text!r}", "Name a .safetensors, .pt, .pth or .bin file.")
     try:
-        return _read_safetensors(path, text) if path.suffix == ".safetensors" else _read_pickle(path, text)
+        return (
+            _read_safetensors(path, text)
+            if path.suffix.lower() == ".safetensors"
+            else _read_pickle(path, text)
+        )
     except OSError as error:
         raise UsageError(f"{text!r} cannot be read: {error.strerror}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -11,23 +12,52 @@ from torch.nn.modules.conv import _ConvNd
 _SPATIAL = "DHW"
 
 
-def wanted(module: nn.Module) -> str | None:
-    """The input that a layer takes, like "[N, 3, H, W]", or None where its class does not tell."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The input that a layer takes.
+
+    Attributes:
+        text: in words, like "[N, 3, H, W]".
+        place: the dimension whose size is fixed, 1 or -1; None where none is.
+        size: that size.
+        rank: how many dimensions it takes with the batch; None for any number.
+    """
+
+    text: str
+    place: int | None = None
+    size: int = 0
+    rank: int | None = None
+
+
+def wanted(module: nn.Module) -> Wanted | None:
+    """The input that a layer takes, or None where its class does not tell."""
     if isinstance(module, _ConvNd):
-        sizes = ", ".join(_SPATIAL[3 - len(module.kernel_size) :])
-        return f"[N, {module.in_channels}, {sizes}]"
-    if isinstance(module, (nn.Linear, nn.LayerNorm)):
-        ends = getattr(module, "normalized_shape", None) or (getattr(module, "in_features", "?"),)
-        return f"[..., {', '.join(map(str, ends))}]"
+        sizes = _SPATIAL[3 - len(module.kernel_size) :]
+        text = f"[N, {module.in_channels}, {', '.join(sizes)}]"
+        return Wanted(text, 1, module.in_channels, 2 + len(sizes))
+    if isinstance(module, nn.Linear):
+        return Wanted(f"[..., {module.in_features}]", -1, module.in_features)
+    if isinstance(module, nn.LayerNorm):
+        ends = module.normalized_shape
+        return Wanted(f"[..., {', '.join(map(str, ends))}]", -1, ends[-1])
     if isinstance(module, (_BatchNorm, nn.GroupNorm)):
-        return f"[N, {getattr(module, 'num_features', None) or module.num_channels}, ...]"
+        channels = module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features
+        return Wanted(f"[N, {channels}, ...]", 1, channels, _rank_of(module))
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
-        return f"integer ids below {module.num_embeddings}"
-    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
-        return f"[..., {module.input_size}]"
+        return Wanted(f"integer ids below {module.num_embeddings}")
+    if isinstance(module, nn.RNNBase):
+        return Wanted(f"[..., {module.input_size}]", -1, module.input_size, 3)
+    if isinstance(module, nn.RNNCellBase):
+        return Wanted(f"[..., {module.input_size}]", -1, module.input_size, 2)
     if isinstance(module, nn.MultiheadAttention):
-        return f"[..., {module.embed_dim}]"
+        return Wanted(f"[..., {module.embed_dim}]", -1, module.embed_dim, 3)
     return None
+
+
+def _rank_of(norm: nn.Module) -> int | None:
+    if isinstance(norm, nn.BatchNorm2d):
+        return 4
+    return 5 if isinstance(norm, nn.BatchNorm3d) else None
 
 
 def explain(module: nn.Module, path: str, input_shapes: Any, error: str) -> str:
@@ -35,7 +65,7 @@ def explain(module: nn.Module, path: str, input_shapes: Any, error: str) -> str:
     takes = wanted(module)
     name = path or "the model"
     lines = [
-        f"{name} takes {takes}, it was given {show(input_shapes)}."
+        f"{name} takes {takes.text}, it was given {show(input_shapes)}."
         if takes
         else f"{name} was given {show(input_shapes)}."
     ]

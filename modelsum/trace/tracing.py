@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from modelsum.errors import ForwardError
+from modelsum.raised import said, told
 from modelsum.summary import Input, Layer, Model, Summary, TorchsummaryTotals, Totals
 from modelsum.trace import census
+from modelsum.trace.advice import advice
 from modelsum.trace.attributes import attributes
 from modelsum.trace.expectations import explain
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta
@@ -71,7 +73,7 @@ def trace(
             },
         )
     if error is not None:
-        raise _forward_error(error, recorder.failure or recorder.root, summary, device) from error
+        raise _forward_error(error, recorder, summary, device) from error
     return summary
 
 
@@ -272,14 +274,20 @@ def _add_uncalled(recorder: Recorder) -> None:
 # ---- failures
 
 
-def _forward_error(error: Exception, call: Call, summary: Summary, device: torch.device) -> ForwardError:
-    text = str(error).strip() or type(error).__name__
-    first_line = text.split("\n")[0]
+def _forward_error(
+    error: Exception, recorder: Recorder, summary: Summary, device: torch.device
+) -> ForwardError:
+    call = recorder.failure or recorder.root
+    text = said(error)
     layer = type(call.module)
     place = f"{call.path} ({layer.__name__})" if call.path else f"{layer.__name__} itself"
-    return ForwardError(
-        f"the forward failed in {place}: {type(error).__name__}: {first_line}",
+    hints = (
         explain(call.module, call.path, call.input_shapes, text),
+        advice(recorder.root, call, summary.inputs, summary.batch),
+    )
+    return ForwardError(
+        f"the forward failed in {place}: {told(error)}",
+        "\n".join(filter(None, hints)),
         summary=summary,
         device_limit=device.type == "meta" and _may_be_meta(error, text, layer),
     )

@@ -144,8 +144,10 @@ def _memory(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> Me
 
 def _model(at: Place, value: Any) -> str:
     with at.errors():
-        kind = spec.parse_model(at.text(value)).kind
-    if kind == "weights":
+        model = spec.parse_model(at.text(value))
+    if model.kind == "file" and model.attribute is None:
+        raise at.error(f"{value!r} names a file but no attribute in it", f"Write {value}:NAME.")
+    if model.kind == "weights":
         raise at.error(f"{value!r} is a file of weights", "A check needs a model that can run.")
     return str(value)
 

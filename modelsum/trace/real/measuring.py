@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from modelsum.errors import ModelError
 from modelsum.memory.measurement import Latency, RealRun
 from modelsum.memory.options import MemoryOptions
+from modelsum.raised import told
 from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import deep_enough, isolated
 from modelsum.trace.real.meters import Mark, Meter, on
@@ -145,7 +146,7 @@ class _Run:
         except Exception as error:
             if is_out_of_memory(error):
                 raise out_of_memory(self._device, _INFERENCE) from error
-            raise ModelError(f"the forward failed on {self._device}: {_words(error)}") from error
+            raise ModelError(f"the forward failed on {self._device}: {told(error)}") from error
 
     def training(self, timed: _Stopwatch) -> tuple[Mapping[str, int], Latency | None]:
         """The peaks of the phases of two steps, and the time of a step; neither where nothing is trained.
@@ -174,7 +175,7 @@ class _Run:
         except Exception as error:
             if is_out_of_memory(error):
                 raise out_of_memory(self._device, f"{doing} ({step.phase})") from error
-            self.notices.append(f"the training step could not be run: {_words(error)}")
+            self.notices.append(f"the training step could not be run: {told(error)}")
             return {}, None
         if step.skipped:
             self.notices.append(
@@ -243,8 +244,3 @@ def collecting_garbage() -> Iterator[None]:
 
 def _attention(kernel: str) -> AbstractContextManager[None]:
     return sdpa_kernel(_ATTENTION[kernel]) if kernel in _ATTENTION else nullcontext()
-
-
-def _words(error: Exception) -> str:
-    """The class of an error and the first line of what it says."""
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -12,6 +12,7 @@ from torch import nn
 
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
+from modelsum.raised import told
 from modelsum.summary import Summary
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
@@ -56,7 +57,7 @@ def memory_of(
         except UsageError:
             raise
         except Exception as error:
-            reason = _first_line(error)
+            reason = told(error)
         if summary.device != "cpu":
             return None, (f"memory is not known: {reason}",)
         # What has just run on the CPU can run there again; a training step takes several times as much.
@@ -66,7 +67,7 @@ def memory_of(
         except UsageError:
             raise
         except Exception as error:
-            return None, (f"memory is not known: {_first_line(error)}",)
+            return None, (f"memory is not known: {told(error)}",)
     if train:
         return memory, ()
     notice = (
@@ -80,8 +81,3 @@ def _training_fits_here(summary: Summary) -> bool:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     outputs = sum(layer.output_bytes for layer in summary.layers)
     return 2 * summary.totals.param_bytes + 3 * outputs < memory / 4
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip()
-    return type(error).__name__ + (f": {text.splitlines()[0]}" if text else "")

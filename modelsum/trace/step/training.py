@@ -28,6 +28,7 @@ from modelsum.memory.log import Event, of_storages
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory.values import Memory, ModuleMemory
+from modelsum.raised import told
 from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
 from modelsum.trace.step import attention
@@ -151,10 +152,10 @@ def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recordi
     except ModelsumError:
         raise
     except Exception as error:
-        reason = str(error).split("\n")[0]
+        reason = told(error)
         if "more than 1 value per channel" in reason:  # batch normalisation of a single value
             reason += "; with a batch of 2 or more it can"
-        return None, f"the training step could not be predicted: {type(error).__name__}: {reason}"
+        return None, f"the training step could not be predicted: {reason}"
     if training is None:
         return None, "nothing can be trained: no output depends on a parameter that takes gradients"
     return training, None
