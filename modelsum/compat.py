@@ -36,7 +36,7 @@ def summary(
         model,
         input_size=input_size,
         batch=max(batch_size, 1),
-        mode="train" if model.training else "eval",
+        mode="train" if getattr(model, "training", False) else "eval",
         device=device,
     )
     print(render(result, "torchsummary", RenderOptions(torchsummary_batch=batch_size)), end="")

@@ -116,11 +116,12 @@ class ForwardError(ModelError):
 
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_OURS = re.compile(r"<modelsum\.[\w.]+ object>")
 
 
 def plain(text: str) -> str:
-    """A text without the addresses of objects, which Python's own names for them hold."""
-    return _ADDRESS.sub("", text)
+    """A text without the addresses of objects, which Python's own names for them hold, or objects of ours."""
+    return _OURS.sub("modelsum", _ADDRESS.sub("", text))
 
 
 def fault(error: Exception | SystemExit) -> ModelError:

@@ -51,7 +51,10 @@ def said(error: BaseException) -> str:
         text = plain(str(error)).strip()
     except Exception:  # the class is the user's too
         return ""
-    return text.splitlines()[-1].partition(": ")[2] if text.startswith(_TORCHSCRIPT) else text
+    if text.startswith(_TORCHSCRIPT):  # its own traceback, the error, and where that came from
+        text = text.rpartition("<--- HERE\n")[2].partition("\n\nAt:\n")[0]
+        text = re.sub(r"^(RuntimeError: ?)+", "", text)
+    return text
 
 
 def _opening(lines: list[str]) -> str:

@@ -14,7 +14,8 @@ import modelsum
 
 PACKAGE = Path(modelsum.__file__).parent
 
-GROUND = {"errors", "files", "jobs", "processes", "units", "spec", "summary", "version", "weights"}
+GROUND = {"errors", "files", "jobs", "objects", "processes", "raised", "spec", "summary", "units"}
+GROUND |= {"version", "weights"}
 # What each part may import of the others, besides itself and the ground floor.
 MAY_IMPORT = {
     "summary": {"render"},  # print(summary) shows the table

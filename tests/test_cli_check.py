@@ -324,7 +324,7 @@ def test_a_model_that_raises_beside_one_that_regresses(stored: Project) -> None:
     done = stored.check()
     assert done.code == 1
     assert "broken  failed" in done.out
-    assert "there is no such layer" in done.out
+    assert "RuntimeError: there is no such layer" in " ".join(done.out.split())
     assert "small   regressed" in done.out
 
 

@@ -141,7 +141,7 @@ def test_the_folder_of_baselines_is_that_of_the_configuration(repository, models
         ("resnet50,stride_in_1x1", "resnet50,stride_in_1x1: --arg 'stride_in_1x1' is not KEY=VALUE", ""),
         ("resnet50,strid=1", "resnet50,strid=1: resnet50 has no option 'strid'", ""),
         ("resnet50@3x7xabc", "resnet50@3x7xabc: input '3x7xabc': '3x7xabc' is not a shape", ""),
-        ("weights.safetensors", "'weights.safetensors' is a file of weights", "Give a model that can run."),
+        ("weights.safetensors", "there is no weights file 'weights.safetensors'", ""),
     ],
 )
 def test_the_users_words_are_wrong(repository, modelsum, operand: str, message: str, hint: str):

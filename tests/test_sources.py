@@ -160,7 +160,7 @@ def test_an_attribute_is_a_class_a_factory_or_a_module(
     ("attribute", "code", "words"),
     [
         ("Nett", 2, ["there is no 'Nett'", "Net"]),
-        ("number", 2, ["is a int", "torch.nn.Module"]),
+        ("number", 2, ["is an int", "torch.nn.Module"]),
         ("broken", 3, ["ZeroDivisionError: no width"]),
         ("Net", 2, ["needs an input", "(x)", "--input"]),
     ],

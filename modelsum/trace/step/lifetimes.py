@@ -45,6 +45,8 @@ class Lifetimes(TorchDispatchMode):
         log: where it all goes.
     """
 
+    supports_higher_order_operators = True  # so far as to say that they cannot be followed
+
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo: 0.8 s, and during the
@@ -149,6 +151,8 @@ class Lifetimes(TorchDispatchMode):
         return out
 
     def _plan(self, func: Any) -> tuple[int, KernelRule | None]:
+        if isinstance(func, HigherOrderOperator):
+            raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
         does = _ALLOCATES if _may_allocate(func) else _NOTHING
         if rule_for(func) is Verdict.COMPOSITE and not _has_kernel(func):
             does = _DECOMPOSES
@@ -298,8 +302,7 @@ def _unpack(kept: _Kept) -> Tensor:
 
 def _has_kernel(func: Any) -> bool:
     """Whether an op that could be done by others has a kernel of its own on a real device: silu_backward."""
-    name = "" if isinstance(func, HigherOrderOperator) else func.name()
-    return bool(name) and torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU")
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU")
 
 
 def _may_allocate(func: Any) -> bool:
