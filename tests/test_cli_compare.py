@@ -15,7 +15,7 @@ from modelsum.spec import InputSpec
 NETS = """
 from torch import nn
 
-def build(width=4):
+def build(width=4, opts=None):
     print("building")
     return nn.Sequential(nn.Linear(3, width), nn.ReLU())
 
@@ -109,6 +109,34 @@ def test_one_model_is_shown_and_not_compared(here, modelsum):
     assert "`modelsum show resnet50`" in err
 
 
+@pytest.mark.parametrize("own", ["", ",width=8", "@5x3", ",width=8@5x3", ",opts={'a': [1, 2]},width=8@5x3"])
+@pytest.mark.parametrize(
+    "model", ["nets:build", "package.nets:build", "nets.py:build", "{here}/nets.py:build"]
+)
+def test_every_way_to_name_a_model_with_arguments_and_input(here, capsys, model: str, own: str):
+    """Params 3w + w; MACs 3w for each of 1 or 5 rows."""
+    (here / "package").mkdir()
+    (here / "package" / "nets.py").write_text(NETS)
+    operand = model.format(here=here) + own
+    code, out, err = modelsum(
+        capsys, "compare", "nets.py:build", operand, "--input", "3", "--no-memory", "--format", "csv"
+    )
+    assert (code, "error" in err) == (0, False)
+    width, rows = 8 if "width" in own else 4, 5 if "@" in own else 1
+    assert f"totals,params,16,{4 * width}," in out
+    assert f"totals,macs,12,{3 * width * rows}," in out
+
+
+def test_providers_models_and_documented_ones_with_a_colon_in_their_arguments(here, capsys):
+    pytest.importorskip("transformers")
+    block = "{'conv': 'conv', 'kernel': 3, 'filters': 16, 'layers': 1}"
+    code, _, _ = modelsum(
+        *(capsys, "compare", f"mnasnet,blocks=[{block}]@3x64x64"),
+        *("transformers/gpt2:GPT2LMHeadModel,n_layer=1@input_ids=8:int64", "--no-memory"),
+    )
+    assert code == 0
+
+
 # ---- what a model's own arguments and input look like
 
 
@@ -131,6 +159,16 @@ def parts(operand: Named) -> tuple[str, dict[str, object], tuple[InputSpec, ...]
         ),
         ("n.py:f,a=1@3", "n.py:f", {"a": 1}, (InputSpec(None, (3,), None),)),
         ("timm/hf_hub:x@main/y", "timm/hf_hub:x@main/y", {}, ()),
+        ("timm/hf_hub:x@main/y,a=1", "timm/hf_hub:x@main/y", {"a": 1}, ()),
+        (
+            "a.b:C,blocks=[{'k': 3, 's': 1}]@3",
+            "a.b:C",
+            {"blocks": [{"k": 3, "s": 1}]},
+            (InputSpec(None, (3,), None),),
+        ),
+        ("net,mail='x@y, z'", "net", {"mail": "x@y, z"}, ()),
+        ("o'brien/n.py:f,a=1", "o'brien/n.py:f", {"a": 1}, ()),
+        ("C:\\nets\\n.py:f,a=1@3", "C:\\nets\\n.py:f", {"a": 1}, (InputSpec(None, (3,), None),)),
     ],
 )
 def test_an_operand_is_a_model_its_arguments_and_its_inputs(text, name, arguments, inputs):

@@ -123,6 +123,15 @@ def test_baselines_at_git_revisions(repository, modelsum):
     assert same.endswith("No layer changed.\n")
 
 
+def test_a_model_in_a_module_that_has_a_revisions_name(repository, modelsum):
+    """There is a branch `nets`, which has no baseline `build`."""
+    subprocess.run(["git", "branch", "nets"], cwd=repository, check=True)
+    code, out, _ = modelsum("diff", "nets:build@3", "nets:build,width=6@3", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["totals"]["params"] == {"old": 16, "new": 24, "difference": 8}
+    assert modelsum("diff", "nets:net", "main:net")[0] == 0
+
+
 def test_the_folder_of_baselines_is_that_of_the_configuration(repository, modelsum):
     (repository / "modelsum.toml").write_text('reports = "elsewhere"\n')
     code, _, err = modelsum("diff", "HEAD:net", "old.json")
@@ -134,6 +143,13 @@ def test_the_folder_of_baselines_is_that_of_the_configuration(repository, models
     ("operand", "message", "hint"),
     [
         ("HEAD:nett", "revision 'HEAD' has no reports/nett.json", "Did you mean net?"),
+        ("HEAD:net,width=3", "HEAD:net,width=3: a stored baseline takes no arguments", "Write HEAD:net."),
+        ("HEAD:net@3", "HEAD:net@3: a stored baseline takes no arguments", "Write HEAD:net."),
+        (
+            "nosuch:net,width=3",
+            "'nosuch' in 'nosuch:net,width=3' is neither a git revision nor a",
+            "REF:NAME",
+        ),
         ("HEAD~9:net", "'HEAD~9' in 'HEAD~9:net' is neither a git revision nor a module", "Write REF:NAME"),
         ("none.json", "cannot read none.json: No such file", "Check the path"),
         ("cut.json", "cut.json:9: it is cut off here", "Restore the file from git"),

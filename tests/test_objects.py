@@ -101,10 +101,22 @@ def test_every_function_says_so(call: Callable[[], object]) -> None:
         ("nothing", 2, "nets.py:nothing is None, not a"),
         ("state", 2, "nets.py:state is a state_dict, not a"),
         ("both", 2, "nets.py:both is a list, not a torch.nn.Module\nName one of its modules, or all in a"),
-        ("pipeline", 2, "nets.py:pipeline is a Pipeline, not a torch.nn.Module\nName nets.py:pipeline.model."),
-        ("program", 2, "nets.py:program is an ExportedProgram, not a torch.nn.Module\nName nets.py:program.module"),
+        (
+            "pipeline",
+            2,
+            "nets.py:pipeline is a Pipeline, not a torch.nn.Module\nName nets.py:pipeline.model.",
+        ),
+        (
+            "program",
+            2,
+            "nets.py:program is an ExportedProgram, not a torch.nn.Module\nName nets.py:program.module",
+        ),
         ("none", 3, "nets.py:none returned None, not a torch.nn.Module"),
-        ("piped", 3, "nets.py:piped returned a Pipeline, not a torch.nn.Module\nIt has to return its .model."),
+        (
+            "piped",
+            3,
+            "nets.py:piped returned a Pipeline, not a torch.nn.Module\nIt has to return its .model.",
+        ),
         ("Plain", 3, "nets.py:Plain returned a Plain, not a torch.nn.Module"),
     ],
 )

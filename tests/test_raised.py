@@ -1,4 +1,4 @@
-"""An error in the user's code names the user's file and line, whatever ran it; no message holds an address."""
+"""An error in the user's code names their file and line, whatever ran it; no message holds an address."""
 
 from __future__ import annotations
 
@@ -76,8 +76,14 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ("nets.py:Net", "--inputs-from", "nets.py:example"),
             "nets.py:example failed: nets.py:33: KeyError: 'no data'\n",
         ),
-        (("nets.py:Trains", "--input", "5", "--arg", "in_features=5", "--arg", "out_features=1"), "nets.py:23: "),
-        (("nets.py:Leaves", "--input", "5"), "nets.py:27: the model's code ended the process (sys.exit(3))\n"),
+        (
+            ("nets.py:Trains", "--input", "5", "--arg", "in_features=5", "--arg", "out_features=1"),
+            "nets.py:23: ",
+        ),
+        (
+            ("nets.py:Leaves", "--input", "5"),
+            "nets.py:27: the model's code ended the process (sys.exit(3))\n",
+        ),
     ],
 )
 def test_the_line_of_the_users_file_that_failed(modelsum_cli, here: Path, arguments, words: str) -> None:

@@ -110,7 +110,9 @@ def test_a_documented_name_is_no_folder_of_that_name(modelsum_cli, here: Path) -
 
 def test_a_python_file_without_an_attribute_says_what_it_has(modelsum_cli, here: Path) -> None:
     """It is read for that, and not run."""
-    (here / "nets.py").write_text("raise SystemExit\nclass Net: pass\ndef make(): pass\nnet = make()\n_no = 1\n")
+    (here / "nets.py").write_text(
+        "raise SystemExit\nclass Net: pass\ndef make(): pass\nnet = make()\n_no = 1\n"
+    )
     said = refused(modelsum_cli, "nets.py")
     assert said.startswith("'nets.py' names a file but no attribute in it\nWrite nets.py:NAME")
     assert said.endswith("It has Net, make, net.\n")
@@ -146,7 +148,9 @@ def test_a_path_that_is_not_there(modelsum_cli, here: Path, model: str, words: s
 def test_a_model_of_the_hub(modelsum_cli, model: str) -> None:
     pytest.importorskip("transformers")
     said = refused(modelsum_cli, model)
-    assert said.startswith(f"{model!r} looks like a model of the Hugging Face Hub, and nothing is downloaded\n")
+    assert said.startswith(
+        f"{model!r} looks like a model of the Hugging Face Hub, and nothing is downloaded\n"
+    )
     assert "Write transformers/vit for" in said
 
 
