@@ -129,9 +129,9 @@ def test_every_way_to_name_a_model_with_arguments_and_input(here, capsys, model:
 
 def test_providers_models_and_documented_ones_with_a_colon_in_their_arguments(here, capsys):
     pytest.importorskip("transformers")
-    block = "{'conv': 'conv', 'kernel': 3, 'filters': 16, 'layers': 1}"
+    block = {"conv": "mbconv", "kernel": 3, "se_ratio": 0.25, "skip": "identity", "filters": 16, "layers": 1}
     code, _, _ = modelsum(
-        *(capsys, "compare", f"mnasnet,blocks=[{block}]@3x64x64"),
+        *(capsys, "compare", f"mnasnet,blocks={[block]}@3x64x64"),
         *("transformers/gpt2:GPT2LMHeadModel,n_layer=1@input_ids=8:int64", "--no-memory"),
     )
     assert code == 0
