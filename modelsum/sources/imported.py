@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from modelsum import objects
@@ -116,7 +117,8 @@ def load_attribute(spec: ModelSpec) -> Any:
     for name in str(spec.attribute).split("."):
         if not hasattr(found, name):
             public = [n for n in dir(found) if not n.startswith("_")]
-            hint = did_you_mean(name, public) or f"It has {', '.join(public[:20]) or 'nothing public'}."
+            own = [n for n in public if not isinstance(getattr(found, n, None), ModuleType)]
+            hint = did_you_mean(name, public) or f"It has {', '.join(own[:20]) or 'nothing public'}."
             raise UsageError(f"{spec.text}: there is no {name!r} in {spec.name}", hint)
         found = getattr(found, name)
     return found
