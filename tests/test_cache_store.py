@@ -15,7 +15,7 @@ from hand_made_summary import MEMORY, TINY
 from modelsum.cache.store import Entry, Store
 from modelsum.render import RenderOptions, render
 
-ENTRY = Entry(replace(TINY, memory=MEMORY), {"nets.py": "abc"}, "a warning\n")
+ENTRY = Entry(replace(TINY, memory=MEMORY), {("contents", "nets.py", ""): "abc"}, "a warning\n")
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelsum.cache.evidence import evidence, holds, installed_mark, package_mark, torch_mark, watching
+from modelsum.cache.evidence import evidence, holds, watching
 from modelsum.cache.store import Entry, Store
+from modelsum.cache.versions import installed_mark, machine_mark, package_mark, torch_mark
 from modelsum.request import Request
 from modelsum.spec import ModelSpec
 from modelsum.version import __version__
@@ -66,6 +67,7 @@ def _key(request: Request) -> str:
         package_mark(),
         torch_mark(),
         installed_mark(),
+        machine_mark(),
         repr(sys.path),
     ]
     if request.inputs_from or (isinstance(request.model, ModelSpec) and request.model.kind != "name"):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from modelsum import files
+from modelsum.cache.questions import Question
 from modelsum.summary import Summary
 
 MOST_BYTES = 64 << 20
@@ -44,12 +45,12 @@ class Entry:
 
     Attributes:
         summary: what was answered.
-        marks: the files that it depended on, with what they were.
+        marks: the questions that it depended on, with what was answered.
         said: what was written to stderr meanwhile.
     """
 
     summary: Summary
-    marks: Mapping[str, str]
+    marks: Mapping[Question, str]
     said: str
 
 

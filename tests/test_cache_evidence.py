@@ -1,0 +1,248 @@
+"""What a kept answer depends on: every way in which a model asks the file system is noticed, or is not kept.
+
+Each model is a `build()` whose width N, of nn.Linear(8, N, bias=False), comes from the world; it is asked about
+twice, and again after the world has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch  # noqa: F401  # loaded once, for all the processes that are forked
+
+from modelsum.cache.hearing import Hearing
+from modelsum.cache.questions import mark
+from modelsum.cache.seen import Seen
+from modelsum.cli.main import run
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="asks in forked processes")
+
+NET = """
+import os, pathlib, sys
+from torch import nn
+def build():
+    os.write(2, b"worked out")  # which is not written again with a kept answer
+    return nn.Linear(8, width(), bias=False)
+"""
+
+
+@dataclass(frozen=True)
+class Asked:
+    width: int
+    kept: bool
+
+
+@pytest.fixture
+def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Asked]:
+    """Ask the command about nets.py:build, each time in a new process, in a folder `here`."""
+    monkeypatch.delenv("MODELSUM_NO_CACHE")
+    monkeypatch.setenv("MODELSUM_CACHE_DIR", str(tmp_path / "answers"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    out, err = tmp_path / "out", tmp_path / "err"
+
+    def asked() -> Asked:
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                for file, descriptor in ((out, 1), (err, 2)):
+                    os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+                sys.stdout, sys.stderr = open(1, "w"), open(2, "w")
+                code = run(("show", "nets.py:build", "--input", "8", "--format", "json"))
+                sys.stdout.flush()
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0, err.read_text()
+        params = json.loads(out.read_text())["totals"]["params"]
+        return Asked(params // 8, "worked out" not in err.read_text())
+
+    return asked
+
+
+def write(text: str, name: str = "data.txt") -> Callable[[], object]:
+    return lambda: Path(name).write_text(text)
+
+
+def relink(target: str) -> Callable[[], None]:
+    def change() -> None:
+        Path("link").unlink(missing_ok=True)
+        Path("link").symlink_to(target)
+
+    return change
+
+
+def nothing() -> None:
+    pass
+
+
+def folder_of_parts() -> None:
+    Path("parts").mkdir()
+    Path("parts/a.txt").write_text("a")
+
+
+def files_and_link() -> None:
+    Path("a").write_text("2")
+    Path("b").write_text("3")
+    relink("a")()
+
+
+ANOTHER = write("", "parts/b.txt")
+LATER = (lambda: os.utime("data.txt", (1e9 + 7, 1e9 + 7)), lambda: os.utime("data.txt", (1e9 + 9, 1e9 + 9)))
+# What is there first, the expression of the width, the change, the width before and after it.
+KINDS = {
+    "os.listdir": (folder_of_parts, "1 + len(os.listdir('parts'))", ANOTHER, 2, 3),
+    "os.scandir": (folder_of_parts, "1 + len(list(os.scandir('parts')))", ANOTHER, 2, 3),
+    "the sizes of entries": (
+        folder_of_parts,
+        "sum(e.stat().st_size for e in os.scandir('parts'))",
+        write("1234", "parts/a.txt"),
+        1,
+        4,
+    ),
+    "os.walk": (folder_of_parts, "sum(len(f) for _, _, f in os.walk('parts'))", ANOTHER, 1, 2),
+    "glob": (folder_of_parts, "len(__import__('glob').glob('parts/*.txt'))", ANOTHER, 1, 2),
+    "a pattern of no wildcards": (
+        folder_of_parts,
+        "1 + len(__import__('glob').glob('parts/b.txt'))",
+        ANOTHER,
+        1,
+        2,
+    ),
+    "Path.glob": (folder_of_parts, "len(list(pathlib.Path('parts').glob('*.txt')))", ANOTHER, 1, 2),
+    "Path.glob of no wildcards": (
+        folder_of_parts,
+        "1 + len(list(pathlib.Path('parts').glob('b.txt')))",
+        ANOTHER,
+        1,
+        2,
+    ),
+    "Path.rglob": (folder_of_parts, "len(list(pathlib.Path('.').rglob('*.txt')))", ANOTHER, 1, 2),
+    "Path.iterdir": (folder_of_parts, "len(list(pathlib.Path('parts').iterdir()))", ANOTHER, 1, 2),
+    "os.path.exists": (nothing, "1 + os.path.exists('data.txt')", write(""), 1, 2),
+    "os.path.isfile": (nothing, "1 + os.path.isfile('data.txt')", write(""), 1, 2),
+    "os.path.isdir": (nothing, "1 + os.path.isdir('data')", lambda: Path("data").mkdir(), 1, 2),
+    "os.path.lexists": (nothing, "1 + os.path.lexists('link')", relink("nowhere"), 1, 2),
+    "os.path.getsize": (write("12"), "os.path.getsize('data.txt')", write("123"), 2, 3),
+    "os.path.getmtime": (
+        lambda: (write("12")(), LATER[0]()),
+        "int(os.path.getmtime('data.txt')) % 10",
+        LATER[1],
+        7,
+        9,
+    ),
+    "the time of a folder": (
+        lambda: (Path("parts").mkdir(), os.utime("parts", (1e9 + 7, 1e9 + 7))),
+        "int(os.stat('parts').st_mtime) % 10",
+        lambda: os.utime("parts", (1e9 + 9, 1e9 + 9)),
+        7,
+        9,
+    ),
+    "Path.exists": (nothing, "1 + pathlib.Path('data.txt').exists()", write(""), 1, 2),
+    "Path.is_dir": (
+        nothing,
+        "1 + pathlib.Path('data').is_dir()",
+        lambda: Path("data").mkdir(),
+        1,
+        2,
+    ),
+    "Path.stat": (write("12"), "pathlib.Path('data.txt').stat().st_size", write("123"), 2, 3),
+    "os.fstat": (write("12"), "os.fstat(os.open('data.txt', 0)).st_size", write("123"), 2, 3),
+    "os.access": (
+        lambda: (write("")(), os.chmod("data.txt", 0o600)),
+        "1 + os.access('data.txt', os.X_OK)",
+        lambda: os.chmod("data.txt", 0o700),
+        1,
+        2,
+    ),
+    "os.readlink": (relink("a"), "len(os.readlink('link'))", relink("ab"), 1, 2),
+    "os.path.realpath": (
+        files_and_link,
+        "1 + (os.path.basename(os.path.realpath('link')) == 'b')",
+        relink("b"),
+        1,
+        2,
+    ),
+    "a file behind a link": (files_and_link, "int(open('link').read())", relink("b"), 2, 3),
+    "a file": (write("2"), "int(open('data.txt').read())", write("3"), 2, 3),
+    "a file that is missing": (
+        nothing,
+        "int(attempt(lambda: open('data.txt').read(), OSError, 1))",
+        write("3"),
+        1,
+        3,
+    ),
+    "a file beside a descriptor": (
+        lambda: (Path("parts").mkdir(), write("2", "parts/n")()),
+        "int(os.read(os.open('n', 0, dir_fd=os.open('parts', 0)), 9))",
+        write("3", "parts/n"),
+        2,
+        3,
+    ),
+    "a folder by descriptor": (
+        folder_of_parts,
+        "len(os.listdir(os.open('parts', 0)))",
+        ANOTHER,
+        1,
+        2,
+    ),
+    "a file after os.chdir": (
+        lambda: (Path("parts").mkdir(), write("2", "parts/n")()),
+        "(os.chdir('parts'), int(open('n').read()), os.chdir('..'))[1]",
+        write("3", "parts/n"),
+        2,
+        3,
+    ),
+    "a module that is missing": (
+        nothing,
+        "attempt(lambda: __import__('extra_of_mine').WIDTH, ImportError, 1)",
+        write("WIDTH = 3", "extra_of_mine.py"),
+        1,
+        3,
+    ),
+    "importlib.util.find_spec": (
+        nothing,
+        "1 + bool(__import__('importlib.util').util.find_spec('extra_of_mine'))",
+        write("", "extra_of_mine.py"),
+        1,
+        2,
+    ),
+    "a module that another one shadows": (
+        nothing,
+        "getattr(__import__('chunk_of_mine' if 0 else 'this_is_not_there' if 0 else 'antigravity_'[:0] or 'colorsys'), 'WIDTH', 1)",
+        write("WIDTH = 3", "colorsys.py"),
+        1,
+        3,
+    ),
+    "torch.from_file": (
+        write("\2\0\0\0\0\0\0\0", "n"),
+        "int(nn.Module and __import__('torch').from_file('n', size=1, dtype=__import__('torch').int64).numpy()[0])",
+        write("\3\0\0\0\0\0\0\0", "n"),
+        2,
+        3,
+    ),
+}
+ATTEMPT = """
+def attempt(action, error, otherwise):
+    try:
+        return action()
+    except error:
+        return otherwise
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_model_asks_of_the_file_system_is_noticed_when_it_changes(ask, kind: str) -> None:
+    prepare, expression, change, before, after = KINDS[kind]
+    prepare()
+    Path("nets.py").write_text(f"{NET}{ATTEMPT}\ndef width():\n    return {expression}\n")
+    assert [ask(), ask()] == [Asked(before, False), Asked(before, True)]
+    change()
+    assert [ask(), ask()] == [Asked(after, False), Asked(after, True)]
