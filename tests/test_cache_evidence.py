@@ -1,24 +1,26 @@
 """What a kept answer depends on: every way in which a model asks the file system is noticed, or is not kept.
 
-Each model is a `build()` whose width N, of nn.Linear(8, N, bias=False), comes from the world; it is asked about
-twice, and again after the world has changed.
+Each model is a `build()` whose width N, of nn.Linear(8, N, bias=False), comes from the world; it is asked
+about twice, and again after the world has changed.
 """
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import pathlib
+import random
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch  # noqa: F401  # loaded once, for all the processes that are forked
+import torch  # loaded once, for all the processes that are forked
 
-from modelsum.cache.hearing import Hearing
-from modelsum.cache.questions import mark
-from modelsum.cache.seen import Seen
+from modelsum.cache.evidence import watching
 from modelsum.cli.main import run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="asks in forked processes")
@@ -55,7 +57,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Asked]:
             try:
                 for file, descriptor in ((out, 1), (err, 2)):
                     os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-                sys.stdout, sys.stderr = open(1, "w"), open(2, "w")
+                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
                 code = run(("show", "nets.py:build", "--input", "8", "--format", "json"))
                 sys.stdout.flush()
             finally:
@@ -216,15 +218,15 @@ KINDS = {
     ),
     "a module that another one shadows": (
         nothing,
-        "getattr(__import__('chunk_of_mine' if 0 else 'this_is_not_there' if 0 else 'antigravity_'[:0] or 'colorsys'), 'WIDTH', 1)",
+        "getattr(__import__('colorsys'), 'WIDTH', 1)",  # of the standard library
         write("WIDTH = 3", "colorsys.py"),
         1,
         3,
     ),
     "torch.from_file": (
-        write("\2\0\0\0\0\0\0\0", "n"),
-        "int(nn.Module and __import__('torch').from_file('n', size=1, dtype=__import__('torch').int64).numpy()[0])",
-        write("\3\0\0\0\0\0\0\0", "n"),
+        write("\2" + 7 * "\0", "n"),
+        "int(__import__('torch').from_file('n', size=8, dtype=__import__('torch').uint8).numpy()[0])",
+        write("\3" + 7 * "\0", "n"),
         2,
         3,
     ),
@@ -246,3 +248,114 @@ def test_what_a_model_asks_of_the_file_system_is_noticed_when_it_changes(ask, ki
     assert [ask(), ask()] == [Asked(before, False), Asked(before, True)]
     change()
     assert [ask(), ask()] == [Asked(after, False), Asked(after, True)]
+
+
+# What nobody can vouch for. Each is worked out again every time.
+DOUBTFUL = {
+    "a program": "len(__import__('subprocess').check_output(['echo', '1']))",
+    "os.system": "1 + os.system('true')",
+    "os.fork": "1 + (os.waitpid(os.fork() or os._exit(0), 0)[1])",
+    "another process": (
+        "(p := __import__('multiprocessing').get_context('spawn').Process(target=print), p.start(), p.join())"
+        " and 2"
+    ),
+    "a host's address": "len(__import__('socket').getaddrinfo('127.0.0.1', 80))",
+    "a database": "len(str(__import__('sqlite3').connect(':memory:')) and '1')",
+    "a library by ctypes": "1 + (__import__('ctypes').CDLL(None) is None)",
+    "random": "__import__('random').choice([1, 2, 3])",
+    "random after seed()": "(r := __import__('random'), r.seed(), r.randint(1, 3))[2]",
+    "os.urandom": "1 + os.urandom(1)[0] % 3",
+    "secrets": "1 + __import__('secrets').randbelow(3)",
+    "numpy's random numbers": "int(__import__('numpy').random.randint(1, 4))  # np.random.randint",
+    "a generator of numpy's": "int(__import__('numpy').random.default_rng().integers(1, 4))",
+    "memory that is free": "len(open('/proc/meminfo').read()[:2])",
+    "posix itself": "(exec('import posix', globals()), 1 + bool(posix.stat('.').st_size))[1]",
+    "what it appended to a file": "(open('n', 'a').write('x'), len(open('n').read()))[1] or 1",
+    "a folder that it filled": "(open('n', 'w').close(), len(os.listdir()))[1]",
+}
+
+
+@pytest.mark.parametrize("kind", DOUBTFUL)
+def test_an_answer_that_nobody_can_vouch_for_is_not_kept(ask, kind: str) -> None:
+    Path("nets.py").write_text(f"{NET}{ATTEMPT}\ndef width():\n    return {DOUBTFUL[kind]}\n")
+    assert [ask().kept, ask().kept, ask().kept] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "(r := __import__('random'), r.seed(7), r.choice([1, 2, 3]))[2]",
+        "int(__import__('torch').randint(1, 4, (1,), device='cpu'))",
+        "1 + (os.environ.get('WIDTH_OF_MINE') is None)",
+        "(open(os.devnull, 'w').write('x'), 2)[1]",
+    ],
+    ids=["random with a seed", "torch's random numbers", "a variable", "the null device"],
+)
+def test_an_answer_that_is_the_same_every_time_is_kept(ask, expression: str) -> None:
+    Path("nets.py").write_text(f"{NET}\ndef width():\n    return {expression}\n")
+    first = ask()
+    assert ask() == Asked(first.width, True)
+
+
+def test_a_file_that_the_model_makes_once_is_asked_for_once_more(ask) -> None:
+    """The first answer found no file, the second the one that the first had made."""
+    Path("nets.py").write_text(
+        NET + "def width():\n"
+        "    path = pathlib.Path('made.txt')\n"
+        "    if not path.exists():\n"
+        "        path.write_text('3')\n"
+        "        return 2\n"
+        "    return int(path.read_text())\n"
+    )
+    assert [ask(), ask(), ask()] == [Asked(2, False), Asked(3, False), Asked(3, True)]
+    Path("made.txt").unlink()
+    assert ask() == Asked(2, False)
+
+
+def test_another_machine_has_answers_of_its_own(ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("nets.py").write_text(f"{NET}\ndef width():\n    return os.cpu_count()\n")
+    monkeypatch.setattr(os, "cpu_count", lambda: 5)
+    assert [ask(), ask()] == [Asked(5, False), Asked(5, True)]
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert ask() == Asked(6, False)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_everything_is_put_back_whatever_happens(error: type[BaseException]) -> None:
+    def state() -> tuple[object, ...]:
+        holders = (os, os.path, random, vars(random).get("_inst"), pathlib, glob, torch, torch.UntypedStorage)
+        return (
+            [dict(vars(holder)) for holder in holders],
+            [set(s) for s in (os.supports_fd, os.supports_dir_fd, os.supports_follow_symlinks)],
+            list(sys.meta_path),
+        )
+
+    before = state()
+    seen = None
+
+    def fail() -> None:
+        nonlocal seen
+        with watching() as seen:
+            assert state() != before
+            os.path.exists("asked")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert state() == before
+    os.path.exists("asked later")
+    assert {os.path.basename(path) for _, path, _ in seen.marks} == {"asked"}
+
+
+def test_a_stand_in_answers_as_the_function_does(tmp_path: Path) -> None:
+    plain = os.stat(tmp_path)
+    with watching():
+        assert os.stat(tmp_path) == os.stat(path=tmp_path) == plain
+        assert os.stat in os.supports_dir_fd
+        assert os.stat.__name__ == "stat"
+        with pytest.raises(TypeError, match="stat"):
+            os.stat()
+        with pytest.raises(FileNotFoundError):
+            os.stat(tmp_path / "missing")
+        shutil.rmtree(tmp_path)
+    assert not tmp_path.exists()

@@ -63,11 +63,16 @@ def watching() -> Iterator[Seen]:
 def evidence(seen: Seen) -> Mapping[Question, str] | None:
     """The questions that the answer depended on, with their marks; None where there is more to it."""
     loaded = {name: file for name, module in list(sys.modules.items()) if (file := _file(module))}
-    if seen.doubts or any(_is_unknown_native(name, file) for name, file in loaded.items()):
+    if (
+        seen.doubts
+        or any(_is_unknown_native(name, file) for name, file in loaded.items())
+        or any(_names_unheard(path) for kind, path, _ in seen.marks if kind == "contents")
+    ):
         return None
     marks = dict(seen.marks)
+    on_path = {os.path.abspath(folder) for folder in sys.path}
     for folder, names in seen.sought.items():
-        if folder in sys.path:
+        if folder in on_path:
             names |= {name for name in sys.modules if "." not in name}  # also what torch brought along
         if any(os.path.dirname(path) == folder and _stem(path) in names for path in seen.written_paths):
             return None
@@ -77,8 +82,6 @@ def evidence(seen: Seen) -> Mapping[Question, str] | None:
         question = ("contents", path, "")
         if question not in marks and _counts(path):
             marks[question] = mark(question)
-    if any(_names_unheard(path) for kind, path, _ in marks if kind == "contents" and not vouched_for(path)):
-        return None
     return marks
 
 
@@ -96,7 +99,7 @@ def _counts(path: str) -> bool:
     """Whether a file that was read is not vouched for by the versions in the key alone."""
     if path.startswith(INSTALLED):
         return not path.startswith(TORCH) and ".dist-info" + os.sep not in path
-    return not path.startswith((PACKAGE, *PYTHON))
+    return not vouched_for(path)
 
 
 def _is_unknown_native(name: str, file: str) -> bool:

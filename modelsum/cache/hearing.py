@@ -29,8 +29,8 @@ class Listener(Protocol):
     def asked(self, kind: str, path: Any, dir_fd: int | None = None) -> None:
         """A question of a kind that `questions` knows."""
 
-    def written(self, path: Any, dir_fd: int | None = None) -> None:
-        """Something is about to be made, changed or removed there."""
+    def written(self, path: Any, dir_fd: int | None = None, *, only_anew: bool = False) -> None:
+        """Something is about to be made, changed or removed there; only made, where nothing is there yet."""
 
     def looked_for(self, module: str, folders: Iterable[str]) -> None:
         """A module is looked for in these folders."""
@@ -191,6 +191,10 @@ def _changed(tell: Listener, path: Any, *others: Any) -> None:
     tell.written(path, None if dir_fd == -1 else dir_fd)
 
 
+def _made(tell: Listener, path: Any, _: int, dir_fd: int = -1) -> None:
+    tell.written(path, None if dir_fd == -1 else dir_fd, only_anew=True)
+
+
 def _changed_attributes(tell: Listener, path: Any, *_: Any) -> None:
     tell.written(path)
 
@@ -226,7 +230,7 @@ _EVENTS: dict[str, Callable[..., None]] = {
     "open": _open,
     "os.listdir": _listdir,
     "os.scandir": _scandir,
-    "os.mkdir": _changed,
+    "os.mkdir": _made,
     "os.rmdir": _changed,
     "os.remove": _changed,
     "os.rename": _moved,

@@ -45,7 +45,7 @@ class Seen:
         if vouched_for(full):
             if kind == "contents":
                 self.read.add(full)
-        elif full.startswith(SYSTEM) and kind not in ("type", "own type"):
+        elif _is_of_system(full) and kind not in ("type", "own type"):
             if full != os.devnull and asked_by_user():
                 self.doubted(full)
         elif (kind, full, "") not in self.marks:
@@ -53,14 +53,16 @@ class Seen:
                 self.doubted(f"{full} is of the model's own making")
             self._note((kind, full, ""))
 
-    def written(self, path: Any, dir_fd: int | None = None) -> None:
+    def written(self, path: Any, dir_fd: int | None = None, *, only_anew: bool = False) -> None:
         """Note that the model makes, changes or removes something."""
         full = self._absolute(path, dir_fd)
         # Compiled files are the import system's, whose looks are not heard either.
-        if full is None or vouched_for(full) or full.startswith(SYSTEM) or "__pycache__" in full:
+        if full is None or vouched_for(full) or _is_of_system(full) or "__pycache__" in full:
             return
         if full not in self.written_paths:
             self._note(("own type", full, ""))  # on which depends whether writing fails
+            if only_anew and not self.marks["own type", full, ""].startswith("error"):
+                return  # it does
         self.written_paths.add(full)
         self._refilled.add(os.path.dirname(full))
 
@@ -101,7 +103,9 @@ class Seen:
             base = os.getcwd() if dir_fd is None else self._path_of(dir_fd)
         except (TypeError, OSError):
             return None  # the function that was called fails as well
-        return None if base is None else os.path.join(base, text)
+        if base is None or text in ("", "."):
+            return base
+        return os.path.join(base, text)
 
     def _path_of(self, descriptor: int) -> str | None:
         """The path of an open file or folder."""
@@ -113,6 +117,10 @@ class Seen:
         if not os.path.isabs(path) and asked_by_user():
             self.doubted(f"file descriptor {descriptor}")
         return path if os.path.isabs(path) else None
+
+
+def _is_of_system(path: str) -> bool:
+    return os.path.join(path, "").startswith(SYSTEM)
 
 
 def _source(path: str) -> str:
