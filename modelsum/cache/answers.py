@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelsum.request import Request
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 OFF = "MODELSUM_NO_CACHE"
 
 
-def answer(request: Request, *, cached: bool) -> Summary:
+def answer(request: Request, *, cached: bool, ready: Callable[[Request], None]) -> Summary:
     """The summary that the request asks for.
 
     What the answer wrote to stderr is written again. Only answers from shapes are kept: where the model
@@ -22,14 +23,16 @@ def answer(request: Request, *, cached: bool) -> Summary:
 
     Args:
         cached: look for a kept answer first, and keep a new one. `$MODELSUM_NO_CACHE` forbids both.
+        ready: imports torch, where the answer has to be worked out. Nothing of the user's runs before.
 
     Raises as `api.run` does; a failure is never kept.
     """
     if not cached or os.environ.get(OFF) or not _can_be_kept(request):
+        ready(request)
         return _run(request)
     from modelsum.cache.keeping import kept_or_new  # what a request that is not kept does without
 
-    return kept_or_new(request, _run)
+    return kept_or_new(request, ready, _run)
 
 
 def _run(request: Request) -> Summary:

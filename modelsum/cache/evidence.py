@@ -16,7 +16,6 @@ from contextlib import contextmanager, suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-from modelsum import startup
 from modelsum.cache.hearing import Hearing
 from modelsum.cache.owners import INSTALLED, PACKAGE, PYTHON, TORCH, vouched_for
 from modelsum.cache.questions import Question, mark
@@ -45,18 +44,10 @@ def watching() -> Iterator[Seen]:
     """Note what is asked inside. Only for a process that answers once: its audit hook stays."""
     seen = Seen()
     hearing = Hearing(seen)
-    over = False
-
-    def begin() -> None:
-        if not over:
-            hearing.start()
-
-    # The import of torch, before which nothing of the user's runs, makes most of the noise.
     try:
-        begin() if "torch" in sys.modules else startup.around_torch(after=begin)
+        hearing.start()
         yield seen
     finally:
-        over = True
         hearing.stop()
 
 

@@ -92,14 +92,14 @@ class Hearing:
         self._supporting: list[tuple[set[Any], Any]] = []
 
     def start(self) -> None:
-        """Begin. torch is imported already."""
+        """Begin."""
         for holder, name, tell in _unannounced():
             self._stand_in(holder, name, tell)
         sys.meta_path.insert(0, self._finder)
         _EARS.open(self._listener)
 
     def stop(self) -> None:
-        """Put everything back; also where `start` was never called, or did not get far."""
+        """Put everything back; also where `start` did not get far."""
         _EARS.listener = None
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)

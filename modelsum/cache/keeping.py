@@ -36,13 +36,19 @@ def folder() -> Path:
     return Path(platformdirs.user_cache_dir("modelsum", appauthor=False))
 
 
-def kept_or_new(request: Request, run: Callable[[Request], Summary]) -> Summary:
-    """The kept answer to a request, or else that of `run`, which is then kept. Raises as `run` does."""
+def kept_or_new(
+    request: Request, ready: Callable[[Request], None], run: Callable[[Request], Summary]
+) -> Summary:
+    """The kept answer to a request, or else that of `run`, which is then kept. Raises as `run` does.
+
+    `ready` is called first where there is none: it imports torch, which makes most of the noise.
+    """
     store, key = Store(folder()), _key(request)
     entry = store.get(key)
     if entry is not None and holds(entry.marks):
         sys.stderr.write(entry.said)
         return entry.summary
+    ready(request)
     said = _Tee(sys.stderr)
     sys.stderr = said
     try:

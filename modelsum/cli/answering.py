@@ -10,5 +10,4 @@ from modelsum.summary import Summary
 
 def answer(request: Request, *, cached: bool) -> Summary:
     """The summary that the request asks for. Raises as `modelsum.summarize` does."""
-    startup.ready(request)
-    return answers.answer(request, cached=cached)
+    return answers.answer(request, cached=cached, ready=startup.ready)
