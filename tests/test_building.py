@@ -325,13 +325,16 @@ def test_on_meta_nests_in_another_default_device() -> None:
 
 
 def test_a_default_device_that_was_set_is_left_as_it_was() -> None:
-    torch.set_default_device("cpu")
-    try:
-        with on_meta():
-            assert nn.Linear(2, 2).weight.is_meta
-        assert torch.get_default_device() == torch.empty(1).device == CPU
-    finally:
-        torch.set_default_device(None)
+    program = """
+import torch
+from modelsum.sources.building import on_meta
+torch.set_default_device("cpu")
+with on_meta():
+    print(torch.nn.Linear(2, 2).weight.device)
+print(torch.get_default_device(), torch.empty(1).device)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "meta\ncpu cpu\n"
 
 
 def test_building_imports_neither_sympy_nor_dynamo() -> None:
