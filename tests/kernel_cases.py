@@ -250,6 +250,7 @@ ON_META: dict[str, tuple[Any, tuple[Any, ...], int]] = {
 
 # Kernels of a library, device or CPU engine that is not here; most share their rule with one that is.
 NOT_HERE = {
+    "transformers.grouped_mm_fallback",  # an op of transformers, for torch without grouped matmuls
     "aten.convolution_overrideable",
     "aten.cudnn_convolution",
     "aten.cudnn_convolution_relu",

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch_here import skip_unless_zeros_do_without_sympy
 
 from modelsum.errors import ArgumentError
 from modelsum.sources.building import build, on_meta
@@ -338,6 +339,7 @@ print(torch.get_default_device(), torch.empty(1).device)
 
 
 def test_building_imports_neither_sympy_nor_dynamo() -> None:
+    skip_unless_zeros_do_without_sympy()
     program = """
 import sys, torch
 from modelsum.sources.building import build

@@ -189,7 +189,8 @@ def test_the_choice_for_the_cpu_is_the_one_that_torch_makes(
         torch.rand(2, key_heads, 5, value_size),
     )
     flash = torch._fused_sdp_choice(query, key, value, mask, dropout, causal, enable_gqa=gqa) == 1
-    chosen = _choice("cpu", "auto", _cpu_kernel_shares_keys(), query, key, value, mask, dropout, causal, gqa)
+    shares = _cpu_kernel_shares_keys()
+    chosen = _choice("cpu", "auto", shares, query, key, value, mask, dropout, causal, gqa)
     assert chosen == ("flash" if flash else "math")
 
 

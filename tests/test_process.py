@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from torch_here import skip_unless_zeros_do_without_sympy
 
 COMMAND = [sys.executable, "-m", "modelsum"]
 
@@ -166,6 +167,7 @@ def loaded_by(*arguments: str) -> set[str]:
 
 
 def test_show_loads_nothing_that_it_does_not_need() -> None:
+    skip_unless_zeros_do_without_sympy()
     import torch  # noqa: F401
 
     plain = subprocess.run(

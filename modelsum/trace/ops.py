@@ -144,6 +144,7 @@ COUNTED: dict[str, Rule] = {
     "aten::_grouped_mm": grouped_mm,
     "aten::_scaled_grouped_mm": grouped_mm,
     "aten::_scaled_grouped_mm_v2": grouped_mm,
+    "transformers::grouped_mm_fallback": grouped_mm,  # its own, where torch has none for the device
     "aten::_trilinear": bilinear,
     "aten::_scaled_dot_product_flash_attention": attention,
     "aten::_scaled_dot_product_flash_attention_for_cpu": attention,

@@ -145,7 +145,7 @@ def _is_container(module: nn.Module) -> bool:
     return isinstance(module, (nn.Sequential, nn.ModuleList))
 
 
-_GROUPED = ("aten._grouped_mm", "aten._scaled_grouped_mm")
+_GROUPED = ("aten._grouped_mm", "aten._scaled_grouped_mm", "transformers.grouped_mm_fallback")
 
 
 def _notices(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:

@@ -217,7 +217,7 @@ def _denormalised(x: Tensor) -> Tensor:
 @rule("_weight_norm_interface_backward")
 def weight_norm_backward(grad: Tensor, v: Tensor, g: Tensor, norms: Tensor, dim: int) -> Any:
     """The gradients of direction and length, contiguous. torch 2.6 has no meta kernel for it."""
-    if v.dtype not in FLOATS or g.dtype is not v.dtype or not v.is_contiguous():
+    if v.dtype not in FLOATS or g.dtype is not v.dtype or not all(t.is_contiguous() for t in (v, g, norms)):
         return NotImplemented
     return empty(v.shape, v.dtype), empty(g.shape, g.dtype)
 
