@@ -27,7 +27,7 @@ def skip_unless_torch_runs(function: Any, *args: Any, device: str = "cpu") -> No
 
 
 def skip_unless_group_norm_takes_any_layout() -> None:
-    """Skip where torch's kernel on the CPU wants images in one piece, which layers see to before they call it."""
+    """Skip where torch's CPU kernel wants images in one piece, which layers see to before they call it."""
     x = torch.rand(2, 6, 4, 5).transpose(2, 3)
     try:
         torch.native_group_norm(x, None, None, 2, 6, 20, 3, 1e-5)

@@ -49,13 +49,15 @@ def kept_or_new(
         sys.stderr.write(entry.said)
         return entry.summary
     ready(request)
-    said = _Tee(sys.stderr)
+    said, out = _Tee(sys.stderr), sys.stdout
     sys.stderr = said
+    if out is said.stream:  # as for a command whose stdout is kept for its result
+        sys.stdout = said
     try:
         with watching() as seen:
             summary = run(request)
     finally:
-        sys.stderr = said.stream
+        sys.stdout, sys.stderr = out, said.stream
     marks = evidence(seen) if summary.device == "meta" else None
     if marks is not None:
         store.put(key, Entry(summary, marks, said.text()))

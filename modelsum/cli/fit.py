@@ -71,7 +71,6 @@ def command(
     Nothing is run. With --batch the question is whether that batch fits. The exit code is 0 if it does (or
     if any batch fits), and 1 if not.
     """
-    out.check(output)
     if given["no_batch"] or given["inputs_from"] is not None:
         word = "--no-batch" if given["no_batch"] else "--inputs-from"
         raise UsageError(

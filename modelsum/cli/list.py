@@ -36,7 +36,6 @@ def command(pattern: str | None, format_: str, output: Path | None, debug: bool)
     models: timm/, torchvision/, transformers/. What no documented name matches is looked for in all that are
     installed.
     """
-    out.check(output)
     found = _found(pattern or "")
     out.write(render_list(found, format_, out.options(None, -1, output)), output)
 

@@ -67,7 +67,6 @@ def command(
 
     The model is trained on random weights; nothing is downloaded.
     """
-    out.check(output)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would tell when it starts and stops
     request = options.request(spec.parse_model(model), given)
     measuring.check_device(device)

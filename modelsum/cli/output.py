@@ -55,10 +55,8 @@ def _columns(terminal: TextIO) -> int:
         return _DEFAULT_COLUMNS
 
 
-def check(output: Path | None) -> None:
+def check(output: Path) -> None:
     """Say before the work, not after it, that a result could not be written. Raises OutputError."""
-    if output is None:
-        return
     if output.is_dir():
         raise OutputError(f"--output {str(output)!r} is a directory", "Name a file.")
     if not output.parent.is_dir():

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from modelsum.cli import output as out
 from modelsum.cli.option import OTHER, Decorated, in_group, one_of
 
 _of_output = in_group("Output")
+
+
+class ResultFile(click.Path):
+    """A file for a result, of the folder where the command began: a model may go to another one."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The whole path. Raises OutputError where nothing could be written there: before the work."""
+        path = Path(value)
+        out.check(path)
+        return path.absolute()
+
 
 depth = _of_output(
     "--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]"
@@ -23,7 +38,5 @@ def written(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:
     format_ = _of_output(
         "--format", "format_", type=one_of("format", formats), default=formats[0], show_default=True
     )
-    output = _of_output(
-        "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write the result there."
-    )
+    output = _of_output("-o", "--output", type=ResultFile(), metavar="FILE", help="Write the result there.")
     return lambda command: format_(output(command))

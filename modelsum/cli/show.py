@@ -58,7 +58,6 @@ def command(
     MODEL may also be the name of a check of the project: its model, with its input and options where the
     command line gives no others. check:NAME is the check where a documented model is called NAME too.
     """
-    out.check(output)
     case = configured.find(model, Path.cwd())
     if case is not None:
         model, given = case.model, case.over(given)

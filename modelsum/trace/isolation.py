@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Keep random number generators (torch CPU and CUDA, numpy, random), grad mode and default dtype."""
+    """Keep random number generators (torch, CUDA, numpy, random), grad mode, default dtype and folder."""
     numpy = sys.modules.get("numpy.random")
     cpu_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -22,9 +23,12 @@ def isolated() -> Iterator[None]:
     numpy_state = numpy.get_state() if numpy else None
     default_dtype = torch.get_default_dtype()
     grad_enabled = torch.is_grad_enabled()
+    folder = os.getcwd()
     try:
         yield
     finally:
+        if os.getcwd() != folder:
+            os.chdir(folder)
         torch.set_grad_enabled(grad_enabled)
         torch.set_default_dtype(default_dtype)
         if numpy and numpy_state is not None:
