@@ -17,6 +17,7 @@ from modelsum.trace.advice import advice
 from modelsum.trace.attributes import attributes
 from modelsum.trace.expectations import explain
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta
+from modelsum.trace.modes import set_mode
 from modelsum.trace.recorder import Call, Recorder
 from modelsum.trace.shapes import named_tensors_in, tensor_shape, tensors_in
 from modelsum.version import __version__
@@ -82,7 +83,7 @@ def _run(
 ) -> tuple[Recorder, Exception | None]:
     """What one hooked forward recorded, and what it raised."""
     with isolated(), plain_ops(), runs_on_meta(device), torch.no_grad():
-        model.train(mode == "train")
+        set_mode(model, train=mode == "train")
         recorder = Recorder(model, device)
         try:
             recorder.run(args, kwargs)

@@ -23,6 +23,7 @@ from modelsum.memory.options import MemoryOptions
 from modelsum.raised import told
 from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import deep_enough, isolated
+from modelsum.trace.modes import set_mode
 from modelsum.trace.real.meters import Mark, Meter, on
 from modelsum.trace.real.out_of_memory import is_out_of_memory, out_of_memory
 from modelsum.trace.real.real_step import NothingToTrainError, RealStep, precision
@@ -128,7 +129,7 @@ class _Run:
 
     def inference(self, timed: _Stopwatch) -> tuple[int, Latency | None]:
         """The peak of a forward pass and its time. Raises ModelError."""
-        self._model.eval()
+        set_mode(self._model, train=False)
         autocast = precision(self._options, self._device)
 
         def forward() -> None:
@@ -153,7 +154,7 @@ class _Run:
 
         Raises ModelError where memory runs out.
         """
-        self._model.train()
+        set_mode(self._model, train=True)
         self._meter.start_over()
         step = RealStep(self._model, self._args, self._kwargs, options=self._options, device=self._device)
         doing = _FIRST

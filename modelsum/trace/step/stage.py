@@ -27,6 +27,7 @@ from modelsum.memory.log import (
 )
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.copying import tensors_of
+from modelsum.trace.modes import set_mode
 from modelsum.trace.shapes import tensors_in
 from modelsum.trace.step.gradient_scaler import GradientScaler
 from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
@@ -108,7 +109,7 @@ class Stage:
 
     def inference(self) -> Recording:
         """A forward pass in evaluation mode without gradients. Raises what the model raises."""
-        self._model.eval()
+        set_mode(self._model, train=False)
         self._begin(FORWARD)
         with torch.no_grad(), self._followed(), self._precision():
             output = self._model(*self._args, **self._kwargs)
@@ -123,7 +124,7 @@ class Stage:
 
         Raises what the model raises.
         """
-        self._model.train()
+        set_mode(self._model, train=True)
         self._prefetch(options.prefetch)
         loss = Loss(options.loss, self._add_input)
         scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None

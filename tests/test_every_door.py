@@ -1,0 +1,152 @@
+"""The command as its users start it: every kind of model, device, mode and format, and every example."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from every_kind import KINDS
+
+from modelsum.cli.main import _Commands
+from modelsum.render import FORMATS
+
+COMMAND = str(Path(sys.executable).with_name("modelsum"))
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+DOCUMENTED = ("squeezenet1_1", ["--input", "3x64x64"], None)
+
+
+@pytest.fixture
+def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nets.py").write_text(Path(__file__).with_name("every_kind.py").read_text())
+    monkeypatch.chdir(tmp_path)
+
+
+def macs_in(text: str, format_: str) -> int | None:
+    """The total of multiply-accumulates in a result; None of a format that has none or rounds it."""
+    if format_ == "json":
+        return int(json.loads(text)["totals"]["macs"])
+    if format_ == "text":
+        return int(re.search(r"^MACs: +([\d,]+)", text, re.MULTILINE)[1].replace(",", ""))  # type: ignore[index]
+    if format_ == "csv":
+        return (
+            int(next(line for line in text.splitlines() if line.startswith("totals,")).split(",")[1])
+            if (text.startswith("totals,"))
+            else None
+        )
+    return None
+
+
+@pytest.mark.parametrize("format_", [*FORMATS, "torchinfo"])
+@pytest.mark.parametrize("mode", ["--eval", "--train"])
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("name", [*KINDS, "squeezenet1_1"])
+def test_every_kind_on_every_device_in_every_format(
+    nets: None, modelsum_cli, name: str, device: str, mode: str, format_: str
+) -> None:
+    call, macs = KINDS.get(name, (["--input", "3x64x64"], None))
+    model = f"nets.py:{name}" if name in KINDS else name
+    done = modelsum_cli("show", model, *call, "--device", device, mode, "--format", format_)
+    if name == "exported" and format_ == "torchinfo":
+        assert "a limit of torchinfo's" in done.err or done.code == 0
+        return
+    assert done.code == 0, done.err
+    assert "fault of modelsum" not in done.err
+    if macs is not None and (found := macs_in(done.out, format_)) is not None:
+        assert found == macs
+
+
+# ---- the installed script, in an empty folder
+
+
+def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(line.partition("  #")[0])
+    assert words[0] == "modelsum"
+    return subprocess.run(
+        [COMMAND, *words[1:]],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "MODELSUM_NO_CACHE": "1", "NO_COLOR": "1"},
+    )
+
+
+TABLES = ("mnasnet0_5", "mobilenet_v2", "densenet121", "resnet50", "vgg16", "squeezenet1_1")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_six_tables_come_out_of_the_installed_command(name: str, tmp_path: Path) -> None:
+    done = run(f"modelsum show {name} --input 3x600x600 --device cpu --format json", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["baseline"]["status"] == "match"
+
+
+def examples() -> list[str]:
+    """The lines of help texts that are commands, and those of README's first list."""
+    found = []
+    for name in _Commands.modules:
+        command = _Commands().get_command(None, name)  # type: ignore[arg-type]
+        found += [
+            line.strip() for line in (command.help or "").splitlines() if line.strip().startswith("modelsum ")
+        ]  # type: ignore[union-attr]
+    found += [line.strip() for line in README.splitlines() if line.startswith("    modelsum ")]
+    return sorted(set(found))
+
+
+#: What the examples speak of: a model of one's own, reports, checks in a git repository.
+PROJECT = {
+    "pyproject.toml": "[tool.modelsum]\nreports = 'reports'\n"
+    + "".join(
+        f'[[tool.modelsum.check]]\nname = "{name}"\nmodel = "{model}"\n{more}\n'
+        for name, model, more in (
+            ("resnet50", "resnet50", ""),
+            ("detector", "nets.detector:build", 'input = "3x64x64"'),
+        )
+    ),
+    "nets/__init__.py": "",
+    "nets/detector.py": "from torch import nn\ndef build(num_classes=2): return nn.Conv2d(3, num_classes, 1)\n",
+    "my_package/__init__.py": "",
+    "my_package/nets.py": "from nets.detector import build as Detector\n",
+    "nets.py": (
+        "import torch\nfrom torch import nn\n\nclass TextNet(nn.Module):\n    def __init__(self):\n"
+        "        super().__init__()\n        self.embedding = nn.Embedding(9, 4)\n\n"
+        "    def forward(self, tokens, lengths):\n        return self.embedding(tokens)\n\n"
+        "def make():\n    return nn.Linear(4, 2)\n\ndef example():\n    return torch.zeros(3, 4)\n"
+    ),
+}
+#: Not run here: what trains for minutes or asks another shell, each for its reason.
+NOT_RUN = ("&&", "modelsum measure transformers/gpt2 --device cuda", "weights/model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    for file, text in PROJECT.items():
+        path = folder / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "init", "-q", "-b", "main", folder], check=True)
+    for file in ("before", "after"):
+        made = run(f"modelsum show resnet50 --format json --output {file}.json", folder)
+        assert made.returncode == 0, made.stderr
+    assert run("modelsum check --update --force", folder).returncode == 0
+    for _ in range(2):
+        subprocess.run(["git", "-C", folder, *who, "add", "-A"], check=True)
+        subprocess.run(["git", "-C", folder, *who, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+    subprocess.run(["git", "-C", folder, "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("line", examples())
+def test_every_example_of_the_help_and_of_the_readme_runs(line: str, project: Path) -> None:
+    if any(word in line for word in NOT_RUN):
+        pytest.skip("not run here")
+    done = run(line, project)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or "--output" in line
