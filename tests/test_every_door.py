@@ -109,7 +109,7 @@ PROJECT = {
         )
     ),
     "nets/__init__.py": "",
-    "nets/detector.py": "from torch import nn\ndef build(num_classes=2): return nn.Conv2d(3, num_classes, 1)\n",
+    "nets/detector.py": "from torch import nn\ndef build(num_classes=2): return nn.Conv2d(3, num_classes, 1)",
     "my_package/__init__.py": "",
     "my_package/nets.py": "from nets.detector import build as Detector\n",
     "nets.py": (
