@@ -18,12 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch  # loaded once, for all the processes that are forked
+import torch
 
 from modelsum.cache.evidence import watching
-from modelsum.cli.main import run
-
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="asks in forked processes")
+from modelsum.cache.versions import machine_mark
 
 NET = """
 import os, pathlib, sys
@@ -41,30 +39,18 @@ class Asked:
 
 
 @pytest.fixture
-def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Asked]:
+def ask(modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Asked]:
     """Ask the command about nets.py:build, each time in a new process, in a folder `here`."""
     monkeypatch.delenv("MODELSUM_NO_CACHE")
     monkeypatch.setenv("MODELSUM_CACHE_DIR", str(tmp_path / "answers"))
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    out, err = tmp_path / "out", tmp_path / "err"
 
     def asked() -> Asked:
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                for file, descriptor in ((out, 1), (err, 2)):
-                    os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-                sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
-                code = run(("show", "nets.py:build", "--input", "8", "--format", "json"))
-                sys.stdout.flush()
-            finally:
-                os._exit(code)
-        assert os.waitpid(child, 0)[1] == 0, err.read_text()
-        params = json.loads(out.read_text())["totals"]["params"]
-        return Asked(params // 8, "worked out" not in err.read_text())
+        done = modelsum_cli("show", "nets.py:build", "--input", "8", "--format", "json")
+        assert done.code == 0, done.err
+        return Asked(json.loads(done.out)["totals"]["params"] // 8, "worked out" not in done.err)
 
     return asked
 
@@ -312,12 +298,11 @@ def test_a_file_that_the_model_makes_once_is_asked_for_once_more(ask) -> None:
     assert ask() == Asked(2, False)
 
 
-def test_another_machine_has_answers_of_its_own(ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("nets.py").write_text(f"{NET}\ndef width():\n    return os.cpu_count()\n")
-    monkeypatch.setattr(os, "cpu_count", lambda: 5)
-    assert [ask(), ask()] == [Asked(5, False), Asked(5, True)]
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert ask() == Asked(6, False)
+def test_another_machine_has_answers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = machine_mark()
+    assert here == machine_mark()
+    monkeypatch.setattr(os, "cpu_count", lambda: 12345)
+    assert here != machine_mark()
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
