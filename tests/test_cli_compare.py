@@ -113,13 +113,13 @@ def test_one_model_is_shown_and_not_compared(here, modelsum):
 @pytest.mark.parametrize(
     "model", ["nets:build", "package.nets:build", "nets.py:build", "{here}/nets.py:build"]
 )
-def test_every_way_to_name_a_model_with_arguments_and_input(here, capsys, model: str, own: str):
+def test_every_way_to_name_a_model_with_arguments_and_input(here, modelsum, model: str, own: str):
     """Params 3w + w; MACs 3w for each of 1 or 5 rows."""
     (here / "package").mkdir()
     (here / "package" / "nets.py").write_text(NETS)
     operand = model.format(here=here) + own
     code, out, err = modelsum(
-        capsys, "compare", "nets.py:build", operand, "--input", "3", "--no-memory", "--format", "csv"
+        "compare", "nets.py:build", operand, "--input", "3", "--no-memory", "--format", "csv"
     )
     assert (code, "error" in err) == (0, False)
     width, rows = 8 if "width" in own else 4, 5 if "@" in own else 1
@@ -127,11 +127,11 @@ def test_every_way_to_name_a_model_with_arguments_and_input(here, capsys, model:
     assert f"totals,macs,12,{3 * width * rows}," in out
 
 
-def test_providers_models_and_documented_ones_with_a_colon_in_their_arguments(here, capsys):
+def test_providers_models_and_documented_ones_with_a_colon_in_their_arguments(here, modelsum):
     pytest.importorskip("transformers")
     block = {"conv": "mbconv", "kernel": 3, "se_ratio": 0.25, "skip": "identity", "filters": 16, "layers": 1}
     code, _, _ = modelsum(
-        *(capsys, "compare", f"mnasnet,blocks={[block]}@3x64x64"),
+        *("compare", f"mnasnet,blocks={[block]}@3x64x64"),
         *("transformers/gpt2:GPT2LMHeadModel,n_layer=1@input_ids=8:int64", "--no-memory"),
     )
     assert code == 0
