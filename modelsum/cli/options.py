@@ -149,7 +149,7 @@ target = _of_memory(
 no_memory = _of_memory(
     "--no-memory",
     is_flag=True,
-    excludes=("target", *_OF_STEP),
+    excludes={"target", *_OF_STEP} - {"freeze"},  # which the counts tell apart too
     reason="--no-memory predicts none.",
     help="Predict no memory.",
 )
@@ -207,6 +207,7 @@ def request(
         sequence_length=given["seq_len"],
         memory=described,
         target=given.get("target", _DEFAULTS["target"]),
+        freeze=given.get("freeze", ()),
         notices=project.notices(of_memory=described is not None),
     )
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from importlib import import_module
 
-from modelsum.errors import UnknownModelError, UsageError, did_you_mean
-from modelsum.sources import installed
+from modelsum.errors import UsageError
+from modelsum.sources import finding, installed
 from modelsum.sources.base import Source
-from modelsum.sources.finding import ENTRY_POINTS
 
 #: Packages with models, each the name of an extra and of the word before the slash.
 PACKAGES = ("torchvision", "timm", "transformers")
@@ -19,7 +17,7 @@ def there() -> tuple[str, ...]:
     return tuple(package for package in PACKAGES if installed.folder(package) is not None)
 
 
-def names(provider: str) -> Collection[str]:
+def names(provider: str) -> list[str]:
     """What stands behind PROVIDER/ for each of its models, sorted.
 
     Raises UsageError where its package is not installed, or it has no list, UnknownModelError where there is
@@ -28,20 +26,9 @@ def names(provider: str) -> Collection[str]:
     if provider in PACKAGES:
         installed.require(provider)
         source: Source = import_module(f"modelsum.sources.{provider}").source
-    else:  # of another package; which are there takes longer to find than the names themselves
-        source = _source(provider)
-    found = tuple(sorted(source.names()))
+        found = source.names()
+    else:  # of another package; which are there takes longer to find than names to read
+        found = finding.names_of(provider)
     if not found:
         raise UsageError(f"{provider} has no list of its models", "Any that it knows can be shown.")
-    return found
-
-
-def _source(provider: str) -> Source:
-    from importlib.metadata import entry_points  # 40 ms
-
-    entries = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-    if provider not in entries:
-        hint = did_you_mean(provider, entries) or f"Providers are {', '.join(entries)}."
-        raise UnknownModelError(f"unknown provider {provider!r}", hint)
-    source: Source = entries[provider].load()
-    return source
+    return sorted(found)

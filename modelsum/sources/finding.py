@@ -95,6 +95,17 @@ def providers() -> Collection[str]:
     return _entries().keys()
 
 
+def names_of(provider: str) -> Collection[str]:
+    """The names that a source lists. Raises UnknownModelError where there is no such provider."""
+    entries = _entries()
+    if provider not in entries:
+        hint = did_you_mean(provider, entries) or f"Providers are {', '.join(entries)}."
+        raise UnknownModelError(f"unknown provider {provider!r}", hint)
+    with _blamed(entries[provider]):
+        source: Source = entries[provider].load()
+        return source.names()
+
+
 def _entries() -> dict[str, EntryPoint]:
     """The installed sources by name: the built-in ones first, then those of other packages."""
     from importlib.metadata import entry_points  # 40 ms, and a documented name does without
