@@ -236,6 +236,9 @@ def test_an_unknown_check_is_answered_with_the_nearest() -> None:
         ("9 GiB", True, 9_663_676_416),
         ("9 GB", True, 9_000_000_000),
         ("9 G", True, 9_000_000_000),
+        ("10 k", False, 10_000),
+        ("10k", True, 10_000),
+        ("10 kB", True, 10_000),
         ("0.1 GiB", True, 107_374_182),  # 107374182.4: a whole number of bytes is below it or not
         ("12 B", True, 12),
     ],
