@@ -123,6 +123,17 @@ def test_an_environment_that_the_users_code_may_read_counts_and_that_of_a_termin
     assert not ask(*SHOW, WIDTH="large").kept
 
 
+def test_what_torch_and_its_libraries_read_counts_for_a_named_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    question = Request(model=spec.parse_model("timm/vit_tiny_patch16_224"))
+    before = _key(question)
+    monkeypatch.setenv("EDITOR", "ed")
+    assert _key(question) == before
+    for name in ("TIMM_FUSED_ATTN", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.setenv(name, "7")
+        assert _key(question) != before
+        before = _key(question)
+
+
 def test_it_can_be_turned_off(ask, tmp_path: Path) -> None:
     assert not ask(*SHOW, "--no-cache").kept
     assert not ask(*SHOW, MODELSUM_NO_CACHE="1").kept

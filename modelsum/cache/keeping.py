@@ -26,6 +26,12 @@ _OF_THE_SESSION = frozenset(
     ("COLUMNS", "LINES", "OLDPWD", "PWD", "SHLVL", "TERM", "TERM_PROGRAM", "NO_COLOR", "WINDOWID", "_")
 )
 
+# Variables by which torch, timm and transformers choose kernels and threads.
+_OF_LIBRARIES = (
+    *("TORCH", "PYTORCH", "ATEN", "OMP_", "MKL_", "KMP_", "CUDA", "CUDNN", "CUBLAS", "NVIDIA_"),
+    *("TIMM_", "TRANSFORMERS_", "HF_", "USE_", "PYTHONHASHSEED"),
+)
+
 
 def folder() -> Path:
     """Where answers are kept: the platform's folder for caches, or $MODELSUM_CACHE_DIR."""
@@ -78,9 +84,17 @@ def _key(request: Request) -> str:
         machine_mark(),
         repr(sys.path),
     ]
-    if request.inputs_from or (isinstance(request.model, ModelSpec) and request.model.kind != "name"):
-        # The user's code may look at any of them.
-        parts.append(repr(sorted((k, v) for k, v in os.environ.items() if k not in _OF_THE_SESSION)))
+    # The user's code may look at any of them.
+    own_code = request.inputs_from or (isinstance(request.model, ModelSpec) and request.model.kind != "name")
+    parts.append(
+        repr(
+            sorted(
+                (name, value)
+                for name, value in os.environ.items()
+                if (name not in _OF_THE_SESSION if own_code else name.startswith(_OF_LIBRARIES))
+            )
+        )
+    )
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
