@@ -57,7 +57,7 @@ class Row:
 
     Attributes:
         made_with: the versions that really were there.
-        install_seconds: what it took to make the environment; None where it was there.
+        install_seconds: what it took to make the environment; None where that was not to be done.
         smoke: None where there is no such environment.
         tests: pytest's closing words, where the whole suite ran.
         error: why there is no environment, or no result.
@@ -103,16 +103,20 @@ def _version(command: list[str]) -> str | None:
 
 
 def make(environment: Path, python: list[str], torch: str, source: Path) -> None:
-    """Install modelsum, what its tests need, and that torch. Raises CalledProcessError where it fails."""
+    """Install modelsum as it is now, what its tests need, and that torch.
+
+    Raises CalledProcessError where it fails.
+    """
     there = python_in(environment)
     wanted = [f"torch=={torch}", "torchvision", f"modelsum[test] @ {source.as_uri()}"]
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
+    if not there.exists():
+        _done([*python, "-m", "venv", *(["--without-pip"] if uv else []), str(environment)])
     if uv:
-        _done([*python, "-m", "venv", "--without-pip", str(environment)])
-        _done([uv, "pip", "install", "--quiet", "--python", str(there), *wanted])
+        install = [uv, "pip", "install", "--python", str(there), "--reinstall-package", "modelsum"]
     else:
-        _done([*python, "-m", "venv", str(environment)])
-        _done([str(there), "-m", "pip", "install", "--quiet", *wanted])
+        install = [str(there), "-m", "pip", "install"]
+    _done([*install, "--quiet", *wanted])
 
 
 def _done(command: list[str]) -> None:
@@ -146,21 +150,19 @@ def installed(python: Path) -> dict[str, str | None]:
 
 
 def tried(pair: str, environments: Path, source: Path, *, whole: bool) -> Row:
-    """Make the environment of a pair where it is not there, and run what is to be run in it."""
+    """Make the environment of a pair, what of it is not there, and run what is to be run in it."""
     version, _, torch = pair.partition(":")
     python = python_of(version)
     if python is None:
         python = [sys.executable]
         print(f"There is no Python {version} here: {_version(python)} in its place.", flush=True)
     environment = environments / pair.replace(":", "-")
-    seconds = None
-    if not environment.exists():
-        start = time.perf_counter()
-        try:
-            make(environment, python, torch, source)
-        except subprocess.CalledProcessError as error:
-            return Row(pair, {"Python": version, "torch": torch}, error=error.stderr.strip()[-2000:])
-        seconds = round(time.perf_counter() - start, 1)
+    start = time.perf_counter()
+    try:
+        make(environment, python, torch, source)
+    except subprocess.CalledProcessError as error:
+        return Row(pair, {"Python": version, "torch": torch}, error=error.stderr.strip()[-2000:])
+    seconds = round(time.perf_counter() - start, 1)
     return run_in(python_in(environment), pair, whole=whole, install_seconds=seconds)
 
 
