@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from modelsum import zoo
+from modelsum import summarize, zoo
 
 Cli = Callable[..., "object"]
 
@@ -51,17 +51,18 @@ def test_a_changed_model_is_not_held_against_the_table(modelsum_cli) -> None:
 
 
 # A smaller image than the default, where the default makes the CPU pass of the largest networks slow.
-SMALL_INPUT = {"densenet": "3x64x64", "resnet1": "3x64x64", "preact": "3x64x64", "vgg": "3x64x64"}
+SMALL_INPUT = dict.fromkeys(("densenet", "resnet1", "preact", "vgg"), (3, 64, 64))
 SLOW_ON_CPU = {"resnet1202", "preact_resnet1001", "densenet190bc_k40", "densenet250bc_k24"}
 
 
 @pytest.mark.parametrize("name", [n for n in zoo.ARCHITECTURES if n not in SLOW_ON_CPU])
-def test_figures_are_the_same_on_meta_and_cpu(modelsum_cli, name: str) -> None:
+def test_figures_are_the_same_on_meta_and_cpu(name: str) -> None:
     size = next((s for start, s in SMALL_INPUT.items() if name.startswith(start)), None)
     if zoo.find(name).input_shape[1] <= 32:
         size = None
-    given = ("--input", size) if size else ()
-    on_meta, on_cpu = (show_json(modelsum_cli, name, *given, "--device", d) for d in ("meta", "cpu"))
+    on_meta, on_cpu = (
+        summarize(name, input_size=size, device=device).to_dict() for device in ("meta", "cpu")
+    )
     assert on_meta.pop("device") == "meta"
     assert on_cpu.pop("device") == "cpu"
     assert on_meta == on_cpu
@@ -88,10 +89,10 @@ def test_figures_are_the_same_on_meta_and_cuda(modelsum_cli, name: str) -> None:
 # ---- options
 
 
-def test_every_documented_name_has_a_default_input(modelsum_cli) -> None:
+def test_every_documented_name_has_a_default_input() -> None:
     for name, architecture in zoo.ARCHITECTURES.items():
         if name not in SLOW_ON_CPU:
-            assert show_json(modelsum_cli, name)["inputs"][0]["shape"] == [1, *architecture.input_shape]
+            assert summarize(name, memory=False).inputs[0].shape == (1, *architecture.input_shape)
 
 
 def test_batch_scales_macs_and_shapes(modelsum_cli) -> None:

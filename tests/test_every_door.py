@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from every_kind import KINDS
@@ -42,10 +45,21 @@ def macs_in(text: str, format_: str) -> int | None:
     return None
 
 
-@pytest.mark.parametrize("format_", [*FORMATS, "torchinfo"])
-@pytest.mark.parametrize("mode", ["--eval", "--train"])
-@pytest.mark.parametrize("device", ["auto", "cpu"])
-@pytest.mark.parametrize("name", [*KINDS, "squeezenet1_1"])
+def matrix() -> Iterator[Any]:
+    """Every kind by device, mode and format; a part of them every day, all with -m slow."""
+    choices = itertools.product(
+        [*KINDS, "squeezenet1_1"], ["auto", "cpu"], ["--eval", "--train"], [*FORMATS, "torchinfo"]
+    )
+    for name, device, mode, format_ in choices:
+        everyday = (
+            format_ in ("json", "torchinfo")
+            if mode == "--eval"
+            else (format_ == "json" if device == "auto" else format_ in ("text", "csv"))
+        )
+        yield pytest.param(name, device, mode, format_, marks=() if everyday else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "device", "mode", "format_"), matrix())
 def test_every_kind_on_every_device_in_every_format(
     nets: None, modelsum_cli, name: str, device: str, mode: str, format_: str
 ) -> None:
