@@ -111,7 +111,7 @@ def make(environment: Path, python: list[str], torch: str, source: Path) -> None
     wanted = [f"torch=={torch}", "torchvision", f"modelsum[test] @ {source.as_uri()}"]
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
     if not there.exists():
-        _done([*python, "-m", "venv", *(["--without-pip"] if uv else []), str(environment)])
+        _done([*python, "-m", "venv", str(environment)])
     if uv:
         install = [uv, "pip", "install", "--python", str(there), "--reinstall-package", "modelsum"]
     else:
