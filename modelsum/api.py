@@ -92,6 +92,7 @@ def summarize(
         ModelError: the model could not be built, or its forward failed (ForwardError, with the summary
             of what did run).
     """
+    described = training_step(**step)
     return run(
         request_of(
             model,
@@ -104,8 +105,9 @@ def summarize(
             device=device,
             dtype=dtype,
             sequence_length=sequence_length,
-            memory=training_step(**step) if memory else None,
+            memory=described if memory else None,
             target=target,
+            freeze=described.freeze,
         )
     )
 
@@ -164,7 +166,8 @@ def summarized(request: Request, ready: Prepared) -> Summary:
             target=request.target,
         )
         summary = dataclasses.replace(summary, memory=memory, notices=summary.notices + reasons)
-    baseline = against_documented(summary, options_changed=ready.loaded.changed)
+    changed = ready.loaded.changed or bool(request.freeze)
+    baseline = against_documented(summary, options_changed=changed)
     return dataclasses.replace(summary, baseline=baseline)
 
 

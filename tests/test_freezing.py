@@ -83,3 +83,42 @@ def test_what_was_frozen_before_stays_so() -> None:
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
     model[1].requires_grad_(False)
     assert modelsum.summarize(model, torch.zeros(1, 8), freeze="0.bias").totals.trainable_params == 64
+
+
+@pytest.mark.parametrize("format", ["text", "torchsummary", "torchinfo"])
+@pytest.mark.parametrize("more", [(), ("--no-memory",)], ids=" ".join)
+def test_every_table_has_the_same_totals(show, format: str, more: tuple[str, ...]) -> None:
+    said = [
+        line.replace(" ", "") for line in show("--freeze", "stem", "--format", format, *more).out.split("\n")
+    ]
+    assert {f"Trainableparams:{HEAD:,}", f"Non-trainableparams:{STEM:,}"} <= set(said)
+
+
+@pytest.mark.parametrize("more", [(), ("--no-memory",)], ids=" ".join)
+def test_compare_and_diff_have_them_too(show, modelsum_cli, more: tuple[str, ...]) -> None:
+    common = ("--input", "3x32x32", "--freeze", "stem", "--format", "json", *more)
+    compared = json.loads(modelsum_cli("compare", "nets.py:Net", "nets.py:Net", *common).out)
+    assert {f["name"]: f["values"] for f in compared["figures"]}["trainable_params"] == [HEAD, HEAD]
+    assert show("--format", "json", "--output", "before.json").code == 0
+    changed = json.loads(modelsum_cli("diff", "before.json", "nets.py:Net", *common).out)["totals"]
+    assert changed["trainable_params"] == {"old": STEM + HEAD, "new": HEAD, "difference": -STEM}
+
+
+def test_a_check_has_them_too(show, modelsum_cli) -> None:
+    check = f'name = "net"\nmodel = "nets.py:Net"\ninput = "3x32x32"\nlimits.trainable_params = {HEAD}\n'
+    Path("modelsum.toml").write_text(f"[[check]]\n{check}")
+    assert modelsum_cli("check", "--no-strict").code == 1
+    Path("modelsum.toml").write_text(f"[[check]]\n{check}freeze = 'stem'\n")
+    assert modelsum_cli("check", "--no-strict").code == 0
+
+
+def test_it_holds_in_python_where_no_memory_is_asked_for() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+    assert (
+        modelsum.summarize(model, torch.zeros(1, 8), freeze="0", memory=False).totals.trainable_params == 72
+    )
+
+
+def test_a_frozen_model_is_not_held_against_a_documented_table() -> None:
+    assert modelsum.summarize("squeezenet1_1", input_size=(3, 600, 600)).baseline.status == "match"
+    assert modelsum.summarize("squeezenet1_1", input_size=(3, 600, 600), freeze="*").baseline.status == "none"
