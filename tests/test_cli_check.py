@@ -401,7 +401,7 @@ def test_a_model_that_ends_its_process_at_once_does_not_end_the_gate(project: Pr
     states = {check["name"]: check["state"] for check in json.loads(done.out)["checks"]}
     assert done.code == 3
     assert states["word"] == "new"
-    assert "the process that built and ran it was ended" in done.out
+    assert "the model's code ended the process" in done.out
 
 
 def test_a_model_that_raises_alone_is_exit_3(stored: Project) -> None:

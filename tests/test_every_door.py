@@ -79,7 +79,7 @@ def test_every_kind_on_every_device_in_every_format(
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    words = shlex.split(line.partition("  #")[0])
+    words = shlex.split(line.partition(" #")[0])
     assert words[0] == "modelsum"
     return subprocess.run(
         [COMMAND, *words[1:]],
@@ -162,5 +162,6 @@ def test_every_example_of_the_help_and_of_the_readme_runs(line: str, project: Pa
     if any(word in line for word in NOT_RUN):
         pytest.skip("not run here")
     done = run(line, project)
-    assert done.returncode == 0, done.stderr
+    # Not every model fits into every card, and `fit` says no with 1.
+    assert done.returncode in ((0, 1) if line.startswith("modelsum fit") else (0,)), done.stderr
     assert done.stdout or "--output" in line

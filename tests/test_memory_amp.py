@@ -205,8 +205,8 @@ def test_a_gradient_scaler_adds_its_numbers() -> None:
 
 
 def test_an_unknown_precision_is_refused() -> None:
-    with pytest.raises(UsageError, match="amp 'bfloat16'"):
-        MemoryOptions(amp="bfloat16")
+    with pytest.raises(UsageError, match="amp 'bfloat8'"):
+        MemoryOptions(amp="bfloat8")
 
 
 @pytest.mark.cuda

@@ -224,6 +224,7 @@ def overloads(name: str) -> list[Any]:
 @pytest.mark.skipif(torch.__version__ < (2, 14), reason="the lists name ops that older torch does not have")
 def test_every_name_is_an_op() -> None:
     """Nothing in the lists is misspelt or gone; what is there in place only is named by its plain form."""
+    pytest.importorskip("transformers.integrations.moe")  # which brings an op of its own
     assert [name for name in ops.COUNTED if not overloads(name)] == []
     assert [name for name in IGNORED if not overloads(name) and not overloads(f"{name}_")] == []
 

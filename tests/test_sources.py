@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-from importlib.metadata import EntryPoint
+import os
 from pathlib import Path
 
 import pytest
@@ -236,11 +235,16 @@ toy = Toy()
 
 
 @pytest.fixture
-def with_entry(monkeypatch: pytest.MonkeyPatch):
+def with_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Install a package with such an entry point, for the command."""
+
     def add(name: str, value: str) -> None:
-        real = importlib.metadata.entry_points
-        extra = EntryPoint(name=name, value=value, group=finding.ENTRY_POINTS)
-        monkeypatch.setattr(importlib.metadata, "entry_points", lambda **kw: [*real(**kw), extra])
+        package = tmp_path / f"{name}-1.0.dist-info"
+        package.mkdir()
+        (package / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (package / "entry_points.txt").write_text(f"[{finding.ENTRY_POINTS}]\n{name} = {value}\n")
+        there = [str(tmp_path), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, there)))
 
     return add
 

@@ -78,6 +78,8 @@ def nearest_checks(model: str, folder: Path) -> str | None:
     """A hint for a name that nobody knows, where the project has a check that is called nearly so."""
     from modelsum.baselines.configuration import project_file
 
+    if "/" in model:
+        return None  # a check has no provider
     try:
         return did_you_mean(model, project_file.check_names(folder))
     except ConfigError:
