@@ -86,7 +86,7 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**os.environ, "MODELSUM_NO_CACHE": "1", "NO_COLOR": "1"},
+        env={**os.environ, "MODELSUM_NO_CACHE": "1", "NO_COLOR": "1", "CI": "", "GITHUB_STEP_SUMMARY": ""},
     )
 
 
