@@ -54,7 +54,9 @@ def _text(listing: Listing, options: RenderOptions) -> Iterator[str]:
     bold = ("\033[1m{}\033[0m" if options.color else "{}").format
     paragraphs = [*_families(listing, options, bold), *_of_providers(listing, bold)]
     if listing.more:
-        paragraphs.append([f"More: {', '.join(f'`modelsum list {name}/`' for name in listing.more)}"])
+        names = ", ".join(f"{name}/" for name in listing.more)
+        more = f"More: {names} (`modelsum list {listing.more[0]}/`)"
+        paragraphs.append(textwrap.wrap(more, options.width) if options.width else [more])
     for number, lines in enumerate(paragraphs):
         if number:
             yield ""
