@@ -88,6 +88,9 @@ def training_step(*, foreach: bool | None = None, fused: bool | None = None, **o
     """
     if foreach and fused:
         raise UsageError("foreach and fused are both given", "Give one of them.")
+    if options.get("implementation") and (foreach is not None or fused):
+        said = "foreach" if foreach is not None else "fused"
+        raise UsageError(f"implementation and {said} are both given", "Give one of them.")
     if foreach or fused:
         options["implementation"] = "foreach" if foreach else "fused"
     elif foreach is not None:

@@ -39,7 +39,7 @@ class Command(click.Command):
         if not ctx.resilient_parsing:  # as while a shell completes a line
             _, _, order = self.make_parser(ctx).parse_args(args=list(args))
             given = [param for param in order if isinstance(param, click.Option)]
-            if self.get_help_option(ctx) not in given:
+            if not any(set(option.opts) & set(ctx.help_option_names) for option in given):
                 _refuse_contradictions(given, args)
         return super().parse_args(ctx, args)
 
