@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -181,6 +183,18 @@ def test_an_error_over_a_default_says_where_it_is_from(project, modelsum_cli) ->
 def test_a_pyproject_without_the_table_is_passed_by(project, modelsum_cli, text: str) -> None:
     (project / "pyproject.toml").write_text(text)
     assert shown(modelsum_cli)["notices"] == []
+
+
+@pytest.mark.parametrize(("text", "parsed"), [('[project]\nname = "x"\n', False), (TABLE, True)])
+def test_a_project_that_says_nothing_costs_no_parser(project, text: str, parsed: bool) -> None:
+    (project / "pyproject.toml").write_text(text)
+    code = (
+        "import sys; from modelsum.cli.main import run; run(sys.argv[1:]); "
+        "print({'tomllib', 'tomli'} & {*sys.modules})"
+    )
+    command = [sys.executable, "-c", code, "show", "resnet5O"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout != "set()\n") == parsed
 
 
 def test_modelsum_toml_has_them_at_its_root(project, modelsum_cli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -191,29 +192,53 @@ def test_show_loads_nothing_that_it_does_not_need() -> None:
         ["show", "no_such_package.nets:Net"],
         ["show", "resnet50", "--inputs-from", "nowhere.py:example"],
         ["show", "resnet50", "--optimizer", "adm"],
+        ["show", "resnet50", "--foreach", "--fused"],
+        ["show", "check:none"],
         ["check", "--list"],
+        ["list", "timm/"],
+        ["list", "torchvision/vit*"],
+        ["list", "transformers/bert"],
+        ["list", "vit*"],
     ],
     ids=" ".join,
 )
 def test_torch_is_not_imported_where_nothing_is_built(arguments: list[str]) -> None:
-    assert not {"torch", "numpy"} & loaded_by(*arguments)
+    assert not {"torch", "numpy", "torchvision", "timm", "transformers"} & loaded_by(*arguments)
 
 
-@pytest.mark.parametrize(("shell", "word"), [("bash", "1"), ("zsh", "1"), ("fish", "sh")])
-def test_completion_does_not_import_torch(shell: str, word: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("sh", "show"),
+        ("show resnet1", "resnet101"),
+        ("show timm/vit_base_patch16_", "timm/vit_base_patch16_224"),
+        ("compare torchvision/vit_b", "torchvision/vit_b_16"),
+        ("fit transformers/ber", "transformers/bert"),
+        ("show r --optimizer a", "adamw"),
+        ("fit r --gpu H1", "H100-80GB"),
+        ("check vgg", "vgg16-adam"),  # a check of this project
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_does_not_import_torch(shell: str, line: str, offered: str) -> None:
+    provider, slash, _ = line.rpartition(" ")[2].partition("/")
+    if slash:
+        pytest.importorskip(provider)
     code = "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr))"
+    words = ["modelsum", *line.split()]
     environment = {
         "_MODELSUM_COMPLETE": f"{shell}_complete",
-        "COMP_WORDS": "modelsum sh",
-        "COMP_CWORD": word,
+        "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": words[-1] if shell == "fish" else str(len(words) - 1),
     }
     done = subprocess.run(
         [sys.executable, "-c", f"{code}\nfrom modelsum.__main__ import main\nmain()"],
         capture_output=True,
         text=True,
         env=os.environ | environment,
+        cwd=Path(__file__).parents[1],
     )
-    assert "show" in done.stdout
+    assert offered in re.split(r"[,\s]", done.stdout)
     assert (done.returncode, done.stderr) == (0, "False\n")
 
 
