@@ -67,7 +67,7 @@ def complete(here: Path, modelsum_cli, monkeypatch: pytest.MonkeyPatch) -> Compl
         monkeypatch.setenv("COMP_CWORD", str(len(line)))
         done = modelsum_cli()
         assert (done.code, done.err) == (0, "")
-        lines = done.out.splitlines()
+        lines = done.out.strip().splitlines()  # a blank line where there is nothing to offer
         offered = zip(lines[::3], lines[1::3], strict=True)
         return [value if kind == "plain" else f"{kind}:{value}" for kind, value in offered]
 
