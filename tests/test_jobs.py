@@ -6,6 +6,8 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from modelsum import errors, jobs
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 
 
 def squared(number: int) -> tuple[int, int]:
@@ -32,6 +36,39 @@ def dies_at_150(number: int) -> tuple[int, int]:
 
 def starts_a_program(file: str) -> None:
     Path(file).write_text(str(subprocess.Popen(["sleep", "600"]).pid))
+
+
+def leaves_a_fork_behind_and_dies(file: str) -> None:
+    """As a program does that goes on in the background: what it holds, pipes too, stays open."""
+    if child := os.fork():
+        Path(file).write_text(str(child))
+        os._exit(7)
+    time.sleep(600)
+
+
+def forks_at_zero(number: int) -> int:
+    if number == 0:
+        os.fork()
+    return number
+
+
+def interrupts_itself(number: int) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def ends_soon(number: int) -> int:
+    """The process ends when the item is long done."""
+    if number == 0:
+        threading.Timer(0.1, os._exit, [5]).start()
+    return number
+
+
+def not_to_be_sent(number: int) -> Callable[[], int]:
+    return lambda: number
+
+
+def asks(number: int) -> bytes:
+    return os.read(0, 1)
 
 
 def one_over(number: int) -> float:
@@ -106,14 +143,81 @@ def test_items_come_as_they_are_finished_and_leave_one_by_one() -> None:
     assert [item for _, item, _ in found][-1] == 1.0
 
 
-def test_what_an_item_started_ends_with_it(tmp_path: Path) -> None:
-    file = tmp_path / "pid"
-    list(jobs.results(starts_a_program, [str(file)], jobs=1, lost=lambda item, ended: None))
+def is_gone(file: Path) -> bool:
+    """Whether the process whose number is in the file ends soon."""
     status = Path("/proc", file.read_text(), "status")
     deadline = time.monotonic() + 10
     while status.exists() and "State:\tZ" not in status.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert time.monotonic() < deadline
+    return time.monotonic() < deadline
+
+
+def test_what_an_item_started_ends_with_it(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    list(jobs.results(starts_a_program, [str(file)], jobs=1, lost=lambda item, ended: None))
+    assert is_gone(file)
+
+
+@ON_LINUX
+def test_what_a_dead_process_left_behind_is_not_waited_for_and_ends(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+    begun = time.monotonic()
+    found = jobs.results(leaves_a_fork_behind_and_dies, [str(file)], jobs=1, lost=lambda item, ended: ended)
+    assert list(found) == [jobs.Ended(7)]
+    assert time.monotonic() - begun < 60
+    assert is_gone(file)
+
+
+@ON_LINUX
+def test_a_fork_that_comes_back_too_answers_for_no_other_item() -> None:
+    assert list(jobs.results(forks_at_zero, range(20), jobs=1, lost=lambda item, ended: None)) == [*range(20)]
+
+
+def test_an_item_that_interrupts_its_process_is_lost_alone() -> None:
+    found = jobs.results(interrupts_itself, [0, 1], jobs=2, lost=lambda item, ended: ended)
+    assert list(found) == [jobs.Ended(-signal.SIGINT)] * 2
+
+
+def test_a_process_that_ended_between_two_items_costs_none() -> None:
+    found = jobs.as_finished(ends_soon, iter(range(3)), jobs=1, lost=lambda item, ended: -1)
+    first = next(found)
+    time.sleep(1)
+    assert [first, *found] == [(n, n, n) for n in range(3)]
+
+
+def test_a_result_that_cannot_be_sent_is_an_error_that_says_so() -> None:
+    with pytest.raises(TypeError, match="cannot be sent from a process"):
+        list(jobs.results(not_to_be_sent, [0], jobs=1, lost=lambda item, ended: not_to_be_sent(1)))
+
+
+def test_who_asks_in_a_process_gets_the_end_of_the_file() -> None:
+    assert list(jobs.results(asks, [0], jobs=1, lost=lambda item, ended: b"lost")) == [b""]
+
+
+@pytest.mark.parametrize("timeout", [30, 1e12])
+def test_a_limit_may_be_longer_than_systems_can_wait(timeout: float) -> None:
+    found = jobs.results(asleep_for, [0.2], jobs=1, timeout=timeout, lost=lambda item, ended: ended)
+    assert list(found) == ["done"]
+
+
+NEW_PROCESSES = """
+from modelsum.jobs import pool, worker
+worker.FORKS = pool.FORKS = False
+import test_jobs as t
+if __name__ == "__main__":
+    lost = lambda item, ended: (-item, ended.status)
+    print(list(pool.results(abs, [-1, -2], jobs=1, lost=lost)))
+    print([value for value, _ in pool.results(t.squared_unless_two, range(4), jobs=2, lost=lost)])
+    print(list(pool.results(t.asleep_for, [600.0], jobs=1, timeout=2, lost=lambda item, e: e.timed_out)))
+"""
+
+
+def test_where_a_process_begins_anew_it_is_the_same(tmp_path: Path) -> None:
+    (file := tmp_path / "anew.py").write_text(NEW_PROCESSES)
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines() == ["[1, 2]", "[0, 1, -2, 9]", "[True]"], done.stderr
 
 
 def test_a_fault_in_the_work_is_raised_here() -> None:

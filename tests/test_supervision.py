@@ -37,6 +37,14 @@ def chatty():
     os.chdir("/")
     return nn.Linear(4, 2)
 
+def interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+
+def has_a_child():
+    child = subprocess.Popen(["sleep", "600"])
+    open(f"pid{child.pid}", "w").close()
+    sleeps()
+
 def sleeps():
     open(f"pid{os.getpid()}", "w").close()
     print("here", file=sys.stderr, flush=True)
@@ -140,6 +148,47 @@ def test_a_signal_ends_all_that_was_started(folder: Path, number: signal.Signals
     while alive(folder) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(folder)
+
+
+@ON_LINUX
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_what_a_model_of_the_gate_started_ends_with_the_command(folder: Path, number: signal.Signals) -> None:
+    (folder / "modelsum.toml").write_text(check_of("has_a_child"))
+    process = started(folder, ["check"], 2)
+    process.send_signal(number)
+    process.communicate(timeout=20)
+    deadline = time.monotonic() + 10
+    while alive(folder) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(folder)
+
+
+@ON_LINUX
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_model_that_takes_too_long_fails_alone(folder: Path, modelsum_cli, jobs: str) -> None:
+    (folder / "modelsum.toml").write_text(check_of("has_a_child", "chatty"))
+    done = modelsum_cli("check", "--no-strict", "--jobs", jobs, "--timeout", "10", "--format", "json")
+    slow, quick = json.loads(done.out)["checks"]
+    assert (done.code, slow["state"], quick["state"]) == (3, "failed", "new")
+    assert slow["reason"] == "it took longer than 10 s (--timeout)"
+    assert not alive(folder)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e3", "soon", "9" * 400])
+def test_a_limit_of_time_is_a_whole_number_of_seconds(folder: Path, modelsum_cli, seconds: str) -> None:
+    (folder / "modelsum.toml").write_text(check_of("chatty"))
+    done = modelsum_cli("check", "--timeout", seconds)
+    assert done.code == 2
+    assert "'--timeout'" in done.err
+
+
+@ON_LINUX
+def test_a_model_that_interrupts_its_process_fails_alone(folder: Path, modelsum_cli) -> None:
+    (folder / "modelsum.toml").write_text(check_of("interrupted", "chatty"))
+    done = modelsum_cli("check", "--no-strict", "--format", "json")
+    broken, whole = json.loads(done.out)["checks"]
+    assert (done.code, whole["state"]) == (3, "new")
+    assert broken["reason"] == "the process that built and ran it was ended by SIGINT"
 
 
 @ON_LINUX

@@ -110,7 +110,7 @@ _of_output = in_group("Output")
 )
 @_of_run(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.IntRange(1, 10**9),
     metavar="SECONDS",
     help="A model that takes longer fails.  [default: no limit]",
 )
@@ -178,7 +178,7 @@ def _outcome(
     prune: bool,
     strict: bool | None,
     jobs: int,
-    timeout: float | None,
+    timeout: int | None,
     debug: bool,
     **_: Any,
 ) -> Outcome:
@@ -226,18 +226,19 @@ class _Fresh(NamedTuple):
 
 
 def _fresh(
-    config: Config, checks: Sequence[Check], most: int, timeout: float | None, debug: bool
+    config: Config, checks: Sequence[Check], most: int, timeout: int | None, debug: bool
 ) -> Iterator[Report | ModelsumError]:
     """What each model costs now, or why that is not known: the other checks go on."""
     out.keep_stdout_for_results()
     startup.import_torch()  # once, for all processes
     work = partial(_costs, config.folder, debug=debug)
+    lost = partial(_lost, timeout)
     with Progress() as progress:
 
         def note(finished: int, check: Check) -> None:
             progress(f"{finished} of {len(checks)} checks: {check.name}")
 
-        for fresh in jobs.results(work, checks, jobs=most, lost=_lost, done=note, timeout=timeout):
+        for fresh in jobs.results(work, checks, jobs=most, lost=lost, done=note, timeout=timeout):
             if fresh.said:
                 progress.clear()
                 sys.stderr.write(fresh.said)
@@ -259,8 +260,8 @@ def _costs(folder: Path, check: Check, *, debug: bool) -> _Fresh:
     return _Fresh(Report.of(summary), said.getvalue())
 
 
-def _lost(check: Check, ended: jobs.Ended) -> _Fresh:
-    why = "it took longer than --timeout lets it" if ended.timed_out else how_it_ended(ended.status)
+def _lost(timeout: int | None, _: Check, ended: jobs.Ended) -> _Fresh:
+    why = f"it took longer than {timeout} s (--timeout)" if ended.timed_out else how_it_ended(ended.status)
     return _Fresh(BuildError(why), "")
 
 

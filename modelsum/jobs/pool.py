@@ -74,7 +74,7 @@ def as_finished(
         jobs: how many at once, 1 or more.
         lost: the result for an item whose process ended, killed for its memory say. The other items do not
             notice: another process takes its place.
-        timeout: how many seconds an item may take.
+        timeout: how many seconds an item may take; where a process begins anew, its start with its first one.
     """
     numbered = enumerate(items)
     if jobs <= 1 and timeout is None and not FORKS:
@@ -93,9 +93,7 @@ def as_finished(
 class _Pool(Generic[T, R]):
     """The processes that work, and those that wait for work."""
 
-    def __init__(
-        self, work: Callable[[T], R], lost: Callable[[T, Ended], R], timeout: float | None
-    ) -> None:
+    def __init__(self, work: Callable[[T], R], lost: Callable[[T, Ended], R], timeout: float | None) -> None:
         self._work = work
         self._lost = lost
         self._timeout = timeout
