@@ -90,6 +90,13 @@ def asleep_for(seconds: float) -> str:
     return "done"
 
 
+def waits_for(file: Path) -> str:
+    """Until the file is there, however slow the machine is."""
+    while not file.exists():
+        time.sleep(0.01)
+    return "done"
+
+
 @pytest.mark.parametrize("many", [1, 3, 8])
 def test_results_come_in_order_from_as_many_processes(many: int) -> None:
     done: list[tuple[int, int]] = []
@@ -129,18 +136,21 @@ def test_an_item_that_takes_too_long_is_given_up_and_no_other() -> None:
     assert list(found) == ["done", late, "done"]
 
 
-def test_items_come_as_they_are_finished_and_leave_one_by_one() -> None:
-    given: list[float] = []
+def test_items_come_as_they_are_finished_and_leave_one_by_one(tmp_path: Path) -> None:
+    (others := tmp_path / "others").touch()
+    given: list[Path] = []
 
     def items():
-        for seconds in (1.0, 0.0, 0.1, 0.0):
-            given.append(seconds)
-            yield seconds
+        for file in (tmp_path / "first", others, others, others):
+            given.append(file)
+            yield file
 
-    found = jobs.as_finished(asleep_for, items(), jobs=2, lost=lambda item, ended: "lost")
-    assert next(found)[1] == 0.0
+    found = jobs.as_finished(waits_for, items(), jobs=2, timeout=60, lost=lambda item, ended: "lost")
+    assert next(found)[0] == 1
     assert len(given) == 2, "the others have not been asked for"
-    assert [item for _, item, _ in found][-1] == 1.0
+    assert [next(found)[0], next(found)[0]] == [2, 3]
+    given[0].touch()
+    assert [place for place, _, _ in found] == [0]
 
 
 def is_gone(file: Path) -> bool:
