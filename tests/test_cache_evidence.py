@@ -254,6 +254,11 @@ DOUBTFUL = {
     "secrets": "1 + __import__('secrets').randbelow(3)",
     "numpy's random numbers": "int(__import__('numpy').random.randint(1, 4))  # np.random.randint",
     "a generator of numpy's": "int(__import__('numpy').random.default_rng().integers(1, 4))",
+    "the time": "1 + __import__('time').time_ns() % 3",
+    "the date": "1 + __import__('datetime').datetime.now().microsecond % 3",
+    "the number of its process": "1 + os.getpid() % 3",
+    "how busy the machine is": "1 + int(os.getloadavg()[0]) % 3",
+    "a seed that torch draws": "1 + __import__('torch').Generator().seed() % 3",
     "memory that is free": "len(open('/proc/meminfo').read()[:2])",
     "posix itself": "(exec('import posix', globals()), 1 + bool(posix.stat('.').st_size))[1]",
     "what it appended to a file": "(open('n', 'a').write('x'), len(open('n').read()))[1] or 1",
@@ -274,8 +279,13 @@ def test_an_answer_that_nobody_can_vouch_for_is_not_kept(ask, kind: str) -> None
         "int(__import__('torch').randint(1, 4, (1,), device='cpu'))",
         "1 + (os.environ.get('WIDTH_OF_MINE') is None)",
         "(open(os.devnull, 'w').write('x'), 2)[1]",
+        "(__import__('logging').warning('building'), 2)[1]",
+        "2 + 0 * int(__import__('time').perf_counter())",
     ],
-    ids=["random with a seed", "torch's random numbers", "a variable", "the null device"],
+    ids=[
+        *("random with a seed", "torch's random numbers", "a variable", "the null device"),
+        *("a record of logging", "how long it took"),
+    ],
 )
 def test_an_answer_that_is_the_same_every_time_is_kept(ask, expression: str) -> None:
     Path("nets.py").write_text(f"{NET}\ndef width():\n    return {expression}\n")

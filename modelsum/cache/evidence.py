@@ -32,10 +32,10 @@ _NATIVE = frozenset(
 )
 #: Modules of Python that open files by themselves.
 _NATIVE_OF_PYTHON = frozenset(("_dbm", "_gdbm"))
-#: What, named in the user's own code, may read files, the machine's state or random numbers unheard.
+#: What, named in the user's own code, may read files, the machine, the date or random numbers unheard.
 _UNHEARD = re.compile(
     rb"\b(?:safe_open|safetensors\.numpy|tokenizers|psutil|(?:import|from)\s+(?:posix|nt)\b|Random\(\)"
-    rb"|(?:np|numpy)\.random\b(?!\.seed\b))"
+    rb"|(?:np|numpy)\.random\b(?!\.seed\b))|\.(?:now|utcnow|today)\(|\.seed\(\)"
 )
 
 

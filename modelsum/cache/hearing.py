@@ -15,6 +15,7 @@ import pathlib
 import random
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -284,12 +285,19 @@ def _read_natively(tell: Listener, filename: Any, *_: Any, **__: Any) -> None:
     tell.asked("contents", filename)
 
 
-def _of_the_moment(name: str) -> Callable[..., None]:
+def _of_the_moment(name: str, *, directly: bool = False) -> Callable[..., None]:
     def tell_of_user(tell: Listener, *_: Any, **__: Any) -> None:
-        if asked_by_user():
+        if asked_by_user(directly=directly):
             tell.doubted(name)
 
     return tell_of_user
+
+
+#: Answers that differ from one moment to the next. What measures how long something took is no answer.
+_OF_THE_MOMENT = {
+    time: ("time", "time_ns", "localtime", "gmtime", "ctime", "strftime"),
+    os: ("getpid", "getppid", "getloadavg", "times"),
+}
 
 
 def _unannounced() -> Iterator[tuple[Any, str, Callable[..., None]]]:
@@ -308,6 +316,9 @@ def _unannounced() -> Iterator[tuple[Any, str, Callable[..., None]]]:
     yield os, "fstat", _fstat
     yield os, "open", _open_beside
     yield os, "statvfs", _of_the_moment("os.statvfs")
+    for holder, names in _OF_THE_MOMENT.items():
+        for name in names:  # logging asks for the time and the process as well, for its records
+            yield holder, name, _of_the_moment(f"{holder.__name__}.{name}", directly=True)
     yield os, "urandom", _of_the_moment("os.urandom")
     yield random, "_urandom", _of_the_moment("os.urandom")  # for secrets and for generators of numpy
     for generator in (random, getattr(random, "_inst", None)):

@@ -49,8 +49,11 @@ def vouched_for(path: str) -> bool:
     return path.startswith(_VOUCHED_FOR) or os.path.join(path, "") in _VOUCHED_FOR
 
 
-def asked_by_user() -> bool:
+def asked_by_user(*, directly: bool = False) -> bool:
     """Whether code of the user's is the first outside the standard library to have called this folder's.
+
+    Args:
+        directly: the standard library's own calls do not count as the user's.
 
     Installed packages ask for much that no answer depends on: the mounted disks, a random number for a
     name, libc.
@@ -64,5 +67,7 @@ def asked_by_user() -> bool:
             return False
         if not file.startswith((*PYTHON, "<frozen")):
             return True
+        if directly:
+            return False
         frame = frame.f_back
     return False
