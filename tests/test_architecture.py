@@ -30,7 +30,7 @@ MAY_IMPORT = {
     "measuring": {"request", "api", "sources", "trace", "memory"},
     "predicting": {"request", "api", "sources", "trace", "memory"},
     "fitting": {"request", "api", "predicting", "memory", "baselines"},
-    "cache": {"request", "api"},
+    "cache": {"request"},
     "cli": {
         *("request", "api", "cache", "fitting", "measuring"),
         *("memory", "render", "baselines", "sources", "zoo"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from modelsum import spec
-from modelsum.cache.keeping import _key
+from modelsum.cache.key import key_of
 from modelsum.memory import MemoryOptions
 from modelsum.request import Request
 
@@ -111,10 +111,10 @@ def test_any_change_of_what_the_model_is_made_from_is_a_miss(ask, tmp_path: Path
     ],
     ids=lambda other: next(iter(other)),
 )
-def test_another_question_has_another_key(other) -> None:
+def test_another_question_has_anotherkey_of(other) -> None:
     question = Request(model=spec.parse_model("resnet50"), memory=MemoryOptions())
-    assert _key(question) == _key(replace(question))
-    assert _key(question) != _key(replace(question, **other))
+    assert key_of(question) == key_of(replace(question))
+    assert key_of(question) != key_of(replace(question, **other))
 
 
 def test_an_environment_that_the_users_code_may_read_counts_and_that_of_a_terminal_does_not(ask) -> None:
@@ -125,13 +125,13 @@ def test_an_environment_that_the_users_code_may_read_counts_and_that_of_a_termin
 
 def test_what_torch_and_its_libraries_read_counts_for_a_named_model(monkeypatch: pytest.MonkeyPatch) -> None:
     question = Request(model=spec.parse_model("timm/vit_tiny_patch16_224"))
-    before = _key(question)
+    before = key_of(question)
     monkeypatch.setenv("EDITOR", "ed")
-    assert _key(question) == before
+    assert key_of(question) == before
     for name in ("TIMM_FUSED_ATTN", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.setenv(name, "7")
-        assert _key(question) != before
-        before = _key(question)
+        assert key_of(question) != before
+        before = key_of(question)
 
 
 def test_it_can_be_turned_off(ask, tmp_path: Path) -> None:

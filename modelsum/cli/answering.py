@@ -9,5 +9,20 @@ from modelsum.summary import Summary
 
 
 def answer(request: Request, *, cached: bool) -> Summary:
-    """The summary that the request asks for. Raises as `modelsum.summarize` does."""
-    return answers.answer(request, cached=cached, ready=startup.ready)
+    """The summary that the request asks for. Raises as `modelsum.summarize` does.
+
+    Args:
+        cached: look for a kept answer first, and keep a new one. A failure is never kept.
+    """
+    place = answers.place_of(request) if cached else None
+    if place is not None and (summary := place.kept()) is not None:
+        return summary
+    startup.ready(request)
+    from modelsum.api import run  # a kept answer does without it
+
+    if place is None:
+        return run(request)
+    with place.keeping() as keep:
+        summary = run(request)
+        keep(summary)
+    return summary

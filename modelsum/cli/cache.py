@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from modelsum.cache.answers import OFF
-from modelsum.cache.keeping import folder
+from modelsum.cache.answers import OFF, folder
 from modelsum.cache.store import Store
 from modelsum.cli import output as out
 from modelsum.units import binary_bytes, count
