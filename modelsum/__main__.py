@@ -35,16 +35,13 @@ def _interrupted(*_: object) -> None:
 
 def _work() -> int:
     """The whole command. Returns its exit code."""
-    try:
-        from modelsum.cli import startup
+    from modelsum.cli import startup
 
-        startup.hold_the_collector()
-        from modelsum.cli.main import run
+    startup.hold_the_collector()
+    from modelsum.cli.main import run
 
-        code = run(sys.argv[1:])
-        return _finish() or code
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    code = run(sys.argv[1:])
+    return _finish() or code
 
 
 def _finish() -> int:

@@ -214,12 +214,13 @@ def test_ctrl_c_on_a_terminal_is_130_and_one_line(folder: Path) -> None:
     assert not alive(folder)
 
 
-def test_ctrl_c_right_after_the_start() -> None:
+@pytest.mark.parametrize("milliseconds", [1, 3, 6, 10, 20, 40])
+def test_ctrl_c_right_after_the_start(milliseconds: int) -> None:
     """As soon as any code of ours runs. Python itself needs a while before."""
     code = (
         "import os, signal, sys; sys.argv = ['modelsum', '--version']\n"
         "import modelsum.__main__ as command\n"
-        "signal.setitimer(signal.ITIMER_REAL, 0.001)\n"
+        f"signal.setitimer(signal.ITIMER_REAL, {milliseconds / 1000})\n"
         "signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))\n"
         "command.main()\n"
     )

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from modelsum.processes import end_with_parent, how_it_ended
@@ -34,8 +34,7 @@ def end_as(work: Callable[[], int], *, interrupt: Any = signal.default_int_handl
         interrupt: what the work does with SIGINT.
     """
     if sys.platform != "linux":
-        signal.signal(signal.SIGINT, interrupt)
-        os._exit(work())
+        os._exit(_worked(work, interrupt))
     passed_on = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed_on, signal.SIGCHLD})
@@ -44,9 +43,7 @@ def end_as(work: Callable[[], int], *, interrupt: Any = signal.default_int_handl
     worker = os.fork()
     if not worker:
         end_with_parent(parent)
-        signal.signal(signal.SIGINT, interrupt)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        code = work()
+        code = _worked(work, interrupt, before)
         os.write(tell, b"done")
         os._exit(code)
     asked, status = _waited_for(worker, {*passed_on, signal.SIGCHLD})
@@ -56,6 +53,21 @@ def end_as(work: Callable[[], int], *, interrupt: Any = signal.default_int_handl
     except BlockingIOError:  # something that the work started is still there, and could write
         is_done = False
     _end(status, is_done, asked)
+
+
+def _worked(
+    work: Callable[[], int], interrupt: Any, unblocked: Iterable[signal.Signals | int] | None = None
+) -> int:
+    """The exit code of the work; Ctrl-C is heard from here on, also one that has been waiting."""
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+        if unblocked is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        return work()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _say("interrupted")
+        return INTERRUPTED
 
 
 def _waited_for(worker: int, signals: set[signal.Signals]) -> tuple[int | None, int]:
