@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 600  # the most that a process may take
+#: An environment's own, and what says that the caller is a CI, where `check --update` refuses to store.
+NOT_PASSED_ON = ("PYTHONPATH", "VIRTUAL_ENV", "CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
 
 FILES = {
     "nets.py": """
@@ -169,7 +171,7 @@ def _table_faults(modelsum: Path, name: str, folder: Path) -> Iterator[str]:
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a command as it is run by somebody with this environment alone; 124 where it takes too long."""
-    surroundings = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    surroundings = {k: v for k, v in os.environ.items() if k not in NOT_PASSED_ON}
     surroundings |= {
         "MODELSUM_CACHE_DIR": str(folder / "kept"),
         "PYTHONIOENCODING": "utf-8",
