@@ -6,6 +6,7 @@ import os
 import pty
 import select
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -131,6 +132,20 @@ def test_modules_and_packages(complete) -> None:
     assert complete("show", "package:I") == ["package:Inner"]
     assert complete("show", "package/") == ["package/inner.py:Inner"]
     assert complete("show", "nowhere:I") == complete("show", "no/where") == []
+
+
+def test_git_refs(complete, here) -> None:
+    assert complete("check", "--against", "") == []
+    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
+    for words in (
+        ["init", "-q", "-b", "trunk"],
+        [*who, "commit", "-q", "--allow-empty", "-m", "x"],
+        ["tag", "v1"],
+        ["update-ref", "refs/remotes/origin/main", "HEAD"],
+    ):
+        subprocess.run(["git", *words], cwd=here, check=True)
+    assert complete("check", "--against", "") == ["trunk", "origin/main", "v1"]
+    assert complete("check", "--against", "or") == ["origin/main"]
 
 
 def test_checks(complete, here) -> None:

@@ -48,6 +48,18 @@ def files(folder: Path, pattern: str) -> tuple[str, ...]:
     return ()
 
 
+def refs(folder: Path) -> tuple[str, ...]:
+    """The branches, those of remotes, and the tags, by their short names. None outside a repository."""
+    try:
+        done = _git(folder, "for-each-ref", "--format=%(refname:short)", *_NAMED)
+    except UsageError:
+        return ()
+    return tuple(done.stdout.splitlines())
+
+
+_NAMED = ("refs/heads", "refs/remotes", "refs/tags")
+
+
 def find(folder: Path, ref: str) -> Revision | None:
     """The commit that `ref` names; None where there is no such ref, no repository, or no git."""
     try:

@@ -58,6 +58,7 @@ _of_output = in_group("Output")
 @_of_baselines(
     "--against",
     metavar="REF",
+    shell_complete=completion.refs,
     excludes=("update", "new_only"),
     reason="--against compares, --update and --new-only store.",
     help="Compare with the baselines where this branch left REF, and say what it changed in the rules.",

@@ -1,6 +1,6 @@
-"""What a shell offers on Tab for words that are no plain choice: models, checks, cards, files of results.
+"""What a shell offers on Tab for words that are no plain choice: models, checks, refs, cards, files of results.
 
-Names are read from files: neither torch nor a provider is imported, and no code of the user's runs. A word
+Names are read from files, and of refs from git: neither torch nor a provider is imported, and no code of the user's runs. A word
 that ends in / or : goes on; where it is the only one, what it goes on with is offered at once, since a shell
 that completes a single word puts a space behind it.
 
@@ -52,6 +52,13 @@ def check_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
     """The checks of the project that are not on the line yet."""
     given = ctx.params.get(str(param.name)) or ()
     return _items(name for name in _checks() if name.startswith(incomplete) and name not in given)
+
+
+def refs(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Branches, those of remotes, and tags of the repository."""
+    from modelsum.baselines import revisions
+
+    return _items(name for name in revisions.refs(Path.cwd()) if name.startswith(incomplete))
 
 
 def gpus(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -40,10 +40,16 @@ def _on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> s
     shell_complete=completion.gpus,
     help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.",
 )
+@_of_room("--train", "of", flag_value="train", default="train", help="A training step.  [default]")
 @_of_room(
-    "--train/--infer", "train", default=True, help="A training step, or an inference alone.  [default: train]"
+    "--infer",
+    "of",
+    flag_value="infer",
+    excludes=options.OF_TRAINING,
+    reason="An inference has no training step.",
+    help="An inference alone.",
 )
-@options.call
+@options.call_of_a_sample
 @options.training_step
 @options.target
 @_of_room("--no-ways", is_flag=True, help="Look for no ways to fit more.")
@@ -54,7 +60,7 @@ def command(
     model: str,
     memory: str | None,
     gpu: str | None,
-    train: bool,
+    of: str,
     no_ways: bool,
     format_: str,
     output: Path | None,
@@ -71,10 +77,11 @@ def command(
     Nothing is run. With --batch the question is whether that batch fits. The exit code is 0 if it does (or
     if any batch fits), and 1 if not.
     """
-    if given["no_batch"] or given["inputs_from"] is not None:
-        word = "--no-batch" if given["no_batch"] else "--inputs-from"
+    for name in options.OF_A_WHOLE_CALL:
+        if not given[name]:
+            continue
         raise UsageError(
-            f"{word}: the batch of such an input cannot be changed",
+            f"--{name.replace('_', '-')}: the batch of such an input cannot be changed",
             "Give the shape of one sample, like --input 3x224x224.",
         )
     batch = given.pop("batch")
@@ -83,6 +90,8 @@ def command(
     spec.check_batch(batch)
     startup.ready(request)
     with Progress() as progress:
-        fit = fitting.run(request, room, train=train, batch=batch, more=not no_ways, progress=progress)
+        fit = fitting.run(
+            request, room, train=of == "train", batch=batch, more=not no_ways, progress=progress
+        )
     out.write(render_fit(fit, format_, out.place(output)["width"]), output)
     return 0 if fit.fits else _VERDICT_IS_NO
