@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "nets.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Signals do to what a test starts what they do by default, also where the tests run under nohup."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def check_of(*names: str) -> str:
@@ -167,10 +177,10 @@ def test_what_a_model_of_the_gate_started_ends_with_the_command(folder: Path, nu
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_model_that_takes_too_long_fails_alone(folder: Path, modelsum_cli, jobs: str) -> None:
     (folder / "modelsum.toml").write_text(check_of("has_a_child", "chatty"))
-    done = modelsum_cli("check", "--no-strict", "--jobs", jobs, "--timeout", "10", "--format", "json")
+    done = modelsum_cli("check", "--no-strict", "--jobs", jobs, "--timeout", "5", "--format", "json")
     slow, quick = json.loads(done.out)["checks"]
     assert (done.code, slow["state"], quick["state"]) == (3, "failed", "new")
-    assert slow["reason"] == "it took longer than 10 s (--timeout)"
+    assert slow["reason"] == "it took longer than 5 s (--timeout)"
     assert not alive(folder)
 
 

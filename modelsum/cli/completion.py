@@ -1,8 +1,8 @@
-"""What a shell offers on Tab for words that are no plain choice: models, checks, refs, cards, files of results.
+"""What a shell offers on Tab for words that are no plain choice: models, checks, refs, cards, result files.
 
-Names are read from files, and of refs from git: neither torch nor a provider is imported, and no code of the user's runs. A word
-that ends in / or : goes on; where it is the only one, what it goes on with is offered at once, since a shell
-that completes a single word puts a space behind it.
+Names are read from files, and refs from git: neither torch nor a provider is imported, and no code of the
+user's runs. A word that ends in / or : goes on; where it is the only one, what it goes on with is offered at
+once, since a shell that completes a single word puts a space behind it.
 
 What is asked for names is imported when a shell asks: every command has this module.
 """
