@@ -7,6 +7,7 @@ the exit code as the caller of a process sees it.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -21,7 +22,9 @@ def main(connection: socket.socket) -> None:
     from modelsum.cli import startup
 
     startup.hold_the_collector()
-
+    # What every command has imported before torch.
+    importlib.import_module("modelsum.cli.show")
+    importlib.import_module("modelsum.api")
     startup.import_torch()
     while True:
         message, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)

@@ -45,21 +45,26 @@ def macs_in(text: str, format_: str) -> int | None:
     return None
 
 
+#: Each device, each mode, and the formats that ask the engine for something else.
+EVERY_DAY = (
+    ("auto", "--eval", "json"),
+    ("auto", "--train", "csv"),
+    ("cpu", "--train", "json"),
+    ("cpu", "--eval", "torchinfo"),
+)
+
+
 def matrix() -> Iterator[Any]:
     """Every kind by device, mode and format; a part of them every day, all with -m slow."""
     choices = itertools.product(
         [*KINDS, "squeezenet1_1"], ["auto", "cpu"], ["--eval", "--train"], [*FORMATS, "torchinfo"]
     )
     for name, device, mode, format_ in choices:
-        everyday = (
-            format_ in ("json", "torchinfo")
-            if mode == "--eval"
-            else (format_ == "json" if device == "auto" else format_ in ("text", "csv"))
-        )
+        everyday = (device, mode, format_) in EVERY_DAY
         yield pytest.param(name, device, mode, format_, marks=() if everyday else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("name", "device", "mode", "format_"), matrix())
+@pytest.mark.parametrize(("name", "device", "mode", "format_"), list(matrix()))
 def test_every_kind_on_every_device_in_every_format(
     nets: None, modelsum_cli, name: str, device: str, mode: str, format_: str
 ) -> None:
@@ -157,7 +162,19 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("line", examples())
+#: Words that make an example shorter every day; with -m slow it runs as it stands.
+SHORTER = {"fit": "--no-ways", "measure": "--min-time 0.1"}
+
+
+def as_they_stand_and_shorter() -> Iterator[Any]:
+    for line in examples():
+        shorter = SHORTER.get(line.split()[1])
+        yield pytest.param(line, marks=pytest.mark.slow if shorter else ())
+        if shorter:
+            yield f"{line} {shorter}"
+
+
+@pytest.mark.parametrize("line", list(as_they_stand_and_shorter()))
 def test_every_example_of_the_help_and_of_the_readme_runs(line: str, project: Path) -> None:
     if any(word in line for word in NOT_RUN):
         pytest.skip("not run here")

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torchsummary
+from deepest import slow_if_deep
 from hand_made_summary import LAYERS, TINY
 from torch import nn
 
@@ -92,7 +93,7 @@ def test_the_whole_text():
     assert text(TINY) == WHOLE
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", slow_if_deep(RUNS))
 def test_byte_for_byte_what_torchsummary_prints(name: str):
     model = build(name)
     printed = original(model, -1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from deepest import slow_if_deep
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -94,7 +95,7 @@ def test_rounding_and_truncation_are_what_count_as_agreement(
     assert prints_as(value, printed) is expected
 
 
-@pytest.mark.parametrize("row", RECOUNT)
+@pytest.mark.parametrize("row", slow_if_deep(RECOUNT, lambda row: documented(row)[0]))
 def test_params_and_macs_are_those_of_the_recount(row: str) -> None:
     name, options = documented(row)
     network = on_meta(name, **options)

@@ -65,10 +65,11 @@ def summarize(model: str, size: int) -> modelsum.Summary:
     from timm.layers import set_fused_attn
 
     set_fused_attn(model not in WRITTEN_OUT)
-    summary = modelsum.summarize(f"timm/{model}")
+    summary = modelsum.summarize(f"timm/{model}", memory=False)
     if summary.inputs[0].shape[-1] == size:
         return summary
-    return modelsum.summarize(f"timm/{model}", input_size=(summary.inputs[0].shape[1], size, size))
+    image = (summary.inputs[0].shape[1], size, size)
+    return modelsum.summarize(f"timm/{model}", input_size=image, memory=False)
 
 
 def counted(chosen: Sequence[dict[str, str]], most: int) -> Iterator[dict[str, str]]:
