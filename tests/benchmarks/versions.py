@@ -27,6 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -261,6 +262,7 @@ def main() -> int:
     parser.add_argument("--pairs", default=",".join(PAIRS), help="Python:torch, with commas between")
     parser.add_argument("--suite", default="", help="pairs that run the whole test suite too")
     parser.add_argument("--environments", type=Path, help="a folder to keep them in, and find them next time")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="pairs that run at the same time")
     parser.add_argument("--output", type=Path, default=ROOT / "reports")
     parser.add_argument("--here", action="store_true")
     parser.add_argument("--store", action="store_true")
@@ -273,15 +275,23 @@ def main() -> int:
         row = run_in(here, "here", whole=False)
         print(*said(row), sep="\n")
         return 0 if row.passed else 1
-    rows = []
+    rows: list[Row] = []
     whole = chosen.suite.split(",") if chosen.suite else []
+    pairs = dict.fromkeys([*chosen.pairs.split(","), *whole])
     with tempfile.TemporaryDirectory() as folder, a_source() as source:
         os.environ.setdefault("UV_CACHE_DIR", f"{chosen.environments or folder}/uv")
-        for pair in dict.fromkeys([*chosen.pairs.split(","), *whole]):
-            rows.append(tried(pair, chosen.environments or Path(folder), source, whole=pair in whole))
-            print(*said(rows[-1]), sep="\n", flush=True)
+        place = chosen.environments or Path(folder)
+
+        def row_of(pair: str) -> Row:
+            row = tried(pair, place, source, whole=pair in whole)
             if chosen.environments is None:
-                shutil.rmtree(Path(folder) / pair.replace(":", "-"), ignore_errors=True)
+                shutil.rmtree(place / pair.replace(":", "-"), ignore_errors=True)
+            return row
+
+        with ThreadPoolExecutor(chosen.jobs) as pool:
+            for row in pool.map(row_of, pairs):
+                rows.append(row)
+                print(*said(row), sep="\n", flush=True)
     command = shlex.join(["python", "tests/benchmarks/versions.py", *sys.argv[1:]])
     chosen.output.mkdir(parents=True, exist_ok=True)
     (chosen.output / "versions.md").write_text(report(rows, command), encoding="utf-8")
