@@ -13,6 +13,7 @@ from modelsum import api, spec
 from modelsum.errors import ModelError, UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.measurement import Measurement
+from modelsum.preparing import available, prepare
 from modelsum.request import Request, request_of, training_step
 from modelsum.sources import resolve
 from modelsum.spec import ModelSpec
@@ -112,7 +113,7 @@ def _device(name: str | None) -> torch.device:
 
     best = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return api.available(name or best)
+        return available(name or best)
     except UsageError as error:
         raise UsageError(error.message, _DEVICES if best == "cpu" else error.hint) from None
 
@@ -164,7 +165,7 @@ def _measured(
 
     meter = meter_for(device)
     try:
-        ready = api.prepared(request, str(device))
+        ready = prepare(request, device)
         if not isinstance(request.model, ModelSpec):
             own_parameters(ready.loaded.model)
     except Exception as error:
@@ -172,9 +173,7 @@ def _measured(
             raise out_of_memory(device, "the building of the model") from error
         raise
     measured = run_for_real(
-        ready.loaded.model,
-        ready.args,
-        ready.kwargs,
+        ready.call,
         options=options,
         device=device,
         meter=meter,

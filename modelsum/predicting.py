@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
 from modelsum.memory import Memory, MemoryOptions
+from modelsum.preparing import default_call, first_attempt
 from modelsum.raised import told
 from modelsum.request import Request
 from modelsum.sources import Loaded
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Predictor:
         """
         import torch
 
+        from modelsum.trace.call import Call
         from modelsum.trace.copying import copy_to
         from modelsum.trace.isolation import deep_enough
         from modelsum.trace.step.training import predict_memory
@@ -54,12 +56,10 @@ class Predictor:
         meta = torch.device("meta")
         request = dataclasses.replace(self.request, batch=batch)
         try:
-            args, kwargs = api.default_call(request, self._loaded, meta)
             model = copy_to(self._loaded.model, meta)  # each batch finds it as it was built
+            call = Call(model, *default_call(request, self._loaded, meta))
             with deep_enough(model):
-                return predict_memory(
-                    model, args, kwargs, options=options, target=self.request.target, train=train
-                )
+                return predict_memory(call, options=options, target=request.target, train=train)
         except ModelsumError:
             raise
         except Exception as error:
@@ -86,24 +86,23 @@ def predictor(request: Request) -> Predictor:
 
     Raises as `modelsum.summarize` does.
     """
+    attempt = first_attempt(dataclasses.replace(request, device="meta", memory=None))
+    while True:
+        try:
+            ready = attempt.prepared()
+            as_built = _as_built(ready.loaded)
+            return Predictor(attempt.request, api.summary_of(attempt.request, ready), as_built)
+        except ModelError as error:
+            attempt = attempt.after(error)
 
-    def made(asked: Request, ready: api.Prepared) -> Predictor:
-        loaded = ready.loaded
-        untouched = _as_built(loaded.model)
-        summary = api.summarized(asked, ready)
-        return Predictor(asked, summary, dataclasses.replace(loaded, model=untouched or loaded.model))
 
-    return api.answered_by(dataclasses.replace(request, device="meta", memory=None), made)[1]
-
-
-def _as_built(model: nn.Module) -> nn.Module | None:
-    """A copy from before anything ran; None of a lazy model, which has its shapes only afterwards."""
+def _as_built(loaded: Loaded) -> Loaded:
+    """A copy from before anything runs; the model itself where it is lazy, and has its shapes afterwards."""
     import torch
-    from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
+    from modelsum.trace.census import uninitialized
     from modelsum.trace.copying import copy_to
 
-    tensors: tuple[Any, ...] = (*model.parameters(), *model.buffers())
-    if any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors):
-        return None
-    return copy_to(model, torch.device("meta"))
+    if uninitialized(loaded.model):
+        return loaded
+    return dataclasses.replace(loaded, model=copy_to(loaded.model, torch.device("meta")))

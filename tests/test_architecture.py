@@ -26,13 +26,14 @@ MAY_IMPORT = {
     "baselines": {"memory"},
     "render": {"zoo", "baselines"},
     "request": {"memory"},
-    "api": {"request", "sources", "trace", "memory", "baselines"},
-    "measuring": {"request", "api", "sources", "trace", "memory"},
-    "predicting": {"request", "api", "sources", "trace", "memory"},
+    "preparing": {"request", "sources", "trace"},
+    "api": {"request", "preparing", "trace", "memory", "baselines"},
+    "measuring": {"request", "preparing", "api", "sources", "trace", "memory"},
+    "predicting": {"request", "preparing", "api", "sources", "trace", "memory"},
     "fitting": {"request", "api", "predicting", "memory", "baselines"},
     "cache": {"request"},
     "cli": {
-        *("request", "api", "cache", "fitting", "measuring"),
+        *("request", "preparing", "api", "cache", "fitting", "measuring"),
         *("memory", "render", "baselines", "sources", "zoo"),
     },
     "compat": {"api", "render"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "__init__": {"api", "assertions", "fitting", "measuring"},
 }
 TORCH_FREE = {*GROUND, "request", "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
-TORCH_FREE |= {"fitting", "measuring", "predicting"}
+TORCH_FREE |= {"fitting", "measuring", "predicting", "preparing"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:

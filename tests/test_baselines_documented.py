@@ -13,6 +13,7 @@ from hand_made_summary import TINY
 from modelsum.baselines import against_documented, documented_names, find
 from modelsum.baselines.documented import figures
 from modelsum.summary import Baseline, Difference, Input, Model, Summary, TorchsummaryTotals, Totals
+from modelsum.trace.call import Call
 from modelsum.trace.tracing import trace
 from modelsum.zoo.registry import ARCHITECTURES
 
@@ -81,7 +82,7 @@ def test_every_documented_model_matches_its_table_today(name: str):
     with torch.device("meta"):
         model, image = ARCHITECTURES[name].build(), torch.empty(1, 3, 600, 600)
     identity = Model(name, "documented", type(model).__name__)
-    summary = trace(model, (image,), {}, identity=identity, mode="eval", device=image.device, batch=1)
+    summary = trace(Call(model, (image,)), identity=identity, mode="eval", device=image.device, batch=1)
     baseline = against_documented(summary)
     assert baseline.status == "match"
     assert [figure.documented for figure in baseline.figures] == [TABLES[name][1], *TABLES[name][1:]]

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 from modelsum.memory.options import MemoryOptions
+from modelsum.trace.call import Call
 from modelsum.trace.step.cuda_functions import fused_functions
 from modelsum.trace.step.training import record_training
 
@@ -17,7 +18,7 @@ META = torch.device("meta")
 def saved(model: nn.Module, target: str) -> int:
     """Bytes that a training step of a model keeps, besides its input and its parameters."""
     x = torch.empty(4, 256, device=META)
-    recording, why = record_training(model.to(META), (x,), {}, options=MemoryOptions("sgd"), target=target)
+    recording, why = record_training(Call(model.to(META), (x,)), options=MemoryOptions("sgd"), target=target)
     assert recording is not None, why
     return sum(recording.saved.values())
 

@@ -136,11 +136,11 @@ def test_lazy_modules_and_the_callers_model() -> None:
 
 
 def test_the_model_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from modelsum import api
+    from modelsum import preparing
 
     built = []
-    prepare = api._prepare
-    monkeypatch.setattr(api, "_prepare", lambda *args: built.append(1) or prepare(*args))
+    prepare = preparing.prepare
+    monkeypatch.setattr(preparing, "prepare", lambda *args: built.append(1) or prepare(*args))
     assert fit().predictions > 3
     assert built == [1]
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
+from modelsum.trace.call import Call
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
 from modelsum.trace.step.autocast import autocast_for
@@ -39,7 +40,7 @@ aten = torch.ops.aten
 def predict(model: nn.Module, x: Tensor, target: str = "cpu", **options: Any) -> Memory:
     args, _ = move(((x,), {}), META)
     chosen = MemoryOptions(**{"optimizer": "none", "implementation": "for-loop"} | options)
-    return predict_memory(copy_to(model, META), args, {}, options=chosen, target=target)
+    return predict_memory(Call(copy_to(model, META), args), options=chosen, target=target)
 
 
 def really(model: nn.Module, x: Tensor, kind: str, optimizer: str, checkpoint: str | None) -> RealPeaks:

@@ -13,6 +13,7 @@ from modelsum.memory.allocator import MIB, measured_process_bytes, process_bytes
 from modelsum.memory.cuda_kernels import KERNELS, SEARCHES
 from modelsum.memory.log import CACHE, INPUTS, Log
 from modelsum.memory.options import MemoryOptions
+from modelsum.trace.call import Call
 from modelsum.trace.step.lifetimes import Lifetimes
 from modelsum.trace.step.stage import Stage
 from modelsum.trace.step.training import predict_memory
@@ -76,7 +77,7 @@ def test_nothing_is_searched_for_a_depthwise_convolution() -> None:
 
 def test_a_search_belongs_to_the_first_step_only() -> None:
     model = nn.Conv2d(3, 8, 3).to(META)
-    recording = Stage(model, (image(3),), {}, searches=SEARCHES).training(
+    recording = Stage(Call(model, (image(3),)), searches=SEARCHES).training(
         MOMENTUM, "foreach", counts_on_device=False
     )
     assert recording is not None
@@ -87,7 +88,7 @@ def test_a_search_belongs_to_the_first_step_only() -> None:
 @pytest.mark.parametrize("batches", [0, 1, 2])
 def test_prefetched_batches_are_there_from_the_start(batches: int) -> None:
     """An image of 2 x 3 x 10 x 10 floats, and as many again for each batch that waits."""
-    recording = Stage(nn.Conv2d(3, 8, 3).to(META), (image(3),), {}).training(
+    recording = Stage(Call(nn.Conv2d(3, 8, 3).to(META), (image(3),))).training(
         MemoryOptions("momentum", prefetch=batches), "foreach", counts_on_device=False
     )
     assert recording is not None
@@ -118,7 +119,7 @@ def test_real_training_processes_took_what_is_predicted(name: str, batch: int) -
     options = MemoryOptions(
         "momentum", loss="cross-entropy", weight_decay=True, prefetch=1, cudnn_benchmark=True
     )
-    memory = predict_memory(model, (x,), {}, options=options, target="cuda")
+    memory = predict_memory(Call(model, (x,)), options=options, target="cuda")
     assert memory.reserved_bytes is not None
     assert measured_process_bytes(memory.reserved_bytes) == pytest.approx(measured, rel=0.05)
     assert memory.process_bytes == process_bytes(memory.reserved_bytes)

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from modelsum.memory import MemoryOptions
 from modelsum.memory.log import BACKWARD, FORWARD, GRADIENTS, SAVED_ACTIVATIONS, Log
+from modelsum.trace.call import Call
 from modelsum.trace.inputs import move
 from modelsum.trace.step.attention import _choice, _cpu_kernel_shares_keys, redirected
 from modelsum.trace.step.lifetimes import Lifetimes
@@ -63,7 +64,7 @@ def test_an_op_with_a_kernel_of_its_own_is_not_taken_apart() -> None:
 
 def test_the_backward_pass_is_attributed_to_the_module_whose_op_is_derived() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Squares(), nn.Linear(4, 2)).to(META)
-    recording = Stage(model, (torch.empty(3, 4, device=META),), {}).training(
+    recording = Stage(Call(model, (torch.empty(3, 4, device=META),))).training(
         MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True
     )
     assert recording is not None
@@ -78,7 +79,7 @@ def test_every_gradient_is_made_by_the_module_that_has_the_parameter(name: str) 
     models = pytest.importorskip("torchvision.models")
     with META:
         model, x = models.get_model(name), torch.empty(2, 3, 224, 224)
-    stage = Stage(model, (x,), {})
+    stage = Stage(Call(model, (x,)))
     recording = stage.training(MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True)
     assert recording is not None
     makers = {
@@ -99,7 +100,7 @@ def test_every_gradient_is_made_by_the_module_that_has_the_parameter(name: str) 
 def test_no_hook_is_left_behind() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)).to(META)
     predict_memory(
-        model, (torch.empty(3, 4, device=META),), {}, options=MemoryOptions(optimizer="none"), target="cpu"
+        Call(model, (torch.empty(3, 4, device=META),)), options=MemoryOptions(optimizer="none"), target="cpu"
     )
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     assert all(p.grad is None for p in model.parameters())
@@ -123,7 +124,7 @@ def test_gradients_that_meet_are_added_in_place_as_without_a_mode() -> None:
     real = real_peaks(Thrice(), (x,), lambda output: output.sum(), None)
     args, kwargs = move(((x,), {}), META)
     memory = predict_memory(
-        Thrice().to(META), args, kwargs, options=MemoryOptions(optimizer="none"), target="cpu"
+        Call(Thrice().to(META), args, kwargs), options=MemoryOptions(optimizer="none"), target="cpu"
     )
     assert memory.training_peak_bytes == pytest.approx(real.training, rel=1e-4)
 
@@ -133,7 +134,7 @@ def test_gradients_that_meet_are_added_in_place_as_without_a_mode() -> None:
 
 def test_what_is_saved_has_its_category_from_the_start() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Squares()).to(META)
-    recording = Stage(model, (torch.empty(3, 4, device=META),), {}).training(
+    recording = Stage(Call(model, (torch.empty(3, 4, device=META),))).training(
         MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True
     )
     assert recording is not None
@@ -217,9 +218,7 @@ def test_multi_head_attention_is_redirected_too() -> None:
     figures = {}
     for attention in ("math", "auto"):
         memory = predict_memory(
-            model,
-            (x, x, x),
-            {"need_weights": False},
+            Call(model, (x, x, x), {"need_weights": False}),
             options=MemoryOptions(optimizer="none", attention=attention),
             target="cpu",
         )

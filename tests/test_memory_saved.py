@@ -15,6 +15,7 @@ from real_cpu import saved_bytes
 from torch import nn
 
 from modelsum.memory import MemoryOptions
+from modelsum.trace.call import Call
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
 from modelsum.trace.step.training import predict_memory
@@ -43,7 +44,7 @@ def check(name: str) -> None:
     x = torch.rand(BATCH, 3, pixels, pixels)
     args, kwargs = move(((x,), {}), META)
     memory = predict_memory(
-        copy_to(model, META), args, kwargs, options=MemoryOptions(optimizer="none"), target="cpu"
+        Call(copy_to(model, META), args, kwargs), options=MemoryOptions(optimizer="none"), target="cpu"
     )
     assert memory.saved_for_backward_bytes == saved_bytes(model, x)
     assert memory.modules[""].saved_bytes == memory.saved_for_backward_bytes

@@ -19,6 +19,7 @@ from modelsum import summarize
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.cpu.convolution import THREADS
+from modelsum.trace.call import Call
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
 from modelsum.trace.step.training import predict_memory
@@ -38,9 +39,7 @@ with_the_kernels = pytest.mark.skipif(
 def predict(model: nn.Module, *args: Any, target: str = "cpu", **options: Any) -> Memory:
     moved, kwargs = move((args, {}), META)
     return predict_memory(
-        copy_to(model, META),
-        moved,
-        kwargs,
+        Call(copy_to(model, META), moved, kwargs),
         options=MemoryOptions(**{"optimizer": "none"} | options),
         target=target,
     )
@@ -250,7 +249,7 @@ def test_the_model_and_torch_are_left_alone() -> None:
     state: Callable[[], Any] = lambda: [(n, p.requires_grad, p.grad) for n, p in model.named_parameters()]  # noqa: E731
     before, random = state(), torch.get_rng_state()
     args = (torch.rand(8, 64, device=META),)
-    predict_memory(model, args, {}, options=MemoryOptions(freeze=("0",), checkpoint=("1",)), target="cpu")
+    predict_memory(Call(model, args), options=MemoryOptions(freeze=("0",), checkpoint=("1",)), target="cpu")
     assert state() == before
     assert "forward" not in vars(model[1])
     assert torch.equal(torch.get_rng_state(), random)

@@ -12,6 +12,7 @@ from modelsum.render import FORMATS, RenderOptions, render
 from modelsum.render.summary.cells import macs, output, params, shape, tensor_count
 from modelsum.render.summary.rows import displayed, folded
 from modelsum.summary import Layer, Model, Summary
+from modelsum.trace.call import Call
 from modelsum.trace.tracing import trace
 from modelsum.zoo.registry import ARCHITECTURES
 
@@ -30,7 +31,7 @@ def meta_summary(name: str) -> Summary:
     with torch.device("meta"):
         model, image = architecture.build(), torch.empty(1, *architecture.input_shape)
     identity = Model(name, "documented", type(model).__name__)
-    return trace(model, (image,), {}, identity=identity, mode="eval", device=image.device, batch=1)
+    return trace(Call(model, (image,)), identity=identity, mode="eval", device=image.device, batch=1)
 
 
 def test_all_rows_are_shown_but_the_root_and_containers_that_have_nothing_of_their_own():

@@ -17,6 +17,7 @@ from torch import nn
 
 from modelsum.render import RenderOptions, render
 from modelsum.summary import Model, Summary
+from modelsum.trace.call import Call
 from modelsum.trace.tracing import trace
 from modelsum.zoo.registry import ARCHITECTURES
 
@@ -81,7 +82,7 @@ def summarised(model: nn.Module, batch: int) -> Summary:
     image = torch.empty(batch, 3, SIDE, SIDE, device="meta")
     identity = Model(None, "object", type(model).__name__)
     return trace(
-        model.to("meta"), (image,), {}, identity=identity, mode="eval", device=image.device, batch=batch
+        Call(model.to("meta"), (image,)), identity=identity, mode="eval", device=image.device, batch=batch
     )
 
 
@@ -122,7 +123,7 @@ def test_densenet_has_its_documented_totals():
     with torch.device("meta"):
         model, image = ARCHITECTURES["densenet121"].build().eval(), torch.empty(1, 3, 600, 600)
     identity = Model("densenet121", "documented", "DenseNet")
-    summary = trace(model, (image,), {}, identity=identity, mode="eval", device=image.device, batch=1)
+    summary = trace(Call(model, (image,)), identity=identity, mode="eval", device=image.device, batch=1)
     *rows, totals = text(summary).rpartition("=" * 64)
     assert "".join(rows).count("\n") == 3 + 428
     assert (

@@ -39,8 +39,8 @@ def ready(request: Request) -> None:
 
     From here on code of the model may run, and stdout is kept for results.
     """
-    from modelsum import api
+    from modelsum.preparing import look_up
 
-    api.look_up(request)
+    look_up(request)
     output.keep_stdout_for_results()
     import_torch()

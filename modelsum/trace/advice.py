@@ -7,10 +7,10 @@ from typing import Any
 
 from modelsum.summary import Input
 from modelsum.trace.expectations import Wanted, wanted
-from modelsum.trace.recorder import Call
+from modelsum.trace.recorder import Execution
 
 
-def advice(root: Call, failed: Call, inputs: Sequence[Input], batch: int | None) -> str | None:
+def advice(root: Execution, failed: Execution, inputs: Sequence[Input], batch: int | None) -> str | None:
     """What was made of the input, and what to write instead; None where nothing can be said.
 
     Args:
@@ -76,7 +76,7 @@ def _written(given: Input, sizes: Sequence[int] | None = None) -> str:
     return f"--input {name}{'x'.join(map(str, given.shape[1:] if sizes is None else sizes))}"
 
 
-def _took(call: Call, given: Input) -> bool:
+def _took(call: Execution, given: Input) -> bool:
     """Whether a layer that knows how many dimensions it takes has taken the input."""
     takes = wanted(call.module) if call.exit_order is not None else None
     return takes is not None and takes.rank is not None and _first_shape(call.input_shapes) == given.shape

@@ -20,6 +20,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.summary import ShapeTree
+from modelsum.trace.call import Call
 from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.ops import Verdict, name_of, rule_for
 from modelsum.trace.rules import Rule
@@ -28,7 +29,7 @@ from modelsum.trace.values.known_values import MetaFactories, run
 from modelsum.trace.values.op_facts import facts_of
 
 
-class Call:
+class Execution:
     """One execution of a module while the forward runs; mutable until the pass ends."""
 
     __slots__ = (
@@ -49,7 +50,7 @@ class Call:
         self.path = path
         self.module = module
         self.number = number  # 1 for the first call of this module object, 0: never called
-        self.children: list[Call] = []
+        self.children: list[Execution] = []
         self.exit_order: int | None = None
         self.input_shapes: ShapeTree = None
         self.output_shapes: ShapeTree = None
@@ -58,7 +59,7 @@ class Call:
         self.own_macs = 0
         self.exception_at_entry: BaseException | None = None
 
-    def walk(self) -> Iterator[Call]:
+    def walk(self) -> Iterator[Execution]:
         """This call and all calls inside it, in the order in which they began."""
         pending = [self]
         while pending:
@@ -68,11 +69,11 @@ class Call:
 
 
 class Recorder(TorchDispatchMode):
-    """Records the calls and the work of one forward pass of `model`.
+    """Records the executions of modules and the work of one call.
 
     Attributes:
-        root: the call of the model itself; all other calls are inside it.
-        failure: the innermost call whose forward raised, or None.
+        root: the execution of the model itself; all others are inside it.
+        failure: the innermost execution whose forward raised, or None.
         uncounted: ops without a rule, by name, with how often they ran.
         macs_by_op: multiply-accumulates by the name of the op.
         scripted: paths of the outermost TorchScript modules, whose insides take no hooks.
@@ -86,17 +87,19 @@ class Recorder(TorchDispatchMode):
         # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
         return False
 
-    def __init__(self, model: nn.Module, device: torch.device) -> None:
+    def __init__(self, call: Call, device: torch.device) -> None:
         super().__init__()
+        model = call.model
+        self._call = call
         self.on_meta = device.type == "meta"
-        self.root = Call("", model, 0)
-        self.failure: Call | None = None
+        self.root = Execution("", model, 0)
+        self.failure: Execution | None = None
         self.uncounted: Counter[str] = Counter()
         self.macs_by_op: Counter[str] = Counter()
         self.scripted = _outermost_scripted(model)
         self.lazy_output = False
         self._shared = SharedTensors(() if self.on_meta else model.parameters())
-        self._stack: list[Call] = []
+        self._stack: list[Execution] = []
         self._numbers: Counter[int] = Counter()
         self._exits = 0
 
@@ -117,14 +120,13 @@ class Recorder(TorchDispatchMode):
         """Multiply-accumulates of the whole pass."""
         return sum(call.own_macs for call in self.root.walk())
 
-    def run(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call the model and record everything that happens; leaves no hook behind. Raises what it raises."""
-        model = self.root.module
-        with self._hooks(model):
-            self._enter(self.root, args, kwargs)
+    def run(self) -> Any:
+        """Make the call and record everything that happens; leaves no hook behind. Raises what it raises."""
+        with self._hooks(self._call.model):
+            self._enter(self.root, self._call.args, self._call.kwargs)
             try:
                 with MetaFactories() if self.on_meta else nullcontext(), self:
-                    output = model(*args, **kwargs)
+                    output = self._call()
             except BaseException:
                 self._leave(None, failed=True)
                 raise
@@ -174,35 +176,35 @@ class Recorder(TorchDispatchMode):
 
     def _entering(self, path: str) -> Callable[..., None]:
         def entering(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            call = Call(path, module, 0)
-            self._stack[-1].children.append(call)
-            self._enter(call, args, kwargs)
+            execution = Execution(path, module, 0)
+            self._stack[-1].children.append(execution)
+            self._enter(execution, args, kwargs)
 
         return entering
 
-    def _enter(self, call: Call, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        self._numbers[id(call.module)] += 1
-        call.number = self._numbers[id(call.module)]
-        call.input_shapes = call_tree(args, kwargs)
-        call.exception_at_entry = sys.exc_info()[1]
-        self._stack.append(call)
+    def _enter(self, execution: Execution, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        self._numbers[id(execution.module)] += 1
+        execution.number = self._numbers[id(execution.module)]
+        execution.input_shapes = call_tree(args, kwargs)
+        execution.exception_at_entry = sys.exc_info()[1]
+        self._stack.append(execution)
 
     def _leaving(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         # The hook is also called while an exception passes through the module; then there is no output.
         self._leave(output, failed=sys.exc_info()[1] is not self._stack[-1].exception_at_entry)
 
     def _leave(self, output: Any, *, failed: bool) -> None:
-        call = self._stack.pop()
+        execution = self._stack.pop()
         if failed:
-            self.failure = self.failure or call
+            self.failure = self.failure or execution
             return
         self.failure = None  # whoever caught an earlier exception went on
-        call.exit_order = self._exits
+        execution.exit_order = self._exits
         self._exits += 1
-        call.output_shapes = shape_tree(output)
+        execution.output_shapes = shape_tree(output)
         for tensor in tensors_in(output):
-            call.output_elements += tensor.numel()
-            call.output_bytes += tensor.numel() * tensor.element_size()
+            execution.output_elements += tensor.numel()
+            execution.output_bytes += tensor.numel() * tensor.element_size()
 
     # ---- ops
 

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
-from torch import nn
 
 from modelsum.errors import ModelError
+from modelsum.trace.call import Call
 from modelsum.trace.isolation import isolated, plain_ops
 
 
-def table(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    mode: str,
-    device: torch.device,
-    depth: int | None,
-) -> str:
+def table(call: Call, mode: str, device: torch.device, depth: int | None) -> str:
     """What `torchinfo.summary` prints for the call; its default depth of 3 where none is given.
 
     Raises ModelError where torchinfo cannot do it; of a model that ran, that is torchinfo's own limit.
@@ -29,13 +19,13 @@ def table(
     try:
         with isolated(), plain_ops():
             statistics = torchinfo.summary(
-                model,
-                input_data=list(args),
+                call.model,
+                input_data=list(call.args),
                 depth=3 if depth is None else depth,
                 device=device,
                 mode=mode,
                 verbose=0,
-                **kwargs,
+                **call.kwargs,
             )
             return f"{statistics}\n"
     except Exception as error:

@@ -15,20 +15,19 @@ from modelsum.summary import Input, Layer, Model, Summary, TorchsummaryTotals, T
 from modelsum.trace import census
 from modelsum.trace.advice import advice
 from modelsum.trace.attributes import attributes
+from modelsum.trace.call import Call
 from modelsum.trace.expectations import explain
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta
 from modelsum.trace.modes import set_mode
-from modelsum.trace.recorder import Call, Recorder
-from modelsum.trace.shapes import named_tensors_in, tensor_shape, tensors_in
+from modelsum.trace.recorder import Execution, Recorder
+from modelsum.trace.shapes import named_tensors_in, tensor_shape
 from modelsum.version import __version__
 
 _FLOAT_BYTES = 4  # the torchsummary convention takes every element for a float32
 
 
 def trace(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    call: Call,
     *,
     identity: Model,
     mode: str,
@@ -36,13 +35,13 @@ def trace(
     batch: int | None,
     notices: tuple[str, ...] = (),
 ) -> Summary:
-    """Run `model(*args, **kwargs)` once without gradients and say what it cost.
+    """Make the call once without gradients and say what it cost.
 
-    The model has to be the caller's own: it is switched to `mode` and keeps what the forward does to it.
+    Its model has to be the caller's own: it is switched to `mode` and keeps what the forward does to it.
     Global state (random numbers, grad mode, default dtype) is put back.
 
     Args:
-        model: on `device`, as the tensors in args and kwargs are.
+        call: on `device`.
         identity: what the summary says of which model this is.
         mode: "eval" or "train".
         batch: the batch size that the summary reports.
@@ -51,22 +50,22 @@ def trace(
     Raises:
         ForwardError: the forward raised; carries the summary of what did run.
     """
-    with deep_enough(model):
-        recorder, error = _run(model, args, kwargs, mode, device)
+    with deep_enough(call.model):
+        recorder, error = _run(call, mode, device)
         summary = Summary(
             model=identity,
-            inputs=_describe_inputs(args, kwargs),
+            inputs=_describe_inputs(call),
             mode=mode,
             device=str(device),
-            dtype=_dtype(model, args, kwargs),
+            dtype=_dtype(call),
             batch=batch,
             executed=error is None,
-            totals=_totals(model, recorder, args, kwargs),
-            torchsummary=_torchsummary_totals(recorder, args, kwargs),
-            layers=tuple(_layers(model, recorder)),
+            totals=_totals(call, recorder),
+            torchsummary=_torchsummary_totals(call, recorder),
+            layers=tuple(_layers(recorder)),
             macs_by_op=dict(recorder.macs_by_op.most_common()),
             uncounted_ops=dict(sorted(recorder.uncounted.items())),
-            notices=notices + _notices(model, recorder),
+            notices=notices + _notices(recorder),
             made_with={
                 "modelsum": __version__,
                 "torch": str(torch.__version__),  # a class of torch otherwise
@@ -78,37 +77,32 @@ def trace(
     return summary
 
 
-def _run(
-    model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], mode: str, device: torch.device
-) -> tuple[Recorder, Exception | None]:
+def _run(call: Call, mode: str, device: torch.device) -> tuple[Recorder, Exception | None]:
     """What one hooked forward recorded, and what it raised."""
     with isolated(), plain_ops(), runs_on_meta(device), torch.no_grad():
-        set_mode(model, train=mode == "train")
-        recorder = Recorder(model, device)
+        set_mode(call.model, train=mode == "train")
+        recorder = Recorder(call, device)
         try:
-            recorder.run(args, kwargs)
+            recorder.run()
         except Exception as error:
             return recorder, error
     return recorder, None
 
 
-def _describe_inputs(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Input, ...]:
-    positional: Any = args[0] if len(args) == 1 else args
-    named = (*named_tensors_in(positional), *named_tensors_in(kwargs))
+def _describe_inputs(call: Call) -> tuple[Input, ...]:
+    positional: Any = call.args[0] if len(call.args) == 1 else call.args
+    named = (*named_tensors_in(positional), *named_tensors_in(call.kwargs))
     return tuple(
         Input(name or None, tensor_shape(t), str(t.dtype).removeprefix("torch.")) for name, t in named
     )
 
 
-def _dtype(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    return (
-        census.common_dtype(model.parameters())
-        or census.common_dtype(tensors_in((args, kwargs)))
-        or "float32"
-    )
+def _dtype(call: Call) -> str:
+    return census.common_dtype(call.model.parameters()) or census.common_dtype(call.inputs()) or "float32"
 
 
-def _totals(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Totals:
+def _totals(call: Call, recorder: Recorder) -> Totals:
+    model = call.model
     parameters = list(census.unique(model.parameters()))
     share = census.Share.of_all(parameters)
     buffers = census.all_buffers(model)
@@ -120,25 +114,25 @@ def _totals(model: nn.Module, recorder: Recorder, args: tuple[Any, ...], kwargs:
         buffer_bytes=sum(map(census.nbytes, buffers)),
         packed_params=census.packed_params(model),
         macs=recorder.macs,
-        input_bytes=sum(map(census.nbytes, tensors_in((args, kwargs)))),
+        input_bytes=sum(map(census.nbytes, call.inputs())),
         module_calls=recorder.calls,
     )
 
 
-def _torchsummary_totals(
-    recorder: Recorder, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> TorchsummaryTotals:
+def _torchsummary_totals(call: Call, recorder: Recorder) -> TorchsummaryTotals:
     rows = [
-        call
-        for call in recorder.root.walk()
-        if call is not recorder.root and call.exit_order is not None and not _is_container(call.module)
+        execution
+        for execution in recorder.root.walk()
+        if execution is not recorder.root
+        and execution.exit_order is not None
+        and not _is_container(execution.module)
     ]
-    outputs = sum(call.output_elements for call in rows)
+    outputs = sum(execution.output_elements for execution in rows)
     return TorchsummaryTotals(
         rows=len(rows),
-        input_bytes=_FLOAT_BYTES * sum(t.numel() for t in tensors_in((args, kwargs))),
+        input_bytes=_FLOAT_BYTES * sum(t.numel() for t in call.inputs()),
         forward_backward_bytes=2 * _FLOAT_BYTES * outputs,
-        params_bytes=_FLOAT_BYTES * census.Share.of(recorder.root.module.parameters()).params,
+        params_bytes=_FLOAT_BYTES * census.Share.of(call.model.parameters()).params,
     )
 
 
@@ -149,8 +143,8 @@ def _is_container(module: nn.Module) -> bool:
 _GROUPED = ("aten._grouped_mm", "aten._scaled_grouped_mm", "transformers.grouped_mm_fallback")
 
 
-def _notices(model: nn.Module, recorder: Recorder) -> tuple[str, ...]:
-    notices = []
+def _notices(recorder: Recorder) -> tuple[str, ...]:
+    model, notices = recorder.root.module, []
     if census.uninitialized(model):
         notices.append("some parameters are uninitialized: their size is known only after a forward pass")
     if integers := sum(p.numel() for p in census.unique(model.parameters()) if _is_integer(p)):
@@ -182,67 +176,69 @@ def _is_integer(tensor: torch.Tensor) -> bool:
 # ---- rows
 
 
-def _layers(model: nn.Module, recorder: Recorder) -> Iterator[Layer]:
-    """A row for every call in the order in which calls began; uncalled modules stand under their parent."""
+def _layers(recorder: Recorder) -> Iterator[Layer]:
+    """A row for every execution as they began; modules that were not called stand under their parent."""
+    model = recorder.root.module
     owned = census.owned(model)
     shares = census.shares(model, owned)
     counted: set[Hashable] = set()
     _group(recorder.root, dict(model.named_modules()))
     _add_uncalled(recorder)
     numbered = list(_numbered(recorder.root))
-    macs = [call.own_macs for _, call in numbered]
+    macs = [execution.own_macs for _, execution in numbered]
     for index in range(len(numbered) - 1, 0, -1):
         macs[numbered[index][0] or 0] += macs[index]
-    for (parent, call), call_macs in zip(numbered, macs, strict=True):
-        own = owned[id(call.module)]
-        share, own_share = shares[id(call.module)], census.Share.of_all(own.values())
+    for (parent, execution), call_macs in zip(numbered, macs, strict=True):
+        own = owned[id(execution.module)]
+        share, own_share = shares[id(execution.module)], census.Share.of_all(own.values())
         fresh_share = census.Share.of_all(p for key, p in own.items() if key not in counted)
         counted.update(own)
         yield Layer(
-            path=call.path,
-            class_name=type(call.module).__name__,
-            call=call.number,
-            depth=call.path.count(".") + 1 if call.path else 0,
+            path=execution.path,
+            class_name=type(execution.module).__name__,
+            call=execution.number,
+            depth=execution.path.count(".") + 1 if execution.path else 0,
             parent=parent,
-            exit_order=call.exit_order,
-            container=_is_container(call.module),
-            group=call.number == 0 and any(child.number or child.children for child in call.children),
-            failed=call is recorder.failure,
-            input_shapes=call.input_shapes,
-            output_shapes=call.output_shapes,
+            exit_order=execution.exit_order,
+            container=_is_container(execution.module),
+            group=execution.number == 0
+            and any(child.number or child.children for child in execution.children),
+            failed=execution is recorder.failure,
+            input_shapes=execution.input_shapes,
+            output_shapes=execution.output_shapes,
             params=share.params,
             own_params=own_share.params,
             counted_params=fresh_share.params,
             trainable_params=share.trainable,
             own_trainable_params=own_share.trainable,
             macs=call_macs,
-            own_macs=call.own_macs,
-            output_elements=call.output_elements,
-            output_bytes=call.output_bytes,
-            reused=call.number > 1,
+            own_macs=execution.own_macs,
+            output_elements=execution.output_elements,
+            output_bytes=execution.output_bytes,
+            reused=execution.number > 1,
             counted_trainable_params=fresh_share.trainable,
-            attributes=attributes(call.module),
+            attributes=attributes(execution.module),
         )
 
 
-def _numbered(root: Call) -> Iterator[tuple[int | None, Call]]:
-    """Every call with the index of the call that it happened in, in the order of `Call.walk`."""
-    pending: list[tuple[int | None, Call]] = [(None, root)]
+def _numbered(root: Execution) -> Iterator[tuple[int | None, Execution]]:
+    """Every execution with the index of that in which it happened, in the order of `Execution.walk`."""
+    pending: list[tuple[int | None, Execution]] = [(None, root)]
     index = 0
     while pending:
-        parent, call = pending.pop()
-        yield parent, call
-        pending.extend((index, child) for child in reversed(call.children))
+        parent, execution = pending.pop()
+        yield parent, execution
+        pending.extend((index, child) for child in reversed(execution.children))
         index += 1
 
 
-def _group(root: Call, modules: Mapping[str, nn.Module]) -> None:
+def _group(root: Execution, modules: Mapping[str, nn.Module]) -> None:
     """Put calls inside a module that is not called itself (an nn.ModuleList, say) under a row of its own."""
-    for call in list(root.walk()):
-        groups: dict[str, Call] = {}
-        grouped: list[Call] = []
-        prefix = f"{call.path}." if call.path else ""
-        for child in call.children:
+    for execution in list(root.walk()):
+        groups: dict[str, Execution] = {}
+        grouped: list[Execution] = []
+        prefix = f"{execution.path}." if execution.path else ""
+        for child in execution.children:
             inside = (
                 child.path.removeprefix(prefix).rpartition(".")[0] if child.path.startswith(prefix) else ""
             )
@@ -250,26 +246,26 @@ def _group(root: Call, modules: Mapping[str, nn.Module]) -> None:
             for name in inside.split(".") if inside else ():
                 path = f"{path}.{name}" if path else name
                 if path not in groups:
-                    groups[path] = Call(path, modules[path], 0)
+                    groups[path] = Execution(path, modules[path], 0)
                     level.append(groups[path])
                 level = groups[path].children
             level.append(child)
-        call.children = grouped
+        execution.children = grouped
 
 
 def _add_uncalled(recorder: Recorder) -> None:
     """Give every module that was never called a place under the first call of its nearest called parent."""
-    first_call: dict[str, Call] = {}
-    for call in recorder.root.walk():
-        first_call.setdefault(call.path, call)
+    first_call: dict[str, Execution] = {}
+    for execution in recorder.root.walk():
+        first_call.setdefault(execution.path, execution)
     for path, module in recorder.root.module.named_modules():
         if path in first_call:
             continue
         parent = path
         while parent not in first_call:
             parent = parent.rpartition(".")[0]
-        first_call[path] = call = Call(path, module, 0)
-        first_call[parent].children.append(call)
+        first_call[path] = execution = Execution(path, module, 0)
+        first_call[parent].children.append(execution)
 
 
 # ---- failures
@@ -278,13 +274,13 @@ def _add_uncalled(recorder: Recorder) -> None:
 def _forward_error(
     error: Exception, recorder: Recorder, summary: Summary, device: torch.device
 ) -> ForwardError:
-    call = recorder.failure or recorder.root
+    execution = recorder.failure or recorder.root
     text = said(error)
-    layer = type(call.module)
-    place = f"{call.path} ({layer.__name__})" if call.path else f"{layer.__name__} itself"
+    layer = type(execution.module)
+    place = f"{execution.path} ({layer.__name__})" if execution.path else f"{layer.__name__} itself"
     hints = (
-        explain(call.module, call.path, call.input_shapes, text),
-        advice(recorder.root, call, summary.inputs, summary.batch),
+        explain(execution.module, execution.path, execution.input_shapes, text),
+        advice(recorder.root, execution, summary.inputs, summary.batch),
     )
     return ForwardError(
         f"the forward failed in {place}: {told(error)}",

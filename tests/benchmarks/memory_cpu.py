@@ -37,6 +37,7 @@ from memory_cpu_report import Row, as_json, as_markdown, how_of  # noqa: E402
 from memory_cpu_runs import Case, Run, missing, of_file, of_report  # noqa: E402
 
 from modelsum.memory import MemoryOptions  # noqa: E402
+from modelsum.trace.call import Call  # noqa: E402
 from modelsum.trace.copying import copy_to  # noqa: E402
 from modelsum.trace.inputs import move  # noqa: E402
 from modelsum.trace.step.training import predict_memory  # noqa: E402
@@ -92,7 +93,7 @@ def predicted(case: Case) -> tuple[Any, float]:
         checkpoint=(case.checkpoint,) if case.checkpoint else (),
     )
     start = time.perf_counter()
-    memory = predict_memory(model, args, kwargs, options=options, target="cpu")
+    memory = predict_memory(Call(model, args, kwargs), options=options, target="cpu")
     return memory, time.perf_counter() - start
 
 

@@ -44,6 +44,7 @@ from modelsum.memory.allocator import MIB, CachingAllocator, replay  # noqa: E40
 from modelsum.memory.log import CACHE, Event  # noqa: E402
 from modelsum.sources.timm import source  # noqa: E402
 from modelsum.spec import parse_model  # noqa: E402
+from modelsum.trace.call import Call  # noqa: E402
 from modelsum.trace.step import attention, cuda_functions, lifetimes, losses, stage  # noqa: E402
 from modelsum.trace.step.training import predict_memory, record_training, training_events  # noqa: E402
 
@@ -123,7 +124,7 @@ class Model:
     def _traced(self, batch: int) -> list[Event]:
         self.module.zero_grad(set_to_none=True)
         recording, why = record_training(
-            self.module, (self.example(batch),), {}, options=OPTIONS, target="cuda"
+            Call(self.module, (self.example(batch),)), options=OPTIONS, target="cuda"
         )
         if recording is None:
             raise RuntimeError(why)
@@ -180,7 +181,7 @@ def differences(names: Iterable[str]) -> Iterator[tuple[str, float]]:
         model = Model(name)
         between = figures(model.events(32)).reserved_mib
         model.module.zero_grad(set_to_none=True)
-        direct = predict_memory(model.module, (model.example(32),), {}, options=OPTIONS, target="cuda")
+        direct = predict_memory(Call(model.module, (model.example(32),)), options=OPTIONS, target="cuda")
         assert direct.reserved_bytes is not None
         yield name, 100 * (between * MIB / direct.reserved_bytes - 1)
 

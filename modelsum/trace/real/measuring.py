@@ -14,20 +14,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from modelsum.errors import ModelError
 from modelsum.memory.measurement import Latency, RealRun
 from modelsum.memory.options import MemoryOptions
 from modelsum.raised import told
+from modelsum.trace.call import Call
 from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import deep_enough, isolated
 from modelsum.trace.modes import set_mode
 from modelsum.trace.real.meters import Mark, Meter, on
 from modelsum.trace.real.out_of_memory import is_out_of_memory, out_of_memory
 from modelsum.trace.real.real_step import NothingToTrainError, RealStep, precision
-from modelsum.trace.shapes import tensors_in
 from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.stage import held_by
 
@@ -43,9 +43,7 @@ _ATTENTION = {
 
 
 def run_for_real(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    call: Call,
     *,
     options: MemoryOptions,
     device: torch.device,
@@ -53,11 +51,11 @@ def run_for_real(
     min_time: float | None,
     samples: int | None,
 ) -> RealRun:
-    """Run `model(*args, **kwargs)` without gradients, and in training steps.
+    """Make the call without gradients, and in training steps.
 
     Args:
-        model: on the device, as the arguments are, and the caller's own, with its parameters: its mode
-            is changed, gradients are left behind, running statistics move on.
+        call: on the device, its model the caller's own, with its parameters: its mode is changed, gradients
+            are left behind, running statistics move on.
         options: the training step.
         device: "cpu" or "cuda:N".
         meter: of this device, made before the model was put there.
@@ -73,14 +71,14 @@ def run_for_real(
     with (
         isolated(),
         collecting_garbage(),
-        deep_enough(model),
+        deep_enough(call.model),
         on(device, expandable_segments=options.expandable_segments),
         _attention(options.attention),
     ):
-        run = _Run(model, args, kwargs, options=options, device=device, meter=meter)
+        run = _Run(call, options=options, device=device, meter=meter)
         timed = _Stopwatch(min_time, samples)
         inference, forward = run.inference(timed)
-        with frozen(model, options.freeze), checkpointed(model, options.checkpoint):
+        with frozen(call.model, options.freeze), checkpointed(call.model, options.checkpoint):
             training, step = run.training(timed)
     phases = _phases(training, _STEADY)
     return RealRun(
@@ -113,15 +111,13 @@ class _Run:
 
     def __init__(
         self,
-        model: nn.Module,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        call: Call,
         *,
         options: MemoryOptions,
         device: torch.device,
         meter: Meter,
     ) -> None:
-        self._model, self._args, self._kwargs = model, args, kwargs
+        self._call = call
         self._options, self._device, self._meter = options, device, meter
         self.reserved_bytes: int | None = None
         self.process_bytes: int | None = None
@@ -129,12 +125,12 @@ class _Run:
 
     def inference(self, timed: _Stopwatch) -> tuple[int, Latency | None]:
         """The peak of a forward pass and its time. Raises ModelError."""
-        set_mode(self._model, train=False)
+        set_mode(self._call.model, train=False)
         autocast = precision(self._options, self._device)
 
         def forward() -> None:
             with autocast():
-                self._model(*self._args, **self._kwargs)
+                self._call()
 
         def marked(mark: Mark) -> None:
             with mark(_INFERENCE):
@@ -154,9 +150,9 @@ class _Run:
 
         Raises ModelError where memory runs out.
         """
-        set_mode(self._model, train=True)
+        set_mode(self._call.model, train=True)
         self._meter.start_over()
-        step = RealStep(self._model, self._args, self._kwargs, options=self._options, device=self._device)
+        step = RealStep(self._call, options=self._options, device=self._device)
         doing = _FIRST
 
         def two_steps(mark: Mark) -> None:
@@ -194,8 +190,8 @@ class _Run:
         return peaks
 
     def _there(self) -> Iterator[Tensor]:
-        yield from held_by(self._model)
-        yield from tensors_in((self._args, self._kwargs))
+        yield from held_by(self._call.model)
+        yield from self._call.inputs()
 
 
 class _Stopwatch:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from modelsum.errors import UsageError
 from modelsum.memory.log import BACKWARD, FORWARD, OPTIMIZER_STEP
 from modelsum.memory.options import MemoryOptions
+from modelsum.trace.call import Call
 from modelsum.trace.real.meters import Mark
 from modelsum.trace.step.autocast import DTYPES
 from modelsum.trace.step.losses import Loss
@@ -35,16 +36,14 @@ class RealStep:
 
     def __init__(
         self,
-        model: nn.Module,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        call: Call,
         *,
         options: MemoryOptions,
         device: torch.device,
     ) -> None:
         """Make the optimizer. Raises UsageError where this torch has no such one."""
-        self._model, self._args, self._kwargs = model, args, kwargs
-        self._parameters = list(model.parameters())
+        self._call = call
+        self._parameters = list(call.model.parameters())
         self._passes = options.accumulate
         self._loss = Loss(options.loss, lambda targets: None)
         self._precision = precision(options, device)
@@ -74,7 +73,7 @@ class RealStep:
         self.phase = FORWARD
         with mark(FORWARD):
             with self._precision():
-                output = self._model(*self._args, **self._kwargs)
+                output = self._call()
                 value = self._loss.of(output)
                 del output
             if value is None:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
-from typing import Any
 
 import torch
-from torch import nn
 
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.raised import told
 from modelsum.summary import Summary
-from modelsum.trace.copying import copy_to
-from modelsum.trace.inputs import move
+from modelsum.trace.call import Call
 from modelsum.trace.isolation import deep_enough
 from modelsum.trace.step.training import predict_memory
 
@@ -23,20 +19,18 @@ META = torch.device("meta")
 
 
 def memory_of(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    call: Call,
     *,
     summary: Summary,
     options: MemoryOptions,
     target: str,
 ) -> tuple[Memory | None, tuple[str, ...]]:
-    """Predict the memory of `model(*args, **kwargs)`; where that fails, None and a notice that says why.
+    """Predict the memory of a call; where that fails, None and a notice that says why.
 
     It is predicted on the meta device. A model that cannot run there runs on the CPU, where small enough.
 
     Args:
-        model: the caller's own, on the device that the summary names; changed as `predict_memory` does.
+        call: the caller's own, on the device that the summary names; changed as `predict_memory` does.
         summary: of this call, whose forward ran to its end.
         options: the training step.
         target: the device to predict for.
@@ -45,13 +39,10 @@ def memory_of(
     """
 
     def on(device: torch.device, train: bool = True) -> Memory:
-        here = summary.device == device.type
-        runs, (positional, named) = (
-            (model, (args, kwargs)) if here else (copy_to(model, device), move((args, dict(kwargs)), device))
-        )
-        return predict_memory(runs, positional, named, options=options, target=target, train=train)
+        there = call if summary.device == device.type else call.on(device)
+        return predict_memory(there, options=options, target=target, train=train)
 
-    with deep_enough(model):
+    with deep_enough(call.model):
         try:
             return on(META), ()
         except UsageError:

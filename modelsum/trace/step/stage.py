@@ -26,9 +26,9 @@ from modelsum.memory.log import (
     of_storages,
 )
 from modelsum.memory.options import MemoryOptions
+from modelsum.trace.call import Call
 from modelsum.trace.copying import tensors_of
 from modelsum.trace.modes import set_mode
-from modelsum.trace.shapes import tensors_in
 from modelsum.trace.step.gradient_scaler import GradientScaler
 from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
 from modelsum.trace.step.losses import Loss
@@ -63,16 +63,14 @@ class Recording:
 
 
 class Stage:
-    """A model and the arguments of its call, to be followed on the device on which they are.
+    """A call, to be followed on the device that it is on.
 
-    The model has to be the caller's own: its mode is changed, and gradients are left behind.
+    Its model has to be the caller's own: its mode is changed, and gradients are left behind.
     """
 
     def __init__(
         self,
-        model: nn.Module,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
+        call: Call,
         *,
         held: Iterable[Tensor] | None = None,
         kernels: Mapping[str, KernelRule] | None = None,
@@ -83,36 +81,33 @@ class Stage:
         """Set up a stage.
 
         Args:
-            model: the model to run, `model(*args, **kwargs)`.
-            args: on the model's device, as kwargs are.
-            kwargs: by name.
+            call: what is run.
             held: all tensors of the model's modules, where the caller has `held_by(model)` already.
             kernels: memory inside them, by op.
             searches: what an algorithm is searched for, by op.
             round_to: the allocator's granularity in bytes.
             precision: what the model and the loss are called in, like torch.autocast.
         """
-        self._model = model
-        self._args = args
-        self._kwargs = kwargs
+        model = call.model
+        self._call = call
         self._precision = precision
         self._modules = dict(model.named_modules())
         self._parameters = list(model.parameters())
-        self._device = device_of(model, args, kwargs)
+        self._device = call.device_type
         self._factories = Presuming()
         self.log = Log(round_to)
         self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
         self.lifetimes.watch(self._parameters, WEIGHTS)
         self.lifetimes.watch(held_by(model) if held is None else held, BUFFERS)
-        self.lifetimes.watch(tensors_in((args, kwargs)), INPUTS)
+        self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
 
     def inference(self) -> Recording:
         """A forward pass in evaluation mode without gradients. Raises what the model raises."""
-        set_mode(self._model, train=False)
+        set_mode(self._call.model, train=False)
         self._begin(FORWARD)
         with torch.no_grad(), self._followed(), self._precision():
-            output = self._model(*self._args, **self._kwargs)
+            output = self._call()
         events = self.log.cut()
         del output
         return Recording(self.log.categories, self._setup, events, [], self._setup, events, {}, 0)
@@ -124,7 +119,7 @@ class Stage:
 
         Raises what the model raises.
         """
-        set_mode(self._model, train=True)
+        set_mode(self._call.model, train=True)
         self._prefetch(options.prefetch)
         loss = Loss(options.loss, self._add_input)
         scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
@@ -196,7 +191,7 @@ class Stage:
         with self._followed():
             with self.lifetimes.saving():
                 with self._precision():
-                    output = self._model(*self._args, **self._kwargs)
+                    output = self._call()
                     saved = self.lifetimes.saved()
                     value = loss.of(output)
                     del output
@@ -212,7 +207,7 @@ class Stage:
 
     def _prefetch(self, batches: int) -> None:
         """The data loader has put more batches on the device: there before the step."""
-        for tensor in tensors_in((self._args, self._kwargs)):
+        for tensor in self._call.inputs():
             for _ in range(batches):
                 self.log.allocate(tensor.nbytes, INPUTS)
         self._setup += self.log.cut()
@@ -256,10 +251,3 @@ class Stage:
 def held_by(model: nn.Module) -> list[Tensor]:
     """Parameters, buffers, and tensors that are attributes of the modules."""
     return [tensor for tensor, _ in tensors_of(model)]
-
-
-def device_of(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-    """The type of device that a model's tensors, or else its arguments, are on."""
-    for tensor in (*model.parameters(), *model.buffers(), *tensors_in((args, kwargs))):
-        return str(tensor.device.type)
-    return "meta"

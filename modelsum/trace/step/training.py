@@ -19,7 +19,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
 
 from modelsum.errors import ModelsumError
 from modelsum.memory import allocator, cuda_kernels
@@ -29,6 +28,7 @@ from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory.values import Memory, ModuleMemory
 from modelsum.raised import told
+from modelsum.trace.call import Call
 from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
 from modelsum.trace.step import attention
@@ -37,26 +37,24 @@ from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.cuda_functions import fused_functions
 from modelsum.trace.step.lifetimes import KernelRule
 from modelsum.trace.step.recurrent import fused_lstm
-from modelsum.trace.step.stage import Recording, Stage, device_of, held_by
+from modelsum.trace.step.stage import Recording, Stage, held_by
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
 
 
 def predict_memory(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    call: Call,
     *,
     options: MemoryOptions,
     target: str,
     train: bool = True,
 ) -> Memory:
-    """Predict the memory of `model(*args, **kwargs)`, without gradients and in a training step.
+    """Predict the memory of a call, without gradients and in a training step.
 
     Args:
-        model: on the meta device, as the arguments are, and the caller's own: its mode is changed. It may
-            be on the CPU too; then everything is done for real, and takes that time and memory.
+        call: on the meta device, its model the caller's own: its mode is changed. It may be on the CPU too;
+            then everything is done for real, and takes that time and memory.
         options: the training step.
         target: the device to predict for: "cpu" or "cuda".
         train: go through the training step too.
@@ -67,13 +65,13 @@ def predict_memory(
             has no figures for it and says why.
     """
     check_target(target)
-    stage = _stages(model, args, kwargs, options, target)
+    stage = _stages(call, options, target)
     training: Recording | None = None
     notice: str | None = None
-    with _as_on(target, options, device_of(model, args, kwargs)) as chosen:
+    with _as_on(target, options, call.device_type) as chosen:
         inference = stage().inference()
         if train:
-            with frozen(model, options.freeze), checkpointed(model, options.checkpoint):
+            with frozen(call.model, options.freeze), checkpointed(call.model, options.checkpoint):
                 training, notice = _trained(stage(), options, target)
     assumptions = _assumptions(options, chosen.words, target)
     if training and training.presumed:
@@ -82,9 +80,7 @@ def predict_memory(
 
 
 def record_training(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
+    call: Call,
     *,
     options: MemoryOptions,
     target: str,
@@ -92,29 +88,21 @@ def record_training(
     """The events of training steps as `predict_memory` has them; or None, and why there are none."""
     check_target(target)
     with (
-        _as_on(target, options, device_of(model, args, kwargs)),
-        frozen(model, options.freeze),
-        checkpointed(model, options.checkpoint),
+        _as_on(target, options, call.device_type),
+        frozen(call.model, options.freeze),
+        checkpointed(call.model, options.checkpoint),
     ):
-        return _trained(_stages(model, args, kwargs, options, target)(), options, target)
+        return _trained(_stages(call, options, target)(), options, target)
 
 
-def _stages(
-    model: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    options: MemoryOptions,
-    target: str,
-) -> Callable[[], Stage]:
-    held = held_by(model)
+def _stages(call: Call, options: MemoryOptions, target: str) -> Callable[[], Stage]:
+    held = held_by(call.model)
 
     def precision() -> AbstractContextManager[Any]:
         return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()
 
     return lambda: Stage(
-        model,
-        args,
-        kwargs,
+        call,
         held=held,
         kernels=_KERNELS[target],
         searches=cuda_kernels.SEARCHES if target == "cuda" and options.cudnn_benchmark else None,

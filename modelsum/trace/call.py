@@ -1,0 +1,46 @@
+"""A model and the arguments that it is called with: what is traced, predicted and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modelsum.trace.copying import copy_to
+from modelsum.trace.inputs import move
+from modelsum.trace.shapes import tensors_in
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`model(*args, **kwargs)`, all on one device.
+
+    A call that is made keeps what the forward does to the model: whoever makes it more than once, or for
+    somebody else's model, makes it anew with `on`.
+    """
+
+    model: nn.Module
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(self) -> Any:
+        """Call the model. Raises what it raises."""
+        return self.model(*self.args, **self.kwargs)
+
+    def on(self, device: torch.device) -> Call:
+        """The same call of a copy of the model, on a device. Raises BuildError where it cannot be there."""
+        return Call(copy_to(self.model, device), *move((self.args, dict(self.kwargs)), device))
+
+    def inputs(self) -> Iterator[Tensor]:
+        """The tensors in the arguments, in order."""
+        return tensors_in((self.args, self.kwargs))
+
+    @property
+    def device_type(self) -> str:
+        """That of the model's tensors, or else of the arguments'; "meta" where there are none."""
+        for tensor in (*self.model.parameters(), *self.model.buffers(), *self.inputs()):
+            return str(tensor.device.type)
+        return "meta"
