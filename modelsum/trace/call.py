@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -41,6 +42,6 @@ class Call:
     @property
     def device_type(self) -> str:
         """That of the model's tensors, or else of the arguments'; "meta" where there are none."""
-        for tensor in (*self.model.parameters(), *self.model.buffers(), *self.inputs()):
+        for tensor in chain(self.model.parameters(), self.model.buffers(), self.inputs()):
             return str(tensor.device.type)
         return "meta"

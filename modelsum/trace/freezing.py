@@ -21,6 +21,8 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> list[nn.Parameter]:
 
     Raises UsageError for a pattern that matches nothing; then nothing is frozen.
     """
+    if not patterns:
+        return []
     names = dict(model.named_parameters(remove_duplicate=False))
     fixed = []
     for pattern in patterns:

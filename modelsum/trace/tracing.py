@@ -147,7 +147,7 @@ def _notices(recorder: Recorder) -> tuple[str, ...]:
     model, notices = recorder.root.module, []
     if census.uninitialized(model):
         notices.append("some parameters are uninitialized: their size is known only after a forward pass")
-    if integers := sum(p.numel() for p in census.unique(model.parameters()) if _is_integer(p)):
+    if integers := sum(p.numel() for p in census.unique(filter(_is_integer, model.parameters()))):
         notices.append(
             f"{integers:,} params are integers, as of quantised weights: "
             "counted are the elements that are stored, however many weights are packed in one"
@@ -182,8 +182,9 @@ def _layers(recorder: Recorder) -> Iterator[Layer]:
     owned = census.owned(model)
     shares = census.shares(model, owned)
     counted: set[Hashable] = set()
-    _group(recorder.root, dict(model.named_modules()))
-    _add_uncalled(recorder)
+    modules = dict(model.named_modules())
+    _group(recorder.root, modules)
+    _add_uncalled(recorder.root, modules)
     numbered = list(_numbered(recorder.root))
     macs = [execution.own_macs for _, execution in numbered]
     for index in range(len(numbered) - 1, 0, -1):
@@ -253,12 +254,12 @@ def _group(root: Execution, modules: Mapping[str, nn.Module]) -> None:
         execution.children = grouped
 
 
-def _add_uncalled(recorder: Recorder) -> None:
+def _add_uncalled(root: Execution, modules: Mapping[str, nn.Module]) -> None:
     """Give every module that was never called a place under the first call of its nearest called parent."""
     first_call: dict[str, Execution] = {}
-    for execution in recorder.root.walk():
+    for execution in root.walk():
         first_call.setdefault(execution.path, execution)
-    for path, module in recorder.root.module.named_modules():
+    for path, module in modules.items():
         if path in first_call:
             continue
         parent = path

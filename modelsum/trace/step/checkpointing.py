@@ -35,6 +35,8 @@ def checkpointed(model: nn.Module, patterns: Sequence[str]) -> Iterator[int]:
 
 
 def _outermost(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
+    if not patterns:
+        return []
     paths = dict(model.named_modules())
     for pattern in patterns:
         if not any(path and fnmatchcase(path, pattern) for path in paths):
