@@ -52,6 +52,7 @@ class Block:
         self.next: Block | None = None
 
 
+#: Size, address and block: a free list is sorted by them, and a shorter tuple finds its place in it.
 _Free: TypeAlias = tuple[int, int, Block]
 
 
@@ -114,7 +115,7 @@ class CachingAllocator:
 
     def _best_fit(self, size: int, small: bool) -> Block | None:
         pool = self._free[small]
-        index = bisect_left(pool, size, key=lambda entry: entry[0])
+        index = bisect_left(pool, (size,))
         return pool.pop(index)[2] if index < len(pool) else None
 
     def _new_segment(self, size: int, small: bool) -> Block:
@@ -181,7 +182,7 @@ class CachingAllocator:
 
     def _take(self, block: Block) -> None:
         pool = self._free[block.small]
-        pool.pop(bisect_left(pool, (block.size, block.address), key=lambda entry: entry[:2]))
+        pool.pop(bisect_left(pool, (block.size, block.address)))
 
 
 def replay(events: Iterable[Event], *, expandable_segments: bool = False) -> CachingAllocator:

@@ -147,7 +147,8 @@ def _notices(recorder: Recorder) -> tuple[str, ...]:
     model, notices = recorder.root.module, []
     if census.uninitialized(model):
         notices.append("some parameters are uninitialized: their size is known only after a forward pass")
-    if integers := sum(p.numel() for p in census.unique(filter(_is_integer, model.parameters()))):
+    whole = (p for p in model.parameters() if _is_integer(p))
+    if integers := sum(p.numel() for p in census.unique(whole)):
         notices.append(
             f"{integers:,} params are integers, as of quantised weights: "
             "counted are the elements that are stored, however many weights are packed in one"
