@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,28 @@ def assert_built_alike(factory: Callable[[], nn.Module], notice: str | None = No
     assert all(t.is_meta for t in (*model.parameters(), *model.buffers()))
     assert (told, nothing) == (notice, None)
     return model
+
+
+def test_an_import_that_fails_on_meta_begins_anew_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch's own compiler, which reads a value while it is imported, does in torch 2.6."""
+    (tmp_path / "reads_a_value").mkdir()
+    (tmp_path / "reads_a_value" / "part.py").write_text("SIZE = 2\n")
+    (tmp_path / "reads_a_value" / "__init__.py").write_text(
+        "import reads_a_value.part\nimport torch\ntorch.ones(3).nonzero()\nSIZE = reads_a_value.part.SIZE\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def make() -> nn.Module:
+        import reads_a_value
+
+        return nn.Linear(3, reads_a_value.SIZE)
+
+    model, told = build(make, META)
+    assert model.weight.shape == (2, 3)
+    assert told is not None
+    assert told.endswith("; built on the CPU")
 
 
 DOCUMENTED = (

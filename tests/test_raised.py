@@ -174,7 +174,7 @@ def test_no_notice_holds_the_address_of_an_object(modelsum_cli, here: Path) -> N
         "    return Loop(4, 4)\n"
     )
     done = modelsum_cli("show", "loops.py:make", "--input", "4")
-    assert "memory is not known: loops.py:6: NotImplementedError: what torch allocates inside" in done.out
+    assert "memory is not known: loops.py:6: NotImplementedError: " in done.out
     assert " at 0x" not in done.out
     assert "modelsum.trace" not in done.out
 

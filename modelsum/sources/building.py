@@ -8,7 +8,8 @@ for ResNet-50 that is most of the work, and its kernels import sympy and torch._
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +54,7 @@ def build(factory: Callable[[], nn.Module], device: torch.device) -> tuple[nn.Mo
     if device.type != "meta":
         with device:
             return factory(), None
+    there = set(sys.modules)
     try:
         with on_meta():
             model = factory()
@@ -60,12 +62,24 @@ def build(factory: Callable[[], nn.Module], device: torch.device) -> tuple[nn.Mo
         if _is_the_callers(error):
             raise
         reason = told(error)
+        _forget_orphans(there)
     else:
         return (model if _is_on_meta(model) else copy_to(model, META)), None
     # Outside of the handler: an error on the CPU is not to be reported as a consequence of the one on meta.
     with torch.device("cpu"):
         model = factory()
     return copy_to(model, META), f"could not be built on the meta device ({reason}); built on the CPU"
+
+
+def _forget_orphans(before: Set[str]) -> None:
+    """Have the next import of a package whose import failed begin anew, as that on a meta device may.
+
+    Python forgets the package and keeps its parts, which are no attributes of what is imported next.
+    """
+    for name in sorted(sys.modules.keys() - before):
+        parent = name.rpartition(".")[0]
+        if parent and parent not in sys.modules:
+            del sys.modules[name]
 
 
 # ---- errors
