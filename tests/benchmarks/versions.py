@@ -292,7 +292,9 @@ def main() -> int:
             for row in pool.map(row_of, pairs):
                 rows.append(row)
                 print(*said(row), sep="\n", flush=True)
-    command = shlex.join(["python", "tests/benchmarks/versions.py", *sys.argv[1:]])
+    asked = [("--pairs", chosen.pairs, ",".join(PAIRS)), ("--suite", chosen.suite, "")]
+    options = [word for name, given, usual in asked if given != usual for word in (name, given)]
+    command = shlex.join(["python", "tests/benchmarks/versions.py", *options])
     chosen.output.mkdir(parents=True, exist_ok=True)
     (chosen.output / "versions.md").write_text(report(rows, command), encoding="utf-8")
     text = json.dumps([asdict(row) for row in rows], indent=1)
