@@ -181,8 +181,8 @@ def test_parts_of_models_are_given_what_the_rest_would_make() -> None:
 
 
 def test_the_tables_name_model_types() -> None:
-    from modelsum.sources.transformers_parts import PARTS
-    from modelsum.sources.transformers_special import SPECIAL
+    from modelsum.sources.transformers.parts import PARTS
+    from modelsum.sources.transformers.special import SPECIAL
 
     if not {"inkling2", "jev"} <= set(source.names()):
         pytest.skip(f"transformers {transformers.__version__}, the last for this Python, knows fewer types")

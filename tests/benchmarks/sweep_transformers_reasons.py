@@ -196,7 +196,7 @@ def plain_build_error(name: str) -> str | None:
     """How the construction of a type fails on torch's own meta device, without modelsum."""
     import transformers
 
-    from modelsum.sources import transformers_classes as classes
+    from modelsum.sources.transformers import classes
 
     try:
         config = transformers.CONFIG_MAPPING[name]()
@@ -237,7 +237,7 @@ def widths(name: str) -> str | None:
     """In words, the widths of a modality's features and of the text model; None where they are the same."""
     from modelsum import spec
     from modelsum.sources import resolve
-    from modelsum.sources.transformers_inputs import towers
+    from modelsum.sources.transformers.inputs import towers
     from modelsum.trace.values.known_values import carried
 
     model = spec.parse_model(f"transformers/{name}")

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from modelsum.sources.transformers_call import (
+from modelsum.sources.transformers.call import (
     VISION,
     Call,
     Maker,

@@ -1,7 +1,7 @@
 """The default input of a transformers model: what its forward takes, in the sizes of its own configuration.
 
 The names of the forward's arguments say what they are (`input_ids`, `pixel_values`, `input_features`), the
-configuration says their sizes. `transformers_special` has what cannot be told that way.
+configuration says their sizes. `special` has what cannot be told that way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.errors import InputError
-from modelsum.sources.transformers_call import (
+from modelsum.sources.transformers.call import (
     AUDIO,
     FRAMES,
     SAMPLES,
@@ -31,8 +31,8 @@ from modelsum.sources.transformers_call import (
     image_size,
     patch_values,
 )
-from modelsum.sources.transformers_parts import PARTS
-from modelsum.sources.transformers_special import SPECIAL
+from modelsum.sources.transformers.parts import PARTS
+from modelsum.sources.transformers.special import SPECIAL
 
 
 def example(model: Any, batch: int, length: int | None, device: torch.device) -> dict[str, Any]:

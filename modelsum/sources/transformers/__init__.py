@@ -58,8 +58,8 @@ class Transformers:
             raise UnknownModelError(f"transformers has no model type {spec.name!r}", _hint(spec.name))
 
         from modelsum.sources.building import build
-        from modelsum.sources.transformers_classes import choose, offline
-        from modelsum.sources.transformers_inputs import example
+        from modelsum.sources.transformers.classes import choose, offline
+        from modelsum.sources.transformers.inputs import example
 
         with offline():
             choice = choose(spec, folder, arguments, device)

@@ -1,6 +1,6 @@
 """Arguments of single transformers models, which neither their name nor the usual entries explain.
 
-One row a model type: the argument and what makes it, ahead of the general rules of `transformers_inputs`.
+One row a model type: the argument and what makes it, ahead of the general rules of `inputs`.
 A maker that returns None leaves the argument out.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelsum.sources.transformers_call import (
+from modelsum.sources.transformers.call import (
     FRAMES,
     SAMPLES,
     VIDEO_FRAMES,
@@ -25,7 +25,7 @@ from modelsum.sources.transformers_call import (
     image_size,
     left_out,
 )
-from modelsum.sources.transformers_patches import (
+from modelsum.sources.transformers.patches import (
     INKLING2,
     flat_patches,
     inkling_pieces,

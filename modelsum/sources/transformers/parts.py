@@ -1,6 +1,6 @@
 """Arguments of transformers models that are a part of a larger one: what the rest of it hands to them.
 
-One row a model type, as in `transformers_special`. The sizes are those that the whole model has in its own
+One row a model type, as in `special`. The sizes are those that the whole model has in its own
 default configuration, for its own default input.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelsum.sources.transformers_call import FRAMES, Call, Maker, find, image_size, left_out, patch_size
+from modelsum.sources.transformers.call import FRAMES, Call, Maker, find, image_size, left_out, patch_size
 
 #: Tokens of a prompt that a detector is asked with.
 _PROMPT = 32
