@@ -1,7 +1,7 @@
 """The default input of a transformers model: what its forward takes, in the sizes of its own configuration.
 
 The names of the forward's arguments say what they are (`input_ids`, `pixel_values`, `input_features`), the
-configuration says their sizes. `special` has what cannot be told that way.
+configuration says their sizes. `table` has what cannot be told that way.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ from modelsum.sources.transformers.call import (
     image_size,
     patch_values,
 )
-from modelsum.sources.transformers.parts import PARTS
-from modelsum.sources.transformers.special import SPECIAL
+from modelsum.sources.transformers.table import special
 
 
 def example(model: Any, batch: int, length: int | None, device: torch.device) -> dict[str, Any]:
@@ -83,15 +82,13 @@ def _needs(model: Any, parameters: dict[str, inspect.Parameter]) -> frozenset[st
 
 def _makers(model: Any, parameters: dict[str, inspect.Parameter]) -> dict[str, Maker]:
     """What makes the arguments, in the order in which they are made: text comes after what stands in it."""
-    model_type = model.config.model_type
-    special = {**PARTS.get(model_type, {}), **SPECIAL.get(model_type, {})}
     needs = _needs(model, parameters)
     wanted = {
         name: make
         for name, make in {**_FEATURES, **_OTHERS}.items()
         if name in parameters and (name in _ALWAYS or name in needs)
     }
-    wanted.update((name, make) for name, make in special.items() if name in parameters or name in _PASSED_ON)
+    wanted.update(special(model.config.model_type, parameters))
     return dict(sorted(wanted.items(), key=lambda item: (item[0] in _OTHERS, item[0] in _AFTER_TEXT)))
 
 
@@ -319,8 +316,6 @@ _OTHERS: dict[str, Maker] = {
     "qformer_input_ids": lambda call: call.integers(call.tokens(), value=call.filler()),
 }
 _AFTER_TEXT = frozenset({"attention_mask"})
-#: Arguments that forward only passes on to its layers, and does not name itself.
-_PASSED_ON = frozenset({"t_cond"})
 
 #: What is given wherever forward takes it; the rest only where forward or a tower insists on it.
 _ALWAYS = frozenset(
