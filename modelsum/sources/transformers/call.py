@@ -91,7 +91,7 @@ class Call:
         """Tokens of a text for the model of a configuration, its text model's where none is given."""
         if self.length is not None:
             return self.length
-        config = self.config.get_text_config() if config is None else config
+        config = text_config(self.config) if config is None else config
         most = [field(config, name) for name in _POSITIONS]
         return min([TOKENS, *(n for n in most if isinstance(n, int) and n > 0)])
 
@@ -99,7 +99,7 @@ class Call:
         """The smallest token id without a meaning of its own (padding, end of text, image, ...)."""
         config = self.config if config is None else config
         special: set[int] = set()
-        for part in (config, config.get_text_config()):
+        for part in (config, text_config(config)):
             for key, value in vars(part).items():
                 if key.endswith(("_id", "_ids", "_index")):
                     ids = value if isinstance(value, (list, tuple)) else (value,)
@@ -164,6 +164,14 @@ def _rows(value: Any) -> int:
 
 
 # ---- configurations
+
+
+def text_config(config: Any) -> Any:
+    """That of the text which is read, where a model reads one text and writes another."""
+    try:
+        return config.get_text_config()
+    except ValueError:  # there are several
+        return config.get_text_config(encoder=True)
 
 
 def field(config: Any, *names: str, default: Any = None) -> Any:

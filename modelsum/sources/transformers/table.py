@@ -1,6 +1,6 @@
 """The model types whose call the general rules of `inputs` do not find: table.toml, and how it is read.
 
-The first lines of table.toml say how an argument is written there; what a word in it stands for is in `words`.
+The first lines of table.toml say how an argument is written there; what its words stand for is in `words`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import importlib
 import operator
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, reduce
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ _WHY, _LIKE = "why", "like"
 _PASSED_ON = "**"
 
 _PIECE = re.compile(r"(.*)\[(.*)\]")  # what[size, size]
-_SIGNS = {
+_SIGNS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
     "-": operator.sub,
     "*": operator.mul,

@@ -62,7 +62,7 @@ def _janus_side(call: Call) -> int:
 
 def _depth_pro_side(call: Call) -> int:
     """Pixels: of the smallest scale one patch is left."""
-    return round(call.config.patch_size / min(call.config.scaled_images_ratios))
+    return round(int(call.config.patch_size) / min(call.config.scaled_images_ratios))
 
 
 def _molmo2_tokens(call: Call) -> int:
@@ -110,7 +110,6 @@ NUMBERS: dict[str, Callable[[Call], int]] = {
     "patches": lambda call: math.prod(grid(call.config)),
     "patch_values": lambda call: patch_values(call.config),
     "merge": lambda call: int(find(call.config, VISION, "spatial_merge_size")),
-    "video_frames": lambda call: VIDEO_FRAMES,
     "samples": lambda call: SAMPLES,
     "frames": lambda call: FRAMES,
     "mel_bins": _mel_bins,
