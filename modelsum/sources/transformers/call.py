@@ -149,10 +149,6 @@ class Call:
 Maker = Callable[[Call], Any]
 
 
-def left_out(call: Call) -> None:
-    """Not given."""
-
-
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len", "block_size")
 
 

@@ -21,7 +21,6 @@ from modelsum.sources.transformers.call import (
     find,
     grid,
     image_size,
-    left_out,
     patch_size,
     patch_values,
 )
@@ -62,7 +61,8 @@ def _janus_side(call: Call) -> int:
 
 def _depth_pro_side(call: Call) -> int:
     """Pixels: of the smallest scale one patch is left."""
-    return round(int(call.config.patch_size) / min(call.config.scaled_images_ratios))
+    side: int = round(call.config.patch_size / min(call.config.scaled_images_ratios))
+    return side
 
 
 def _molmo2_tokens(call: Call) -> int:
@@ -128,6 +128,10 @@ NUMBERS: dict[str, Callable[[Call], int]] = {
 
 
 # ---- arguments
+
+
+def _left_out(call: Call) -> None:
+    """Not given."""
 
 
 def _positions(call: Call) -> Tensor:
@@ -225,7 +229,7 @@ def _atoms(call: Call) -> Any:
 
 #: What makes an argument, by the names that table.toml has for it.
 MAKERS: dict[str, Maker] = {
-    "left out": left_out,
+    "left out": _left_out,
     "positions": _positions,
     "patch of bytes": _patch_of_bytes,
     "pooled positions": _pooled_positions,
