@@ -114,27 +114,27 @@ def call(batch: int = 2) -> Any:
     ],
 )
 def test_a_number(written: str, number: int) -> None:
-    assert rows.number(call(), written) == number
+    assert rows.number(written, call()) == number
 
 
 def test_tensors() -> None:
     """Random numbers of the model's dtype, a bool, a number everywhere, numbers for each sample."""
-    numbers = rows.maker("float[batch, 4, hidden_size]")(call())
+    numbers = rows.value("float[batch, 4, hidden_size]", call())
     assert numbers.shape == (2, 4, 8)
     assert numbers.dtype == torch.float32
-    assert rows.maker("float[]")(call()).shape == ()
-    assert rows.maker("true[batch, 3]")(call()).tolist() == [[True] * 3] * 2
-    assert rows.maker("hidden_size * 2[batch]")(call()).tolist() == [16, 16]
-    assert rows.maker("[tokens, 1]")(call()).tolist() == [[5, 1]] * 2
-    assert rows.maker("1[batch, 2] then 0[batch, 1]")(call()).tolist() == [[1, 1, 0]] * 2
+    assert rows.value("float[]", call()).shape == ()
+    assert rows.value("true[batch, 3]", call()).tolist() == [[True] * 3] * 2
+    assert rows.value("hidden_size * 2[batch]", call()).tolist() == [16, 16]
+    assert rows.value("[tokens, 1]", call()).tolist() == [[5, 1]] * 2
+    assert rows.value("1[batch, 2] then 0[batch, 1]", call()).tolist() == [[1, 1, 0]] * 2
 
 
 def test_values_lists_and_names() -> None:
-    assert rows.maker(False)(call()) is False
-    assert rows.maker(["1[1]", "2[1]"])(call()) == [torch.tensor([1]), torch.tensor([2])]
-    assert rows.maker("positions")(call()).tolist() == [[0, 1, 2, 3, 4]] * 2
-    assert rows.maker("left out")(call()) is None
-    assert rows.maker("tokens + 1")(call()) == 6
+    assert rows.value(False, call()) is False
+    assert rows.value(["1[1]", "2[1]"], call()) == [torch.tensor([1]), torch.tensor([2])]
+    assert rows.value("positions", call()).tolist() == [[0, 1, 2, 3, 4]] * 2
+    assert rows.value("left out", call()) is None
+    assert rows.value("tokens + 1", call()) == 6
 
 
 # ---- the rows

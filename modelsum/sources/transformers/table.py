@@ -10,7 +10,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable, Mapping
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -48,53 +48,52 @@ def arguments(model_type: str) -> dict[str, Any]:
     """What the row of a model type says of its arguments, as it is written; nothing where it has none."""
     row = table().get(model_type, {})
     taken_over = arguments(row[_LIKE]) if _LIKE in row else {}
-    return taken_over | {name: value for name, value in row.items() if name not in (_WHY, _LIKE)}
+    return taken_over | {name: written for name, written in row.items() if name not in (_WHY, _LIKE)}
 
 
 def special(model_type: str, taken: Mapping[str, Any]) -> dict[str, Maker]:
     """What makes the arguments of a model type's row, of those that its forward takes."""
     return {
-        name.removeprefix(_PASSED_ON): maker(value)
-        for name, value in arguments(model_type).items()
+        name.removeprefix(_PASSED_ON): partial(value, written)
+        for name, written in arguments(model_type).items()
         if name in taken or name.startswith(_PASSED_ON)
     }
 
 
-def maker(written: Any) -> Maker:
-    """What makes the value of an argument that is written like this."""
+def value(written: Any, call: Call) -> Any:
+    """The value of an argument that is written like this; None where it is left out."""
     if isinstance(written, list):
-        makers = [maker(one) for one in written]
-        return lambda call: [make(call) for make in makers]
+        return [value(one, call) for one in written]
     if not isinstance(written, str):
-        return lambda call: written
+        return written
     if "[" in written:
-        return lambda call: _tensor(call, written)
-    return MAKERS[written] if written in MAKERS else lambda call: number(call, written)
+        return _tensor(written, call)
+    return MAKERS[written](call) if written in MAKERS else number(written, call)
 
 
-def _tensor(call: Call, written: str) -> Tensor:
+def _tensor(written: str, call: Call) -> Tensor:
     pieces = []
     for piece in written.split(" then "):
         what, inside = _PIECE.fullmatch(piece).groups()  # type: ignore[union-attr]
-        numbers = [number(call, one) for one in inside.split(", ") if one]
+        numbers = [number(one, call) for one in inside.split(", ") if one]
         if not what:
             return call.batched(numbers)
         if what == "float":
             return call.unbatched(*numbers)
-        pieces.append(torch.full(numbers, True if what == "true" else number(call, what)))
+        pieces.append(torch.full(numbers, True if what == "true" else number(what, call)))
     return call.place(torch.cat(pieces, -1))
 
 
-def number(call: Call, written: str) -> int:
+def number(written: str, call: Call) -> int:
     """The number that `height // patch * 2` stands for; done from left to right."""
     first, *rest = written.split()
-    result = _number(call, first)
+    result = _number(first, call)
     for sign, word in zip(rest[::2], rest[1::2], strict=True):
-        result = _SIGNS[sign](result, _number(call, word))
+        result = _SIGNS[sign](result, _number(word, call))
     return result
 
 
-def _number(call: Call, word: str) -> int:
+def _number(word: str, call: Call) -> int:
     if word.isdigit():
         return int(word)
     if word in NUMBERS:
