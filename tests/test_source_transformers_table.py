@@ -42,6 +42,7 @@ EVERY_DAY = (
     "decision_transformer",
     "inkling2_vision",  # like another row; numbers for each sample
     "kosmos-2",  # one after the other
+    "musicgen",  # for another class than the default one
     "qwen3_asr_encoder",
     "sam2_video",  # a state that the model keeps
     "sam3_mask_decoder",  # a list
