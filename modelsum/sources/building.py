@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from modelsum.errors import ModelsumError
 from modelsum.raised import told
 from modelsum.trace.copying import copy_to
+from modelsum.trace.torch_private import SET_GRAD_ENABLED
 from modelsum.trace.values import known_values
 from modelsum.trace.values.contents import contents_of, value_of
 
@@ -145,7 +146,7 @@ def _is_filled(tensor: Any, fill: Any) -> bool:
 # What constructors call most, kept short. These run no op ...
 _READS = frozenset(
     (
-        torch._C._set_grad_enabled,
+        SET_GRAD_ENABLED,
         Tensor.dim,
         Tensor.size,
         Tensor.is_contiguous,

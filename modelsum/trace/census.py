@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
+
+from modelsum.trace.torch_private import (
+    packed_tensors_of,
+    parameters_of,
+    sparse_indices,
+    sparse_values,
+    storage_key,
+    submodules_of,
+)
 
 
 def identity(tensor: Tensor) -> Hashable:
@@ -18,7 +27,7 @@ def identity(tensor: Tensor) -> Hashable:
     On the meta device storages have no address, but each is still an object of its own.
     """
     try:
-        storage = tensor.untyped_storage()._cdata
+        storage = storage_key(tensor.untyped_storage())
         return storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
     except (RuntimeError, NotImplementedError, AttributeError):
         return id(tensor)  # sparse, quantised and wrapper tensors have no storage to look at
@@ -41,7 +50,7 @@ def by_identity(tensors: Iterable[Tensor | None]) -> dict[Hashable, Tensor]:
 def nbytes(tensor: Tensor) -> int:
     """Bytes of a tensor's elements; of a sparse tensor, those of what it stores: values and indices."""
     if tensor.layout is torch.sparse_coo:
-        return nbytes(tensor._values()) + nbytes(tensor._indices())
+        return nbytes(sparse_values(tensor)) + nbytes(sparse_indices(tensor))
     if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
         return nbytes(tensor.values()) + nbytes(tensor.crow_indices()) + nbytes(tensor.col_indices())
     if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
@@ -88,7 +97,7 @@ def shares(model: nn.Module, own: Owned) -> dict[int, Share]:
     in which something is shared, a tensor or a child, and must not be added twice. These are counted anew.
     """
     modules = list(model.modules())  # parents before the children that were found through them
-    children = {id(m): [c for c in m._modules.values() if c is not None] for m in modules}
+    children = {id(m): [c for c in submodules_of(m).values() if c is not None] for m in modules}
     owners = Counter(key for parameters in own.values() for key in parameters)
     parents = Counter(id(c) for found in children.values() for c in found)
     parents[id(model)] += 1
@@ -112,7 +121,7 @@ def own_parameters(module: nn.Module) -> list[Tensor | None]:
     """The parameters that the module registers itself."""
     if isinstance(module, torch.jit.ScriptModule):
         return [p for _, p in module.named_parameters(recurse=False)]
-    return list(module._parameters.values())
+    return list(parameters_of(module).values())
 
 
 def all_buffers(model: nn.Module) -> list[Tensor]:
@@ -122,14 +131,7 @@ def all_buffers(model: nn.Module) -> list[Tensor]:
 
 def packed_params(model: nn.Module) -> int:
     """Elements of weights that quantised modules keep packed, outside nn.Parameter."""
-    return sum(tensor.numel() for module in model.modules() for tensor in _packed_tensors(module))
-
-
-def _packed_tensors(module: nn.Module) -> Iterator[Tensor]:
-    packed: Any = getattr(module, "_packed_params", None)
-    if isinstance(packed, torch.ScriptObject):
-        unpack: Any = getattr(packed, "unpack")  # noqa: B009 (its methods are not declared)
-        yield from (t for t in unpack() if t is not None)
+    return sum(tensor.numel() for module in model.modules() for tensor in packed_tensors_of(module))
 
 
 def uninitialized(model: nn.Module) -> bool:

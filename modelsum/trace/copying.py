@@ -20,6 +20,14 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from modelsum.errors import BuildError
 from modelsum.trace.census import identity
 from modelsum.trace.isolation import deep_enough
+from modelsum.trace.torch_private import (
+    as_subclass,
+    buffers_of,
+    compiled_of,
+    parameters_of,
+    storage_key,
+    submodules_of,
+)
 from modelsum.trace.values.known_values import learn, on_meta, value_of
 
 
@@ -48,9 +56,10 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
         for tensor in originals:
             _copy_attributes(tensor, memo)
         for module in duplicate.modules():
-            for name, child in module._modules.items():
+            children = submodules_of(module)
+            for name, child in children.items():
                 if child is not None:
-                    module._modules[name] = unwrapped(child)
+                    children[name] = unwrapped(child)
         if scripted:
             for ours, theirs in zip(duplicate.parameters(), model.parameters(), strict=True):
                 ours.requires_grad_(theirs.requires_grad)
@@ -70,19 +79,18 @@ def own_parameters(duplicate: nn.Module) -> None:
             parameter.data = parameter.data.clone()
             continue
         shared = parameter.untyped_storage()
-        if shared._cdata not in storages:
-            storages[shared._cdata] = shared.clone()
+        key = storage_key(shared)
+        if key not in storages:
+            storages[key] = shared.clone()
         own = torch.empty(0, dtype=parameter.dtype, device=parameter.device)
         place = parameter.storage_offset(), parameter.size(), parameter.stride()
-        parameter.data = own.set_(storages[shared._cdata], *place)
+        parameter.data = own.set_(storages[key], *place)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model itself in place of what torch.compile wrapped around it."""
-    while type(model).__name__ == "OptimizedModule" and isinstance(
-        getattr(model, "_orig_mod", None), nn.Module
-    ):
-        model = model._orig_mod  # type: ignore[assignment]
+    while (inner := compiled_of(model)) is not None:
+        model = inner
     return model
 
 
@@ -94,10 +102,10 @@ def tensors_of(model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
     for module in model.modules():
         if isinstance(module, torch.jit.ScriptModule):
             continue
-        for parameter in module._parameters.values():
+        for parameter in parameters_of(module).values():
             if parameter is not None:
                 yield parameter, False
-        for value in (*module._buffers.values(), *vars(module).values()):
+        for value in (*buffers_of(module).values(), *vars(module).values()):
             if type(value) not in _ATOMS:
                 for tensor in _plain_tensors(value):
                     yield tensor, True
@@ -140,7 +148,8 @@ def _twin(tensor: Tensor, device: torch.device, twins: dict[Hashable, Tensor], *
         return moved
     kind = type(tensor)
     if kind is not nn.Parameter and issubclass(kind, nn.Parameter):
-        return torch.Tensor._make_subclass(kind, moved, tensor.requires_grad)
+        twin: Tensor = as_subclass(kind, moved, tensor.requires_grad)
+        return twin
     return nn.Parameter(moved, requires_grad=tensor.requires_grad)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvNd
+
+from modelsum.trace.torch_private import BatchNorm, Conv
 
 _SPATIAL = "DHW"
 
@@ -31,7 +31,7 @@ class Wanted:
 
 def wanted(module: nn.Module) -> Wanted | None:
     """The input that a layer takes, or None where its class does not tell."""
-    if isinstance(module, _ConvNd):
+    if isinstance(module, Conv):
         sizes = _SPATIAL[3 - len(module.kernel_size) :]
         text = f"[N, {module.in_channels}, {', '.join(sizes)}]"
         return Wanted(text, 1, module.in_channels, 2 + len(sizes))
@@ -40,7 +40,7 @@ def wanted(module: nn.Module) -> Wanted | None:
     if isinstance(module, nn.LayerNorm):
         ends = module.normalized_shape
         return Wanted(f"[..., {', '.join(map(str, ends))}]", -1, ends[-1])
-    if isinstance(module, (_BatchNorm, nn.GroupNorm)):
+    if isinstance(module, (BatchNorm, nn.GroupNorm)):
         channels = module.num_channels if isinstance(module, nn.GroupNorm) else module.num_features
         return Wanted(f"[N, {channels}, ...]", 1, channels, _rank_of(module))
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):

@@ -12,6 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelsum.trace.torch_private import (
+    AUTOCAST_INIT,
+    VALIDATES_DISTRIBUTIONS,
+    flex_attention_check,
+    storage_key,
+    submodules_of,
+)
+
 
 @contextmanager
 def isolated() -> Iterator[None]:
@@ -67,24 +75,12 @@ def runs_on_meta(device: torch.device) -> Iterator[None]:
         yield
         return
     with ExitStack() as changed:
-        changed.enter_context(
-            _replaced(torch.autocast, "__init__", _autocast_on_meta(torch.autocast.__init__))
-        )
-        changed.enter_context(_replaced(torch.distributions.Distribution, "_validate_args", False))
-        flex = sys.modules.get("torch.nn.attention.flex_attention")
-        if hasattr(flex, "_validate_device"):
-            changed.enter_context(_replaced(flex, "_validate_device", lambda *tensors: None))
+        changed.enter_context(AUTOCAST_INIT.replaced(_autocast_on_meta(AUTOCAST_INIT.value)))
+        changed.enter_context(VALIDATES_DISTRIBUTIONS.replaced(False))
+        flex = flex_attention_check()
+        if flex is not None:
+            changed.enter_context(flex.replaced(lambda *tensors: None))
         yield
-
-
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, before)
 
 
 def _autocast_on_meta(init: Callable[..., None]) -> Callable[..., None]:
@@ -106,15 +102,17 @@ class SharedTensors:
     """Tensors that a copy of a model shares with the caller's model, put back if an op writes to them."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
-        self._shared = {storage._cdata: storage for t in tensors if (storage := _storage(t)) is not None}
+        self._shared = {
+            storage_key(storage): storage for t in tensors if (storage := _storage(t)) is not None
+        }
         self._before: dict[int, torch.UntypedStorage] = {}
 
     def keep(self, tensors: Iterable[Tensor]) -> None:
         """Remember what is in the shared ones of these, which are about to change."""
         for tensor in tensors:
             storage = _storage(tensor)
-            if storage is not None and storage._cdata in self._shared:
-                self._before.setdefault(storage._cdata, storage.clone())
+            if storage is not None and (key := storage_key(storage)) in self._shared:
+                self._before.setdefault(key, storage.clone())
 
     def restore(self) -> None:
         """Put everything back that was kept."""
@@ -148,7 +146,7 @@ def _depth(model: nn.Module) -> int:
     depth, seen, level = 0, {id(model)}, [model]
     while level:
         depth += 1
-        inner = [child for module in level for child in module._modules.values() if child is not None]
+        inner = [child for module in level for child in submodules_of(module).values() if child is not None]
         level = [m for m in {id(m): m for m in inner}.values() if id(m) not in seen]
         seen.update(map(id, level))
     return depth

@@ -17,7 +17,6 @@ import enum
 from typing import Any
 
 import torch
-from torch._ops import HigherOrderOperator
 
 from modelsum.trace.ignored import IGNORED
 from modelsum.trace.rules import (
@@ -48,6 +47,13 @@ from modelsum.trace.rules import (
     sampled_addmm,
     time_batch_convolution,
     transposed_convolution,
+)
+from modelsum.trace.torch_private import (
+    HigherOrderOperator,
+    has_kernel,
+    overload_of,
+    plain_kernel_of,
+    schema_of,
 )
 
 
@@ -198,7 +204,7 @@ def name_of(op: Any) -> str:
     """The qualified name of an op without its overload, "aten::mm"."""
     if isinstance(op, HigherOrderOperator):
         return f"{op.namespace}::{op.name()}"
-    name: str = op._schema.name
+    name: str = schema_of(op).name
     return name
 
 
@@ -211,8 +217,8 @@ def _look_up(op: Any) -> Rule | Verdict:
         if candidate.removeprefix("aten::") in IGNORED:
             return Verdict.IGNORED
     if isinstance(op, HigherOrderOperator):
-        return Verdict.COMPOSITE if _has_plain_kernel(op) else Verdict.UNKNOWN
-    if torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd"):
+        return Verdict.COMPOSITE if plain_kernel_of(op) else Verdict.UNKNOWN
+    if has_kernel(op.name(), "CompositeImplicitAutograd"):
         return Verdict.COMPOSITE
     if _is_elementwise(op) or _is_view(op) or torch.Tag.inplace_view in op.tags:
         return Verdict.IGNORED
@@ -223,13 +229,9 @@ def _is_elementwise(op: Any) -> bool:
     """Whether torch tags the op as pointwise, or its plain form where the op works in place."""
     namespace, _, name = name_of(op).partition("::")
     plain = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
-    forms = (op, getattr(plain, op._overloadname, op))
+    forms = (op, getattr(plain, overload_of(op), op))
     return any(torch.Tag.pointwise in form.tags for form in forms)
 
 
 def _is_view(op: Any) -> bool:
     return bool(getattr(op, "is_view", False))
-
-
-def _has_plain_kernel(op: HigherOrderOperator) -> bool:
-    return torch._C.DispatchKey.CompositeExplicitAutograd in op.py_kernels

@@ -15,9 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._ops import HigherOrderOperator
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.summary import ShapeTree
 from modelsum.trace.call import Call
@@ -25,6 +23,12 @@ from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.ops import Verdict, name_of, rule_for
 from modelsum.trace.rules import Rule
 from modelsum.trace.shapes import call_tree, shape_tree, tensors_in
+from modelsum.trace.torch_private import (
+    DispatchMode,
+    HigherOrderOperator,
+    plain_kernel_of,
+    show_higher_order,
+)
 from modelsum.trace.values.known_values import MetaFactories, run
 from modelsum.trace.values.op_facts import facts_of
 
@@ -68,7 +72,7 @@ class Execution:
             pending.extend(reversed(call.children))
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(DispatchMode):
     """Records the executions of modules and the work of one call.
 
     Attributes:
@@ -81,11 +85,6 @@ class Recorder(TorchDispatchMode):
     """
 
     supports_higher_order_operators = True
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
-        return False
 
     def __init__(self, call: Call, device: torch.device) -> None:
         super().__init__()
@@ -104,9 +103,7 @@ class Recorder(TorchDispatchMode):
         self._exits = 0
 
     def __enter__(self) -> Recorder:
-        if not hasattr(TorchDispatchMode, "supports_higher_order_operators"):  # torch before 2.9
-            for operator in torch._ops._higher_order_ops.values():
-                operator.python_key_table.setdefault(Recorder, _shown(operator))
+        show_higher_order(Recorder, _shown)
         super().__enter__()
         return self
 
@@ -215,7 +212,7 @@ class Recorder(TorchDispatchMode):
         rule = rule_for(func)
         if isinstance(func, HigherOrderOperator):
             if rule is Verdict.COMPOSITE:
-                kernel = func.py_kernels[torch._C.DispatchKey.CompositeExplicitAutograd]
+                kernel: Any = plain_kernel_of(func)
                 with self:
                     return kernel(*args, **kwargs)
             return self._counted(func, rule, func(*args, **kwargs), args, kwargs)

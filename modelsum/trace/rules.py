@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from modelsum.trace.torch_private import sparse_indices, sparse_values
 from modelsum.trace.values.contents import value_of
 
 Rule: TypeAlias = Callable[..., int]
@@ -116,12 +117,11 @@ def _stored(x: Tensor) -> int:
     """Elements that take part in a matmul: those that a sparse tensor stores, else all."""
     if not _is_sparse(x) or x.is_mkldnn:
         return x.numel()
-    return x._values().numel() if x.layout is torch.sparse_coo else x.values().numel()
+    return sparse_values(x).numel() if x.layout is torch.sparse_coo else x.values().numel()
 
 
 def _coordinates(x: Tensor) -> Tensor:
-    coordinates: Tensor = x.to_sparse_coo()._indices().cpu()
-    return coordinates
+    return sparse_indices(x.to_sparse_coo()).cpu()
 
 
 def linear(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:

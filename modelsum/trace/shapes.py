@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from modelsum.summary import ShapeTree
+from modelsum.trace.torch_private import nested_sizes
 
 
 def shape_tree(value: Any) -> ShapeTree:
@@ -41,7 +42,7 @@ def call_tree(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ShapeTree:
 def tensor_shape(tensor: Tensor) -> tuple[Any, ...]:
     """The sizes of a tensor; a ragged size of a nested tensor is the text "*"."""
     if tensor.is_nested and tensor.layout is torch.strided:
-        sizes = tensor._nested_tensor_size()  # one row of sizes for each component
+        sizes = nested_sizes(tensor)  # one row of sizes for each component
         ragged = [int(c[0]) if bool((c == c[0]).all()) else "*" for c in sizes.t()]
         return (len(sizes), *ragged)
     return tuple(s if isinstance(s, int) else "*" for s in tensor.shape)

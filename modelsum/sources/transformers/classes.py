@@ -20,6 +20,7 @@ from transformers.models.auto import modeling_auto
 from modelsum.errors import ArgumentError, BuildError, UnknownModelError, UsageError, did_you_mean
 from modelsum.raised import told
 from modelsum.spec import ModelSpec
+from modelsum.trace.torch_private import replaced
 
 # What the meta device is never the reason of: that raises RuntimeError or NotImplementedError. After these a
 # model is not built once more on the CPU, where some configurations would take all of the memory.
@@ -44,12 +45,8 @@ def offline() -> Iterator[None]:
     """Keep huggingface_hub off the network: some constructors look for the weights of a backbone."""
     from huggingface_hub import constants
 
-    before = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = True
-    try:
+    with replaced(constants, "HF_HUB_OFFLINE", True):
         yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
 
 
 def choose(

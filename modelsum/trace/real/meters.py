@@ -18,6 +18,7 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from modelsum.trace.real.nvml import ProcessMemory
+from modelsum.trace.torch_private import allocator_settings, sparse_indices, sparse_values, storage_key
 
 Mark = Callable[[str], AbstractContextManager[None]]
 """Makes a context: what runs in it is the phase of this name."""
@@ -86,13 +87,13 @@ def storage_bytes(tensors: Iterable[Tensor]) -> int:
     for tensor in tensors:
         for part in _strided(tensor):
             storage = part.untyped_storage()
-            storages[storage._cdata] = storage.nbytes()
+            storages[storage_key(storage)] = storage.nbytes()
     return sum(storages.values())
 
 
 def _strided(tensor: Tensor) -> tuple[Tensor, ...]:
     if tensor.layout is torch.sparse_coo:
-        return tensor._indices(), tensor._values()
+        return sparse_indices(tensor), sparse_values(tensor)
     if tensor.layout is torch.sparse_csr:
         return tensor.crow_indices(), tensor.col_indices(), tensor.values()
     if isinstance(tensor, UninitializedTensorMixin):
@@ -186,7 +187,7 @@ def on(device: torch.device, *, expandable_segments: bool) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    settings: Any = getattr(torch.cuda.memory, "_set_allocator_settings", None)
+    settings = allocator_settings()
     with contextlib.ExitStack() as back:
         back.enter_context(torch.cuda.device(device))
         if expandable_segments and settings is not None:

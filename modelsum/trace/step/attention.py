@@ -15,9 +15,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from modelsum.trace.step.autocast import as_cast
+from modelsum.trace.torch_private import (
+    ATTENTION,
+    EFFICIENT_ATTENTION,
+    FLASH_ATTENTION,
+    FLASH_ATTENTION_FOR_CPU,
+    takes_math_path,
+)
 
 _aten = torch.ops.aten
 _HALVES = (torch.float16, torch.bfloat16)
@@ -46,7 +52,7 @@ def redirected(target: str, attention: str = "auto") -> Iterator[Chosen]:
         target: "cpu" or "cuda".
         attention: "math", "flash" or "efficient" where the target's own choice is not wanted ("auto").
     """
-    original = functional.scaled_dot_product_attention
+    original = ATTENTION.value
     shares = target != "cpu" or _cpu_kernel_shares_keys()
     chosen = Chosen()
 
@@ -73,23 +79,16 @@ def redirected(target: str, attention: str = "auto") -> Iterator[Chosen]:
             )
         mask = _additive(attn_mask, query)
         if target == "cpu":
-            return _aten._scaled_dot_product_flash_attention_for_cpu(
+            return FLASH_ATTENTION_FOR_CPU(
                 query, key, value, dropout_p, is_causal, attn_mask=mask, scale=scale
             )[0]
         if kernel == "flash":
-            return _aten._scaled_dot_product_flash_attention(
-                query, key, value, dropout_p, is_causal, False, scale=scale
-            )[0]
+            return FLASH_ATTENTION(query, key, value, dropout_p, is_causal, False, scale=scale)[0]
         keeps = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
-        return _aten._scaled_dot_product_efficient_attention(
-            query, key, value, mask, keeps, dropout_p, is_causal, scale=scale
-        )[0]
+        return EFFICIENT_ATTENTION(query, key, value, mask, keeps, dropout_p, is_causal, scale=scale)[0]
 
-    functional.scaled_dot_product_attention = attend
-    try:
+    with ATTENTION.replaced(attend):
         yield chosen
-    finally:
-        functional.scaled_dot_product_attention = original
 
 
 def _choice(
@@ -128,8 +127,7 @@ def _choice(
 def _cpu_kernel_shares_keys() -> bool:
     """Whether this torch's fused kernel on the CPU takes fewer heads of keys than queries; 2.6's does not."""
     query, key = (torch.empty((1, heads, 1, 8), device="cpu") for heads in (2, 1))
-    math: int = torch._C._SDPBackend.MATH.value
-    return torch._fused_sdp_choice(query, key, key, None, 0.0, False, scale=None, enable_gqa=True) != math
+    return not takes_math_path(query, key, key, enable_gqa=True)
 
 
 def _is_fusible(query: Tensor, key: Tensor, value: Tensor, enable_gqa: bool) -> bool:

@@ -19,11 +19,24 @@ from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
 from modelsum.trace.step.autocast_policy import Policy, dtype_place, ops_of, policy_of
+from modelsum.trace.torch_private import (
+    AUTOCAST_AVAILABLE,
+    AUTOCAST_BY_DEVICE,
+    AUTOCAST_INIT,
+    CLEAR_AUTOCAST_CACHE,
+    PLACE_NAME,
+    SET_AUTOCAST_ENABLED,
+    fall_through_the_place,
+    is_view,
+    overload_of,
+    pass_through_the_place,
+    passes_through_the_place,
+    past_the_place,
+    schema_of,
+    take_away,
+)
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-_PLACE_NAME = "AutocastIPU"
-_PLACE = getattr(torch._C.DispatchKey, _PLACE_NAME)
 
 
 @contextmanager
@@ -36,8 +49,9 @@ def autocast_for(target: str) -> Iterator[None]:
     """
     global _current
     casts = _Casts(target)
-    before, _current = _current, casts
-    set_enabled, clear_cache = torch.set_autocast_enabled, torch.clear_autocast_cache
+    before = _current
+    set_enabled, clear_cache = SET_AUTOCAST_ENABLED.value, CLEAR_AUTOCAST_CACHE.value
+    passing = passes_through_the_place()
 
     def set_autocast_enabled(*arguments: Any) -> None:
         device, enabled = arguments if len(arguments) == 2 else ("cuda", arguments[0])
@@ -45,29 +59,27 @@ def autocast_for(target: str) -> Iterator[None]:
         if _real(device, target) == target:
             if enabled:
                 _register(target)
-            _pass_through_the_place(enabled)
+            pass_through_the_place(enabled)
 
     def clear_autocast_cache() -> None:
         clear_cache()
         casts.cached.clear()
 
     with ExitStack() as changed:
-        for owner, name, value in (
-            (torch, "set_autocast_enabled", set_autocast_enabled),
-            (torch, "clear_autocast_cache", clear_autocast_cache),
-            *((torch, name, _of_target(getattr(torch, name), target)) for name in _ASKED_BY_DEVICE),
-            (torch.amp, "is_autocast_available", lambda device: True),
-            (torch.autocast, "__init__", _without_checks(torch.autocast.__init__, target)),
+        for name, value in (
+            (SET_AUTOCAST_ENABLED, set_autocast_enabled),
+            (CLEAR_AUTOCAST_CACHE, clear_autocast_cache),
+            *((name, _of_target(name.value, target)) for name in AUTOCAST_BY_DEVICE),
+            (AUTOCAST_AVAILABLE, lambda device: True),
+            (AUTOCAST_INIT, _without_checks(AUTOCAST_INIT.value, target)),
         ):
-            changed.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, value)
+            changed.enter_context(name.replaced(value))
         try:
+            _current = casts
             yield
         finally:
             _current = before
-
-
-_ASKED_BY_DEVICE = ("is_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype")
+            pass_through_the_place(passing)  # a model may have left autocast on
 
 
 def as_cast(op: Any, *arguments: Any) -> tuple[Any, ...]:
@@ -114,11 +126,6 @@ def _without_checks(init: Callable[..., None], target: str) -> Callable[..., Non
     return __init__
 
 
-def _pass_through_the_place(enabled: bool) -> None:
-    torch._C._dispatch_tls_set_dispatch_key_excluded(_PLACE, not enabled)
-    torch._C._dispatch_tls_set_dispatch_key_included(_PLACE, enabled)
-
-
 # ---- the kernels
 
 
@@ -149,7 +156,7 @@ class _Casts:
             return op, *_in_float32(op, args, kwargs)
         if policy is Policy.FLOAT32_NORM:
             dtype = torch.float32 if _is_eligible(args[0]) else args[0].dtype
-            return getattr(torch.ops.aten.norm, _NORMS[op._overloadname]), args, {**kwargs, "dtype": dtype}
+            return getattr(torch.ops.aten.norm, _NORMS[overload_of(op)]), args, {**kwargs, "dtype": dtype}
         if policy is Policy.REFUSED:
             raise RuntimeError(f"{op.name()} is unsafe to autocast")
         return op, args, kwargs
@@ -171,7 +178,7 @@ class _Casts:
             and value.dtype is torch.float32
             and value.requires_grad
             and value.is_leaf
-            and not value._is_view()
+            and not is_view(value)
             and torch.is_autocast_cache_enabled()
         )
         if not is_weight:
@@ -208,7 +215,7 @@ def _in_float32(op: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[s
     place = dtype_place(op)
     if place is None or kwargs.get("dtype") is not None:
         return args, kwargs
-    if op._schema.arguments[place].kwarg_only or len(args) <= place:
+    if schema_of(op).arguments[place].kwarg_only or len(args) <= place:
         return args, {**kwargs, "dtype": torch.float32}
     return ([*args[:place], args[place] or torch.float32, *args[place + 1 :]]), kwargs
 
@@ -219,9 +226,7 @@ _current: _Casts | None = None
 @cache
 def _fall_through() -> Any:
     """Let every op pass through the place that has no kernel there."""
-    fallback = torch._C._dispatch_library("IMPL", "_", _PLACE_NAME)
-    fallback.fallback_fallthrough()
-    return fallback  # it takes the rule away when it is gone
+    return fall_through_the_place()  # kept: it takes the rule away when it is gone
 
 
 _libraries: dict[str, torch.library.Library] = {}  # of one target at a time
@@ -237,11 +242,11 @@ def _register(target: str) -> None:
     if target in _libraries:
         return
     for library in _libraries.values():
-        library._destroy()
+        take_away(library)
     _libraries.clear()
     library = _libraries[target] = torch.library.Library("aten", "IMPL")
     for name in sorted(ops_of(target)):
-        library.impl(name, _kernel(name), _PLACE_NAME)
+        library.impl(name, _kernel(name), PLACE_NAME)
 
 
 def _kernel(name: str) -> Callable[..., Any]:
@@ -249,7 +254,7 @@ def _kernel(name: str) -> Callable[..., Any]:
     op = getattr(getattr(torch.ops.aten, packet), overload or "default")
 
     def kernel(*args: Any, **kwargs: Any) -> Any:
-        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(_PLACE)):
+        with past_the_place():
             run, args, kwargs = (_current.cast(op, args, kwargs)) if _current else (op, args, kwargs)
             return run(*args, **kwargs)
 

@@ -17,10 +17,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _disable_current_modes
+
+from modelsum.trace.torch_private import (
+    NO_TORCH_FUNCTION,
+    TO_COPY,
+    ops_with_kernel,
+    schema_of,
+    without_modes,
+    wrapper_of,
+)
 
 _KEYS = {"cpu": "AutocastCPU", "cuda": "AutocastCUDA"}
-_aten = torch.ops.aten
 
 
 class Policy(Enum):
@@ -38,7 +45,7 @@ class Policy(Enum):
 @cache
 def ops_of(target: str) -> frozenset[str]:
     """Names of the ops that autocast does something about, like "conv2d" and "norm.Scalar"."""
-    names = torch._C._dispatch_get_registrations_for_dispatch_key(_KEYS[target])
+    names = ops_with_kernel(_KEYS[target])
     return frozenset(name[6:] for name in names if name.startswith("aten::"))
 
 
@@ -66,7 +73,7 @@ def policy_of(op: Any, target: str) -> Policy:
 
 def dtype_place(op: Any) -> int | None:
     """The place of an op's optional argument `dtype`, or None where it has none."""
-    for place, argument in enumerate(op._schema.arguments):
+    for place, argument in enumerate(schema_of(op).arguments):
         if argument.name == "dtype":
             return place
     return None
@@ -94,20 +101,20 @@ class _Arrived(Exception):
 class _Probe(Tensor):
     """A tensor without memory that says what happens to it."""
 
-    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    __torch_function__ = NO_TORCH_FUNCTION
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        raise _Cast((kwargs or {})["dtype"]) if func is _aten._to_copy.default else _Arrived
+        raise _Cast((kwargs or {})["dtype"]) if func is TO_COPY else _Arrived
 
 
 def _first_cast(op: Any, target: str, *dtypes: torch.dtype) -> torch.dtype | None:
     """What the first argument that autocast casts is cast to, if tensors have these types in turn."""
     probes = map(partial(_probe, target), cycle(dtypes))
-    with _disable_current_modes(), _autocast(target):
-        arguments = [_example(a, probes) for a in op._schema.arguments if not a.kwarg_only]
+    with without_modes(), _autocast(target):
+        arguments = [_example(a, probes) for a in schema_of(op).arguments if not a.kwarg_only]
         try:
             op(*arguments)
         except _Cast as cast:
@@ -120,7 +127,7 @@ def _first_cast(op: Any, target: str, *dtypes: torch.dtype) -> torch.dtype | Non
 
 
 def _probe(target: str, dtype: torch.dtype) -> Tensor:
-    return Tensor._make_wrapper_subclass(_Probe, (2, 2), dtype=dtype, device=torch.device(target))
+    return wrapper_of(_Probe, (2, 2), dtype=dtype, device=torch.device(target))
 
 
 def _example(argument: Any, probes: Iterator[Tensor]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from modelsum.errors import UsageError, did_you_mean
 from modelsum.memory.fitting.blocks import outermost
+from modelsum.trace.torch_private import plain_checkpoint, replaced
 
 
 @contextmanager
@@ -25,13 +26,10 @@ def checkpointed(model: nn.Module, patterns: Sequence[str]) -> Iterator[int]:
     Raises UsageError for a pattern that matches no module.
     """
     found = _outermost(model, patterns)
-    for module in found:
-        module.forward = _recomputing(module.forward)
-    try:
-        yield len(found)
-    finally:
+    with ExitStack() as changed:
         for module in found:
-            del module.forward
+            changed.enter_context(replaced(module, "forward", _recomputing(module.forward)))
+        yield len(found)
 
 
 def _outermost(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
@@ -46,10 +44,7 @@ def _outermost(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
 
 
 def _recomputing(forward: Callable[..., Any]) -> Callable[..., Any]:
-    from torch.utils.checkpoint import checkpoint
-
-    # Without its wrapper, which imports torch._dynamo at the first call: 1.1 s.
-    run = getattr(checkpoint, "__wrapped__", checkpoint)
+    run = plain_checkpoint()
 
     def recomputing(*args: Any, **kwargs: Any) -> Any:
         return run(forward, *args, use_reentrant=False, **kwargs)

@@ -11,13 +11,14 @@ torch asks where a tensor is before it takes the fused kernel, so for a while th
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from modelsum.trace.step.autocast import as_cast
+from modelsum.trace.torch_private import DROPOUT, HAS_FUSED_RMS_NORM, RMS_NORM
 
 _aten = torch.ops.aten
 
@@ -28,15 +29,13 @@ def fused_functions(target: str) -> Iterator[None]:
     if target != "cuda":
         yield
         return
-    inner: Any = torch._VF
-    outer: Any = torch
-    before: tuple[Any, Any] = inner.dropout, getattr(outer, "rms_norm", None)
+    plain_dropout, plain_rms_norm = DROPOUT.value, RMS_NORM.value
 
     def dropout(input: Tensor, p: float, train: bool) -> Tensor:
         if train and 0 < p < 1 and input.is_meta and input.numel():
             masked: Tensor = torch.native_dropout(input, p, True)[0]
             return masked
-        result: Tensor = before[0](input, p, train)
+        result: Tensor = plain_dropout(input, p, train)
         return result
 
     def rms_norm(
@@ -44,18 +43,11 @@ def fused_functions(target: str) -> Iterator[None]:
     ) -> Any:
         input, weight = as_cast(_aten.rms_norm.default, input, weight)
         if not _is_fused(input, weight):
-            return before[1](input, normalized_shape, weight, eps)
+            return plain_rms_norm(input, normalized_shape, weight, eps)
         return _RmsNorm.apply(input, len(normalized_shape), weight)
 
-    inner.dropout = dropout
-    if hasattr(_aten, "_fused_rms_norm"):
-        outer.rms_norm = rms_norm
-    try:
+    with DROPOUT.replaced(dropout), RMS_NORM.replaced(rms_norm) if HAS_FUSED_RMS_NORM else nullcontext():
         yield
-    finally:
-        inner.dropout = before[0]
-        if before[1] is not None:
-            outer.rms_norm = before[1]
 
 
 def _is_fused(input: Tensor, weight: Tensor | None) -> bool:

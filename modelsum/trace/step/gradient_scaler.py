@@ -10,6 +10,7 @@ from torch import Tensor
 
 from modelsum.memory.log import OPTIMIZER_STATE
 from modelsum.trace.step.lifetimes import Lifetimes
+from modelsum.trace.torch_private import below_dispatch
 
 _FLOAT32_BYTES, _FLOAT64_BYTES = 4, 8
 
@@ -24,7 +25,7 @@ class GradientScaler:
     def scale(self, loss: Tensor) -> Tensor:
         """The loss times the scale, which is made for the first one, and with it a count of steps."""
         if not self._state:
-            with torch._C._DisableTorchDispatch():
+            with below_dispatch():
                 self._state = [
                     torch.zeros((), dtype=dtype, device=loss.device) for dtype in (torch.float32, torch.int32)
                 ]

@@ -17,11 +17,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._ops import HigherOrderOperator
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.ops import Verdict, rule_for
+from modelsum.trace.torch_private import (
+    DispatchMode,
+    HigherOrderOperator,
+    below_dispatch,
+    current_node,
+    has_kernel,
+    is_view,
+    nodes_made,
+    number_of_node,
+    schema_of,
+)
 from modelsum.trace.values.known_values import run
 
 #: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results. Called with
@@ -38,7 +47,7 @@ _ALLOCATES = 1
 _DECOMPOSES = 2
 
 
-class Lifetimes(TorchDispatchMode):
+class Lifetimes(DispatchMode):
     """Logs the storages of one device.
 
     Attributes:
@@ -46,12 +55,6 @@ class Lifetimes(TorchDispatchMode):
     """
 
     supports_higher_order_operators = True  # so far as to say that they cannot be followed
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo: 0.8 s, and during the
-        # import the first activation is kept alive.
-        return False
 
     def __init__(
         self,
@@ -73,7 +76,7 @@ class Lifetimes(TorchDispatchMode):
         # Where the sequence numbers of the autograd nodes that a module made begin, and which module it is.
         self._starts: list[int] = []
         self._makers: list[str] = []
-        self._nodes = torch._C._autograd._get_sequence_nr()
+        self._nodes = nodes_made()
         # Nodes that were asked for in the backward pass, the loss's first.
         self._asked: deque[Any] = deque()
         # With the storage's number, its bytes, and the module that saved it.
@@ -177,7 +180,7 @@ class Lifetimes(TorchDispatchMode):
         input_buffer.cpp, can_accumulate_inplace). Which of the two it is, is seen when that happens.
         A view is not added to: it holds on to its base, so that nobody alone has the memory.
         """
-        first = self.number_of(args[0]) if isinstance(args[0], Tensor) and not args[0]._is_view() else None
+        first = self.number_of(args[0]) if isinstance(args[0], Tensor) and not is_view(args[0]) else None
         made = self.number_of(out)
         if first is None or made is None or len(self.log.events) != before + 1:
             return
@@ -197,10 +200,10 @@ class Lifetimes(TorchDispatchMode):
     def _locate(self) -> None:
         """Find the module that an op belongs to: in the backward pass, the one whose op is derived."""
         if self.log.phase == BACKWARD and len(self._stack) == 1:
-            node = torch._C._current_autograd_node()
+            node = current_node()
             number = -1
             if node is not None:
-                number = node._sequence_nr()
+                number = number_of_node(node)
                 self._asked.append(node)
             if self._starts and self._starts[0] <= number < self._nodes:  # not of one that accumulates
                 self.log.module = self._makers[bisect_right(self._starts, number) - 1]
@@ -217,7 +220,7 @@ class Lifetimes(TorchDispatchMode):
 
     def _own(self) -> None:
         """The autograd nodes that were made since the last time belong to the module that runs."""
-        made = torch._C._autograd._get_sequence_nr()
+        made = nodes_made()
         if made != self._nodes:
             self._starts.append(self._nodes)
             self._makers.append(self.log.module)
@@ -277,7 +280,7 @@ class Lifetimes(TorchDispatchMode):
         number = self.number_of(tensor)
         if tensor.requires_grad:
             # A node that keeps its own result would keep itself alive.
-            with torch._C._DisableTorchDispatch():
+            with below_dispatch():
                 tensor = tensor.detach()
         kept = _Kept(tensor)
         if number is not None and self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):
@@ -302,12 +305,12 @@ def _unpack(kept: _Kept) -> Tensor:
 
 def _has_kernel(func: Any) -> bool:
     """Whether an op that could be done by others has a kernel of its own on a real device: silu_backward."""
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU")
+    return has_kernel(func.name(), "CPU")
 
 
 def _may_allocate(func: Any) -> bool:
     """Whether an op may return a new storage, or give one that exists another size."""
-    schema = func._schema
+    schema = schema_of(func)
     if schema.name in _RESIZING:
         return True
     return any(r.alias_info is None for r in schema.returns)

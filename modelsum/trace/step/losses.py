@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from modelsum.trace.shapes import tensors_in
+from modelsum.trace.torch_private import below_dispatch
 
 
 class Loss:
@@ -35,7 +36,7 @@ class Loss:
         scores = _by_class(named if isinstance(named, Tensor) and named.requires_grad else tensors[0])
         if self._targets is None:
             shape = (scores.shape[0], *scores.shape[2:])
-            with torch._C._DisableTorchDispatch():  # they come from the data, not from the step
+            with below_dispatch():  # they come from the data, not from the step
                 self._targets = torch.zeros(shape, dtype=torch.int64, device=scores.device)
             self._on_targets(self._targets)
         return functional.cross_entropy(scores, self._targets)

@@ -16,6 +16,7 @@ from torch import Tensor
 from modelsum.memory.cpu.kernels import lstm_workspace_bytes
 from modelsum.trace.metakernels.layout import empty, empty_like
 from modelsum.trace.metakernels.table import rule
+from modelsum.trace.torch_private import LSTM
 
 _aten = torch.ops.aten
 _LSTM = 2  # at::native's number for the kind of cell
@@ -24,11 +25,10 @@ _LSTM = 2  # at::native's number for the kind of cell
 @contextmanager
 def fused_lstm(target: str) -> Iterator[None]:
     """Make nn.LSTM run oneDNN's layers where the target would; torch's function is put back afterwards."""
-    functions: Any = torch._VF
     if target != "cpu" or not torch.backends.mkldnn.is_available():
         yield
         return
-    original = functions.lstm
+    original = LSTM.value
 
     def lstm(input: Tensor, *arguments: Any) -> Any:
         # A packed sequence has its batch sizes, a tensor, in second place.
@@ -36,11 +36,8 @@ def fused_lstm(target: str) -> Iterator[None]:
             return original(input, *arguments)
         return _layers(input, *arguments)
 
-    functions.lstm = lstm
-    try:
+    with LSTM.replaced(lstm):
         yield
-    finally:
-        functions.lstm = original
 
 
 def _takes(input: Tensor, weights: Sequence[Tensor]) -> bool:

@@ -16,6 +16,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from modelsum.trace.torch_private import version_of
+
 _CPU = torch.device("cpu")
 _ATTRIBUTE = "_modelsum_contents"
 
@@ -148,7 +150,7 @@ def partial_value_of(tensor: Tensor) -> Tensor | None:
         return None
     if tensor.is_inference():
         return known.value  # torch counts no versions for it
-    changed = contents.changes - known.changes == tensor._version - known.version
+    changed = contents.changes - known.changes == version_of(tensor) - known.version
     return known.value if changed else None
 
 
@@ -191,4 +193,4 @@ def is_lost(tensor: Tensor) -> bool:
 
 
 def _version(tensor: Tensor) -> int:
-    return 0 if tensor.is_inference() else tensor._version
+    return 0 if tensor.is_inference() else version_of(tensor)

@@ -19,10 +19,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import DeviceContext, _device_constructors
-from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from modelsum.trace import metakernels
+from modelsum.trace.torch_private import (
+    PACK_PADDED_SEQUENCE,
+    PAD_PACKED_SEQUENCE,
+    UNSAFE_INDEX,
+    DeviceContext,
+    DispatchMode,
+    device_constructors,
+    modes_entered,
+)
 from modelsum.trace.values.contents import (
     MOST_COMPUTED,
     begin_unfilled,
@@ -99,7 +106,7 @@ class MetaFactories(DeviceContext):
 _LITERALS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
 _INDEXING = frozenset((Tensor.__getitem__, Tensor.__setitem__))
 _TO_NUMPY: frozenset[Callable[..., Any]] = frozenset((Tensor.numpy, Tensor.__array__))
-MetaFactories._seen = _LITERALS | _INDEXING | _TO_NUMPY | frozenset(_device_constructors())
+MetaFactories._seen = _LITERALS | _INDEXING | _TO_NUMPY | frozenset(device_constructors())
 
 
 def _as_number(tensor: Tensor) -> Any:
@@ -124,13 +131,8 @@ def _as_tensor(index: Any) -> Any:
     return index
 
 
-class Carrying(TorchDispatchMode):
+class Carrying(DispatchMode):
     """Does every op by `run`: keeps the values that do not depend on unknown ones."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # torch's default wraps __torch_dispatch__ so that it imports torch._dynamo, 0.8 s at the first op.
-        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -141,7 +143,7 @@ class Carrying(TorchDispatchMode):
 @contextmanager
 def carried() -> Iterator[None]:
     """Make tensors on meta by default, and know the values of those that do not depend on unknown ones."""
-    if any(isinstance(mode, Carrying) for mode in _get_current_dispatch_mode_stack()):
+    if any(isinstance(mode, Carrying) for mode in modes_entered()):
         yield  # twice would do every in-place op on the values twice
         return
     with MetaFactories(), Carrying():
@@ -151,7 +153,7 @@ def carried() -> Iterator[None]:
 # ---- ops
 
 # Kernels that read one argument (by its place) on the CPU, wherever the others are.
-_READ_ON_CPU = {_aten._pack_padded_sequence.default: 1, _aten._pad_packed_sequence.default: 1}
+_READ_ON_CPU = {PACK_PADDED_SEQUENCE: 1, PAD_PACKED_SEQUENCE: 1}
 _DETACH = _aten.detach.default
 # Batch norms that update running_mean and running_var without saying so in their schema.
 _BATCH_NORMS = frozenset((_aten.native_batch_norm.default, _aten.cudnn_batch_norm.default))
@@ -255,7 +257,7 @@ def _run_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str
     if func in _BATCH_NORMS and args[5]:
         for running in tensors_among(args[3:5]):
             forget(running)
-    elif func in (_aten.index.Tensor, _aten._unsafe_index.Tensor):
+    elif func in (_aten.index.Tensor, UNSAFE_INDEX):
         args = (args[0], _without_masks(args[1]), *args[2:])
     elif func is _aten.embedding.default:
         _check_ids(value_of(args[1]), args[0].shape[0])

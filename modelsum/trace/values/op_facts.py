@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from modelsum.trace.torch_private import schema_of
+
 _aten = torch.ops.aten
 
 
@@ -39,18 +41,18 @@ class OpFacts:
     )
 
     def __init__(self, func: Any) -> None:
-        arguments = func._schema.arguments
+        arguments = schema_of(func).arguments
         self.writes = tuple(
             (place, argument.name)
             for place, argument in enumerate(arguments)
             if argument.alias_info is not None and argument.alias_info.is_write
         )
         self.is_view = any(
-            r.alias_info is not None and not r.alias_info.is_write for r in func._schema.returns
+            r.alias_info is not None and not r.alias_info.is_write for r in schema_of(func).returns
         )
         tags = func.tags
         self.forgets = func in _UNFILLED or torch.Tag.nondeterministic_seeded in tags
-        returns = func._schema.returns
+        returns = schema_of(func).returns
         no_tensor = bool(returns) and not any("Tensor" in str(r.type) for r in returns)
         self.reads = torch.Tag.data_dependent_output in tags or no_tensor
         self.resizes = torch.Tag.dynamic_output_shape in tags

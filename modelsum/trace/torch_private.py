@@ -1,0 +1,301 @@
+"""Torch's private parts, and those of its names that are replaced for a while: all that we stand on.
+
+No other file of this package uses a name of torch's that begins with an underscore, or puts something in
+the place of one of its names. `tests/test_torch_private.py` says of each entry what it must do: a new torch
+that changes one fails there first. The docstring or the comment of an entry says where torch has it.
+
+What runs for every op is torch's own function under a name of ours, so that nothing is added to a call.
+Names of ops in tables ("_softmax" as the key of a shape rule) are no entries: one that is gone is not found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from operator import attrgetter, methodcaller
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._ops import HigherOrderOperator as _HigherOrderOperator
+from torch.nn import functional
+from torch.nn.modules import batchnorm, conv
+from torch.utils import _device, _python_dispatch
+
+# ---- names that are replaced for a while
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Have `owner.name` stand for `value` inside; afterwards, also after Ctrl-C, all is as it was.
+
+    Args:
+        owner: a module, a class or an object. What it has only from its class or its `__getattr__` is not
+            left behind as its own.
+    """
+    before = vars(owner).get(name, _ABSENT)
+    try:
+        setattr(owner, name, value)
+        yield
+    finally:
+        if before is not _ABSENT:
+            setattr(owner, name, before)
+        elif name in vars(owner):
+            delattr(owner, name)
+
+
+_ABSENT = object()
+
+
+class Name:
+    """A name of torch's that may stand for something else for a while."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    @property
+    def value(self) -> Any:
+        """What it stands for now; None where this torch does not have it."""
+        return getattr(self._owner, self._name, None)
+
+    def replaced(self, value: Any) -> AbstractContextManager[None]:
+        """Have it stand for `value` inside."""
+        return replaced(self._owner, self._name, value)
+
+
+#: What every attention of torch's calls, nn.MultiheadAttention too, by this name of the module.
+ATTENTION = Name(functional, "scaled_dot_product_attention")
+#: What nn.LSTM calls: (input, states, weights, ...), or with batch sizes in second place.
+LSTM = Name(torch._VF, "lstm")
+#: What F.dropout and nn.Dropout call: (input, p, train).
+DROPOUT = Name(torch._VF, "dropout")
+#: What F.rms_norm and nn.RMSNorm call: (input, normalized_shape, weight, eps).
+RMS_NORM = Name(torch, "rms_norm")
+
+#: The constructor of torch.autocast, which refuses "meta" and warns where there is no GPU.
+AUTOCAST_INIT = Name(torch.autocast, "__init__")
+#: What `with torch.autocast(...)` calls when it begins and ends: (device, enabled), or (enabled) for CUDA.
+SET_AUTOCAST_ENABLED = Name(torch, "set_autocast_enabled")
+#: What the end of the outermost `with torch.autocast(...)` calls.
+CLEAR_AUTOCAST_CACHE = Name(torch, "clear_autocast_cache")
+#: What torch.autocast asks with a type of device in first place, or without one for CUDA.
+AUTOCAST_BY_DEVICE = tuple(
+    Name(torch, name) for name in ("is_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype")
+)
+#: What torch.utils.checkpoint asks before it enters torch.autocast anew.
+AUTOCAST_AVAILABLE = Name(torch.amp, "is_autocast_available")
+
+#: Whether distributions read the values of their parameters to validate them.
+VALIDATES_DISTRIBUTIONS = Name(torch.distributions.Distribution, "_validate_args")
+
+
+def flex_attention_check() -> Name | None:
+    """torch.nn.attention.flex_attention's `_validate_device(query, key, value)`, which refuses meta.
+
+    None where nobody imported that module (it is heavy), or this torch does not check.
+    """
+    flex = sys.modules.get("torch.nn.attention.flex_attention")
+    return Name(flex, "_validate_device") if hasattr(flex, "_validate_device") else None
+
+
+# ---- modes
+
+
+class DispatchMode(_python_dispatch.TorchDispatchMode):
+    """torch.utils._python_dispatch's mode, which sees every op below autograd, without importing dynamo.
+
+    torch's default wraps `__torch_dispatch__` so that it imports torch._dynamo at the first op: 0.8 s, and
+    during the import the first activation is kept alive.
+    """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+#: The modes that are entered, the outermost first.
+modes_entered: Callable[[], list[Any]] = _python_dispatch._get_current_dispatch_mode_stack
+#: `with without_modes():` ops run as if no dispatch mode were entered.
+without_modes = _python_dispatch._disable_current_modes
+#: `with below_dispatch():` ops are shown to no dispatch mode; cheaper, but for a few ops of plain tensors.
+below_dispatch = torch._C._DisableTorchDispatch
+
+#: What `with torch.device(...)` enters: a function mode that adds `device=` to functions that make tensors.
+DeviceContext = _device.DeviceContext
+#: The functions that it adds that to.
+device_constructors: Callable[[], set[Any]] = _device._device_constructors
+#: What torch.no_grad and the like call; a function mode sees it.
+SET_GRAD_ENABLED = torch._C._set_grad_enabled
+
+# ---- ops
+
+#: An op whose arguments are functions (flex_attention, checkpoint, cond), from torch._ops.
+HigherOrderOperator = _HigherOrderOperator
+
+#: The schema of an OpOverload: name, arguments, returns, with what is written and what is a view.
+schema_of: Callable[[Any], Any] = attrgetter("_schema")
+#: The name of an overload: "Tensor" of aten.add.Tensor, "default" of the nameless one.
+overload_of: Callable[[Any], str] = attrgetter("_overloadname")
+#: (name of an op, name of a dispatch key) -> whether a kernel is registered for that key.
+has_kernel: Callable[[str, str], bool] = torch._C._dispatch_has_kernel_for_dispatch_key
+#: Name of a dispatch key -> names of the ops that have a kernel for it.
+ops_with_kernel: Callable[[str], list[str]] = torch._C._dispatch_get_registrations_for_dispatch_key
+
+
+def plain_kernel_of(operator: Any) -> Callable[..., Any] | None:
+    """The kernel of a higher-order operator that runs it as it is written, or None where it has none."""
+    kernel: Callable[..., Any] | None = operator.py_kernels.get(
+        torch._C.DispatchKey.CompositeExplicitAutograd
+    )
+    return kernel
+
+
+def show_higher_order(mode: type[DispatchMode], show: Callable[[Any], Callable[..., Any]]) -> None:
+    """Have a kind of mode see higher-order operators where torch has to be told of each: before 2.9.
+
+    Later versions look at the mode's `supports_higher_order_operators`.
+
+    Args:
+        show: makes of an operator what is called in its place, with the mode and the arguments.
+    """
+    if not hasattr(_python_dispatch.TorchDispatchMode, "supports_higher_order_operators"):
+        for operator in torch._ops._higher_order_ops.values():
+            operator.python_key_table.setdefault(mode, show(operator))
+
+
+_aten = torch.ops.aten
+
+#: The fused kernels of attention: the first of their results is the output.
+FLASH_ATTENTION = _aten._scaled_dot_product_flash_attention
+FLASH_ATTENTION_FOR_CPU = _aten._scaled_dot_product_flash_attention_for_cpu
+EFFICIENT_ATTENTION = _aten._scaled_dot_product_efficient_attention
+#: What .to(dtype) runs.
+TO_COPY = _aten._to_copy.default
+#: (input, lengths, batch_first) and (data, batch sizes, ...): the second argument is read on the CPU.
+PACK_PADDED_SEQUENCE = _aten._pack_padded_sequence.default
+PAD_PACKED_SEQUENCE = _aten._pad_packed_sequence.default
+#: Indexing without a check of the bounds: (tensor, indices).
+UNSAFE_INDEX = _aten._unsafe_index.Tensor
+#: Whether this torch (since 2.9) has one kernel for rms_norm.
+HAS_FUSED_RMS_NORM = hasattr(_aten, "_fused_rms_norm")
+
+
+def takes_math_path(query: Tensor, key: Tensor, value: Tensor, *, enable_gqa: bool) -> bool:
+    """Whether F.scaled_dot_product_attention would run no fused kernel for these, on their device."""
+    math: int = torch._C._SDPBackend.MATH.value
+    return torch._fused_sdp_choice(query, key, value, None, 0.0, False, enable_gqa=enable_gqa) == math
+
+
+# ---- a place in the dispatcher
+
+#: A dispatch key of autocast, above autograd, for which torch has no kernels. It keeps the name for IPUs.
+PLACE_NAME = "AutocastIPU"
+_PLACE = getattr(torch._C.DispatchKey, PLACE_NAME)
+
+
+def pass_through_the_place(enabled: bool) -> None:
+    """Whether ops of this thread pass through the place; at first they do not."""
+    torch._C._dispatch_tls_set_dispatch_key_excluded(_PLACE, not enabled)
+    torch._C._dispatch_tls_set_dispatch_key_included(_PLACE, enabled)
+
+
+def passes_through_the_place() -> bool:
+    """Whether they do."""
+    return torch._C._dispatch_tls_is_dispatch_key_included(_PLACE)
+
+
+#: `with past_the_place():` ops do not pass through it, inside one of its kernels.
+past_the_place = partial(torch._C._ExcludeDispatchKeyGuard, torch._C.DispatchKeySet(_PLACE))
+
+
+def fall_through_the_place() -> Any:
+    """Have ops without a kernel in the place go on to the next key, as long as the result is kept alive."""
+    fallback = torch._C._dispatch_library("IMPL", "_", PLACE_NAME)
+    fallback.fallback_fallthrough()
+    return fallback
+
+
+#: Take the kernels of a torch.library.Library away at once.
+take_away: Callable[[torch.library.Library], None] = methodcaller("_destroy")
+
+# ---- autograd
+
+#: In a backward pass the node that runs, else None.
+current_node: Callable[[], Any] = torch._C._current_autograd_node
+#: How many nodes this thread has made: the sequence number of the next one.
+nodes_made: Callable[[], int] = torch._C._autograd._get_sequence_nr
+#: The sequence number of a node.
+number_of_node: Callable[[Any], int] = methodcaller("_sequence_nr")
+
+
+def plain_checkpoint() -> Callable[..., Any]:
+    """torch.utils.checkpoint.checkpoint without the wrapper that imports torch._dynamo, which takes 1.1 s."""
+    from torch.utils.checkpoint import checkpoint
+
+    plain: Callable[..., Any] = getattr(checkpoint, "__wrapped__", checkpoint)
+    return plain
+
+
+# ---- tensors
+
+#: How many changes in place torch counted for a tensor and its views; none for an inference tensor.
+version_of: Callable[[Tensor], int] = attrgetter("_version")
+#: Whether a tensor is a view of another one, as autograd knows it.
+is_view: Callable[[Tensor], bool] = methodcaller("_is_view")
+#: What tells storages apart, on meta too, where they have no address: that of the C++ object.
+storage_key: Callable[[torch.UntypedStorage], int] = attrgetter("_cdata")
+#: What a sparse COO tensor stores, also where it is not coalesced.
+sparse_values: Callable[[Tensor], Tensor] = methodcaller("_values")
+sparse_indices: Callable[[Tensor], Tensor] = methodcaller("_indices")
+#: [components, dimensions]: the sizes of a nested tensor of the strided layout.
+nested_sizes: Callable[[Tensor], Tensor] = methodcaller("_nested_tensor_size")
+
+#: (class, data, requires_grad) -> a tensor of that class with the data's storage.
+as_subclass: Callable[..., Any] = Tensor._make_subclass
+#: (class, size, dtype=, device=) -> a tensor of that class without memory, on a device that need not exist.
+wrapper_of: Callable[..., Tensor] = Tensor._make_wrapper_subclass
+#: The `__torch_function__` of a class that wants none.
+NO_TORCH_FUNCTION: Any = torch._C._disabled_torch_function_impl
+
+# ---- modules
+
+#: What a module registered itself, by name; None where a name is kept free.
+submodules_of: Callable[[nn.Module], dict[str, nn.Module | None]] = attrgetter("_modules")
+parameters_of: Callable[[nn.Module], dict[str, nn.Parameter | None]] = attrgetter("_parameters")
+buffers_of: Callable[[nn.Module], dict[str, Tensor | None]] = attrgetter("_buffers")
+
+#: The base of every batch and instance normalisation, and that of every convolution.
+BatchNorm = batchnorm._BatchNorm
+Conv = conv._ConvNd
+
+
+def compiled_of(module: nn.Module) -> nn.Module | None:
+    """The module that torch.compile wrapped; None where this one is no wrapper.
+
+    The wrapper is told by its name, OptimizedModule: importing its class takes a second.
+    """
+    if type(module).__name__ != "OptimizedModule":
+        return None
+    inner = getattr(module, "_orig_mod", None)
+    return inner if isinstance(inner, nn.Module) else None
+
+
+def packed_tensors_of(module: nn.Module) -> tuple[Tensor, ...]:
+    """Weight and bias of a quantised layer, which it keeps packed in a TorchScript object; else none."""
+    packed: Any = getattr(module, "_packed_params", None)
+    if not isinstance(packed, torch.ScriptObject):
+        return ()
+    unpack: Any = getattr(packed, "unpack")  # noqa: B009 (its methods are not declared)
+    return tuple(t for t in unpack() if t is not None)
+
+
+# ---- CUDA
+
+
+def allocator_settings() -> Callable[[str], None] | None:
+    """What takes settings of CUDA's allocator, "expandable_segments:True", while it runs; or None."""
+    settings: Callable[[str], None] | None = getattr(torch.cuda.memory, "_set_allocator_settings", None)
+    return settings
