@@ -868,13 +868,14 @@ def test_every_gradient_of_a_model_is_laid_out_as_on_the_cpu(name: str) -> None:
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2", "transformer", "swin_t", "efficientnet_b0"])
 def test_summaries_do_not_depend_on_the_rules(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers, MACs, shapes and bytes are the same with torch's own meta kernels."""
+    from modelsum.trace.call import Call
     from modelsum.trace.recorder import Recorder
 
     def record() -> list[Any]:
         model = MODELS[name]().eval().to(META)
-        recorder = Recorder(model, META)
+        recorder = Recorder(Call(model, (torch.zeros(2, 3, 64, 64, device=META),)), META)
         with torch.no_grad():
-            recorder.run((torch.zeros(2, 3, 64, 64, device=META),), {})
+            recorder.run()
         return [
             (call.path, call.input_shapes, call.output_shapes, call.output_bytes, call.own_macs)
             for call in recorder.root.walk()
@@ -891,6 +892,7 @@ def test_summaries_do_not_depend_on_the_rules(name: str, monkeypatch: pytest.Mon
 PROBE = """
 import sys, torch
 from modelsum.sources.building import build
+from modelsum.trace.call import Call
 from modelsum.trace.recorder import Recorder
 from modelsum.zoo import registry
 {transformer}
