@@ -176,3 +176,129 @@ def test_exported_names() -> None:
         "summarize",
     }
     assert all(hasattr(modelsum, name) for name in modelsum.__all__)
+
+
+# ---- torch's private parts
+
+ROOM = PACKAGE / "trace" / "torch_private.py"
+#: Private by their spelling, and not torch's.
+NOT_OF_TORCH = {
+    "_fields": "of named tuples, which Python documents",
+    "_from_config": "of the classes of transformers",
+}
+
+
+def is_private(name: object) -> bool:
+    return isinstance(name, str) and name[:1] == "_" != name[1:2] and name.isidentifier() and name != "_"
+
+
+def own_private_names(trees: list[ast.Module]) -> set[str]:
+    """What the package's own classes call private: their methods, class attributes and `self._name = ...`."""
+    own = set()
+    for node in (n for tree in trees for n in ast.walk(tree)):
+        if isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                own |= {getattr(inner, "name", "")}
+                targets = inner.targets if isinstance(inner, ast.Assign) else [getattr(inner, "target", None)]
+                own |= {t.id for t in targets if isinstance(t, ast.Name)}
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            own |= {node.attr} if isinstance(node.value, ast.Name) and node.value.id == "self" else set()
+    return set(filter(is_private, own))
+
+
+def root_of(node: ast.expr) -> str:
+    """The name that a chain of attributes begins with: "torch" of torch.ops.aten; "super" of a call of it."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "super":
+        return "super"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def private_names_of_torch(tree: ast.Module, own: set[str]) -> Iterator[str]:
+    """Private names in a file that imports torch, but for the package's own and those of other modules.
+
+    Also what the file puts in the place of a name of torch's.
+    """
+    homes = {}  # where each name of the file comes from
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            homes |= {a.asname or a.name.split(".")[0]: a.name.split(".")[0] for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            homes |= {a.asname or a.name: (node.module or "").split(".")[0] for a in node.names}
+            if (node.module or "").split(".")[0] == "torch":
+                names = [*(node.module or "").split("."), *(a.name for a in node.names)]
+                yield from filter(is_private, names)
+        elif isinstance(node, ast.ClassDef):
+            homes[node.name] = "modelsum"
+    if "torch" not in homes.values():
+        return
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Assign)
+            and root_of(node.value) in homes
+            and isinstance(node.value, ast.Attribute)
+        ):
+            home = homes[root_of(node.value)]  # _aten = torch.ops.aten
+            homes |= {t.id: home for t in node.targets if isinstance(t, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            owner, name = node.value, node.attr
+            if isinstance(node.ctx, ast.Store) and homes.get(root_of(owner)) == "torch":
+                yield f"{name} = ..."
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and len(node.args) > 1:
+            if node.func.id not in ("getattr", "hasattr", "setattr", "delattr", "replaced"):
+                continue
+            owner, name = node.args[0], getattr(node.args[1], "value", None)
+            if node.func.id in ("setattr", "delattr", "replaced") and homes.get(root_of(owner)) == "torch":
+                yield f"{node.func.id}({name!r})"
+        else:
+            continue
+        root = root_of(owner)
+        is_own = name in own and (root in ("self", "cls", "super") or homes.get(root) == "modelsum")
+        is_others = homes.get(root, "torch") not in ("torch", "modelsum")
+        if is_private(name) and not is_own and not is_others and name not in NOT_OF_TORCH:
+            yield name
+
+
+def test_private_names_of_torch_are_reached_through_one_room() -> None:
+    trees = {file: ast.parse(file.read_text()) for file in FILES}
+    own = own_private_names(list(trees.values()))
+    found = {
+        str(file.relative_to(PACKAGE)): names
+        for file, tree in trees.items()
+        if file != ROOM and (names := sorted(set(private_names_of_torch(tree, own))))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("import torch\ntorch._C.x()", "_C"),
+        ("import torch\na = torch.ops.aten\na._softmax.default", "_softmax"),
+        ("from torch.nn.modules.conv import _ConvNd", "_ConvNd"),
+        ("from torch._ops import HigherOrderOperator", "_ops"),
+        ("from torch import Tensor\ndef f(t: Tensor):\n    return t._version", "_version"),
+        (
+            "import torch\nclass A(torch.nn.Module):\n    def f(self):\n        self._modules.clear()",
+            "_modules",
+        ),
+        ("from torch import nn\ndef f(m):\n    return getattr(m, '_buffers')", "_buffers"),
+        ("import torch\ntorch.autocast.__init__ = print", "__init__ = ..."),
+        ("from torch.nn import functional\nsetattr(functional, 'gelu', print)", "setattr('gelu')"),
+    ],
+)
+def test_the_rule_of_the_room_can_fail(code: str, name: str) -> None:
+    assert name in set(private_names_of_torch(ast.parse(code), own=set()))
+
+
+def test_the_rule_of_the_room_lets_private_names_of_others_pass() -> None:
+    code = "import os, torch\nclass A:\n    def f(self):\n        self._own = os._exit, getattr(torch, 'add')"
+    tree = ast.parse(code)
+    assert list(private_names_of_torch(tree, own_private_names([tree]))) == []
+
+
+def test_names_that_are_no_torchs_are_still_there() -> None:
+    text = "".join(file.read_text() for file in FILES)
+    assert all(name in text for name in NOT_OF_TORCH)
