@@ -232,7 +232,10 @@ number_of_node: Callable[[Any], int] = methodcaller("_sequence_nr")
 
 
 def plain_checkpoint() -> Callable[..., Any]:
-    """torch.utils.checkpoint.checkpoint without the wrapper that imports torch._dynamo, which takes 1.1 s."""
+    """torch.utils.checkpoint.checkpoint without its wrapper, which imports torch._dynamo: 1.1 s.
+
+    Since 2.14 its own code does that too; a traceback is shorter still.
+    """
     from torch.utils.checkpoint import checkpoint
 
     plain: Callable[..., Any] = getattr(checkpoint, "__wrapped__", checkpoint)

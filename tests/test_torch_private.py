@@ -1,0 +1,583 @@
+"""What torch's private parts must do for us, and its names that are replaced: one test an entry of the room.
+
+A new torch that changes one of them fails here first.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from modelsum.trace import torch_private as room
+
+aten = torch.ops.aten
+COND: Any = torch.ops.higher_order.cond
+
+
+class Seen:
+    """Stands for a function of torch's and counts its calls."""
+
+    def __init__(self, name: room.Name) -> None:
+        self.original = name.value
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls.append(args)
+        return self.original(*args, **kwargs)
+
+
+class Ops(room.DispatchMode):
+    """The ops that ran."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ops: list[Any] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.ops.append(func)
+        return func(*args, **(kwargs or {}))
+
+
+# ---- replacing
+
+
+class Owner:
+    name = "of the class"
+
+
+@pytest.mark.parametrize("raised", [None, ValueError, KeyboardInterrupt, SystemExit])
+def test_a_replaced_name_is_put_back_however_the_block_ends(raised: type[BaseException] | None):
+    owner = Owner()
+    owner.name = "its own"
+    with (
+        pytest.raises(raised) if raised else nullcontext(),
+        room.replaced(owner, "name", "for a while"),
+    ):
+        assert owner.name == "for a while"
+        if raised:
+            raise raised
+    assert vars(owner) == {"name": "its own"}
+
+
+def test_a_replaced_name_that_was_not_the_owners_own_is_not_left_behind_as_its_own():
+    owner = Owner()
+    with room.replaced(owner, "name", "for a while"):
+        assert owner.name == "for a while"
+    assert vars(owner) == {}
+    assert owner.name == "of the class"
+
+
+def test_a_replaced_name_that_the_block_itself_took_away_is_no_error():
+    owner = Owner()
+    with room.replaced(owner, "name", "for a while"):
+        del owner.name
+    assert owner.name == "of the class"
+
+
+def test_replaced_static_methods_are_static_methods_afterwards():
+    class Static:
+        @staticmethod
+        def name() -> str:
+            return "of the class"
+
+    with room.replaced(Static, "name", None):
+        pass
+    assert Static().name() == "of the class"
+
+
+def test_names_of_torch_are_as_they_were_afterwards():
+    names = [name for name in vars(room).values() if isinstance(name, room.Name)]
+    names += room.AUTOCAST_BY_DEVICE
+    assert len(names) == 12
+    for name in names:
+        before = name.value
+        with name.replaced(None):
+            assert name.value is None
+        assert name.value is before
+    assert "lstm" not in vars(torch._VF)  # torch looks further there
+
+
+# ---- names that are replaced
+
+
+def test_attention_is_called_by_its_name_in_functional():
+    seen = Seen(room.ATTENTION)
+    x = torch.rand(1, 3, 4)
+    with room.ATTENTION.replaced(seen):
+        nn.MultiheadAttention(4, 2).train()(x, x, x, need_weights=False)
+        functional.scaled_dot_product_attention(x, x, x)
+    assert len(seen.calls) == 2
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_nn_lstm_calls_the_lstm_of_vf(packed: bool):
+    seen = Seen(room.LSTM)
+    x: Any = torch.rand(2, 3, 4)
+    if packed:
+        x = nn.utils.rnn.pack_padded_sequence(x, torch.tensor([2, 2, 1]))
+    with room.LSTM.replaced(seen):
+        nn.LSTM(4, 5)(x)
+    (arguments,) = seen.calls
+    if packed:
+        assert isinstance(arguments[1], Tensor)
+        return
+    input, states, weights, *settings = arguments
+    assert input is x
+    assert [s.shape for s in states] == [(1, 3, 5), (1, 3, 5)]
+    assert [w.shape for w in weights] == [(20, 4), (20, 5), (20,), (20,)]
+    # has_biases, num_layers, dropout, train, bidirectional, batch_first
+    assert settings == [True, 1, 0.0, True, False, False]
+
+
+def test_dropout_calls_the_dropout_of_vf():
+    seen = Seen(room.DROPOUT)
+    x = torch.rand(4)
+    with room.DROPOUT.replaced(seen):
+        nn.Dropout(0.25)(x)
+        functional.dropout(x, 0.5, training=False)
+    assert seen.calls == [(x, 0.25, True), (x, 0.5, False)]
+
+
+def test_rms_norm_calls_that_of_torch():
+    seen = Seen(room.RMS_NORM)
+    x = torch.rand(2, 4)
+    with room.RMS_NORM.replaced(seen):
+        norm = nn.RMSNorm(4)
+        norm(x)
+    ((input, shape, weight, eps),) = seen.calls
+    assert input is x
+    assert tuple(shape) == (4,)
+    assert weight is norm.weight
+    assert eps is None
+
+
+def test_autocast_is_made_by_a_constructor_that_may_be_replaced():
+    made: list[tuple[Any, ...]] = []
+    init = room.AUTOCAST_INIT.value
+
+    def __init__(self: Any, device_type: str, *args: Any, **kwargs: Any) -> None:
+        made.append((device_type, args, kwargs))
+        init(self, "cpu", *args, **kwargs)
+
+    with room.AUTOCAST_INIT.replaced(__init__):
+        torch.autocast("meta", torch.bfloat16, False, cache_enabled=True)
+    assert made == [("meta", (torch.bfloat16, False), {"cache_enabled": True})]
+
+
+def test_autocast_begins_and_ends_by_names_of_torch():
+    enabled, cleared = Seen(room.SET_AUTOCAST_ENABLED), Seen(room.CLEAR_AUTOCAST_CACHE)
+    asked = [Seen(name) for name in room.AUTOCAST_BY_DEVICE]
+    with room.SET_AUTOCAST_ENABLED.replaced(enabled), room.CLEAR_AUTOCAST_CACHE.replaced(cleared):
+        with (
+            room.AUTOCAST_BY_DEVICE[0].replaced(asked[0]),
+            room.AUTOCAST_BY_DEVICE[1].replaced(asked[1]),
+            room.AUTOCAST_BY_DEVICE[2].replaced(asked[2]),
+            torch.autocast("cpu", torch.bfloat16),
+        ):
+            assert not cleared.calls
+        assert len(cleared.calls) == 1
+    assert enabled.calls == [("cpu", True), ("cpu", False)]
+    assert all(calls and {c[0] for c in calls} == {"cpu"} for calls in (seen.calls for seen in asked))
+
+
+def test_checkpointing_asks_whether_autocast_is_available():
+    seen = Seen(room.AUTOCAST_AVAILABLE)
+    with room.AUTOCAST_AVAILABLE.replaced(seen):
+        x = torch.rand(2, requires_grad=True)
+        room.plain_checkpoint()(torch.sin, x, use_reentrant=False).sum().backward()
+    assert seen.calls
+
+
+def test_distributions_do_not_read_their_parameters_when_they_do_not_validate():
+    scale = torch.tensor(-1.0)
+    with pytest.raises(ValueError, match="scale"):
+        torch.distributions.Normal(0.0, scale)
+    with room.VALIDATES_DISTRIBUTIONS.replaced(False):
+        torch.distributions.Normal(0.0, scale)
+
+
+def test_flex_attention_checks_devices_by_a_name_of_its_module(monkeypatch: pytest.MonkeyPatch):
+    from torch.nn.attention.flex_attention import flex_attention
+
+    def validate(query: Tensor, key: Tensor, value: Tensor) -> None:
+        raise LookupError
+
+    check = room.flex_attention_check()
+    assert check is not None
+    x = torch.empty((1, 1, 128, 16), device="meta")
+    with check.replaced(validate), pytest.raises(LookupError):
+        flex_attention(x, x, x)
+    monkeypatch.delitem(sys.modules, "torch.nn.attention.flex_attention")
+    assert room.flex_attention_check() is None
+
+
+# ---- modes
+
+LIGHT = """
+import sys, torch
+from modelsum.trace.torch_private import DispatchMode
+
+class Mode(DispatchMode):
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return func(*args, **(kwargs or {}))
+
+with Mode():
+    torch.ones(2) + 1
+print([name for name in ("torch._dynamo", "sympy") if name in sys.modules])
+"""
+
+
+def test_the_room_and_a_dispatch_mode_import_no_heavy_part_of_torch():
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_dispatch_modes_see_ops_and_are_known_while_they_are_entered():
+    with Ops() as outer, Ops() as inner:
+        torch.ones(2) + 1
+        entered = room.modes_entered()
+    assert inner.ops == outer.ops == [aten.ones.default, aten.add.Tensor]
+    assert len(entered) == 2
+    assert entered[0] is outer
+    assert entered[1] is inner
+    assert room.modes_entered() == []
+
+
+def test_ops_without_modes_and_below_dispatch_are_shown_to_none():
+    x = torch.ones(2)
+    with Ops() as seen:
+        with room.without_modes():
+            x + 1
+        assert room.modes_entered() == [seen]
+        with room.below_dispatch():
+            x.detach()
+            torch.zeros(2, device="meta")
+    assert seen.ops == []
+
+
+def test_a_device_context_adds_its_device_to_constructors():
+    assert {torch.empty, torch.arange, torch.tensor} <= set(room.device_constructors())
+    assert torch.add not in room.device_constructors()
+    context = room.DeviceContext(torch.device("meta"))
+    made = context.__torch_function__(torch.empty, (), ((2,),))
+    assert made.is_meta
+    assert issubclass(room.DeviceContext, TorchFunctionMode)
+
+
+def test_a_function_mode_sees_grad_mode_being_set():
+    class Functions(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append((func, args))
+            return func(*args, **(kwargs or {}))
+
+    seen: list[Any] = []
+    with Functions(), torch.no_grad():
+        pass
+    assert (room.SET_GRAD_ENABLED, (False,)) in seen
+    assert torch.is_grad_enabled()
+
+
+# ---- ops
+
+
+def test_schemas_tell_what_is_written_and_what_is_a_view():
+    schema = room.schema_of(aten.add_.Tensor)
+    assert schema.name == "aten::add_"
+    assert [a.name for a in schema.arguments] == ["self", "other", "alpha"]
+    assert [bool(a.alias_info and a.alias_info.is_write) for a in schema.arguments] == [True, False, False]
+    assert [a.kwarg_only for a in schema.arguments] == [False, False, True]
+    view = room.schema_of(aten.view.default)
+    assert [r.alias_info is not None and not r.alias_info.is_write for r in view.returns] == [True]
+    assert room.schema_of(aten.mm.default).returns[0].alias_info is None
+
+
+def test_overloads_have_names():
+    assert room.overload_of(aten.add.Tensor) == "Tensor"
+    assert room.overload_of(aten.mm.default) == "default"
+
+
+def test_kernels_are_known_by_dispatch_key():
+    assert room.has_kernel("aten::einsum", "CompositeImplicitAutograd")
+    assert not room.has_kernel("aten::mm", "CompositeImplicitAutograd")
+    assert room.has_kernel("aten::silu_backward", "CPU")
+    autocast = room.ops_with_kernel("AutocastCUDA")
+    assert {"aten::conv2d", "aten::norm.Scalar"} <= set(autocast)
+    assert "aten::relu" not in autocast
+
+
+def test_higher_order_operators_have_a_plain_kernel():
+    assert isinstance(COND, room.HigherOrderOperator)
+    assert not isinstance(aten.mm.default, room.HigherOrderOperator)
+    kernel = room.plain_kernel_of(COND)
+    assert kernel is not None
+    assert kernel(torch.tensor(True), torch.neg, torch.abs, (torch.ones(1),)).item() == -1
+    assert (COND.namespace, COND.name()) == ("higher_order", "cond")
+
+
+def test_a_mode_is_shown_higher_order_operators():
+    def shown(operator: Any) -> Any:
+        return lambda mode, *args, **kwargs: mode.__torch_dispatch__(operator, (), args, kwargs)
+
+    class Plain(Ops):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.ops.append(func)
+            kernel = room.plain_kernel_of(func) if func is COND else None
+            return (kernel or func)(*args, **(kwargs or {}))
+
+    room.show_higher_order(Plain, shown)
+    x, true = torch.ones(1), torch.tensor(True)
+    with Plain() as seen:
+        COND(true, torch.neg, torch.abs, (x,))
+    assert seen.ops == [COND]
+
+
+@pytest.mark.parametrize("fused", ["FLASH_ATTENTION_FOR_CPU", "FLASH_ATTENTION", "EFFICIENT_ATTENTION"])
+def test_fused_attention_returns_its_output_first(fused: str):
+    device, dtype = ("cpu", torch.float32) if fused.endswith("CPU") else ("meta", torch.float16)
+    query, key = (torch.rand((1, 2, n, 8), device=device, dtype=dtype) for n in (3, 5))
+    arguments: dict[str, tuple[Any, ...]] = {
+        "FLASH_ATTENTION_FOR_CPU": (0.0, True),
+        "FLASH_ATTENTION": (0.0, True, False),
+        "EFFICIENT_ATTENTION": (None, True, 0.0, True),
+    }
+    out = getattr(room, fused)(query, key, key, *arguments[fused], scale=None)[0]
+    assert out.shape == query.shape
+    assert out.dtype is dtype
+
+
+def test_conversion_runs_to_copy():
+    with Ops() as seen:
+        torch.ones(2).to(torch.float16)
+    assert seen.ops[-1] is room.TO_COPY
+
+
+def test_packing_a_sequence_reads_lengths_on_the_cpu():
+    x, lengths = torch.rand((2, 3, 4), device="meta"), torch.tensor([2, 1, 1])
+    data, sizes = room.PACK_PADDED_SEQUENCE(x, lengths, False)
+    assert data.shape == (4, 4)
+    assert sizes.tolist() == [3, 1]
+    padded, _ = room.PAD_PACKED_SEQUENCE(data, sizes, False, 0.0, 2)
+    assert padded.shape == (2, 3, 4)
+
+
+def test_unsafe_index_takes_a_tensor_and_indices():
+    x = torch.arange(6).view(2, 3)
+    assert room.UNSAFE_INDEX(x, [torch.tensor([1])]).tolist() == [[3, 4, 5]]
+
+
+def test_rms_norm_has_one_kernel_since_2_9():
+    version = tuple(map(int, torch.__version__.split(".")[:2]))
+    assert (version >= (2, 9)) == room.HAS_FUSED_RMS_NORM
+
+
+def test_the_cpu_takes_the_math_path_with_unlike_values_only():
+    query, value = torch.rand(1, 2, 3, 8), torch.rand(1, 2, 3, 4)
+    assert not room.takes_math_path(query, query, query, enable_gqa=False)
+    assert room.takes_math_path(query, query, value, enable_gqa=False)
+
+
+# ---- the place in the dispatcher
+
+PLACE = """
+import torch
+from modelsum.trace import torch_private as room
+
+fallback = room.fall_through_the_place()
+seen = []
+library = torch.library.Library("aten", "IMPL")
+
+def kernel(x):
+    seen.append(x.requires_grad)
+    with room.past_the_place():
+        return torch.neg(x)
+
+library.impl("neg", kernel, room.PLACE_NAME)
+x = torch.ones(1, requires_grad=True)
+assert not room.passes_through_the_place()
+torch.neg(x)
+assert seen == []
+room.pass_through_the_place(True)
+assert room.passes_through_the_place()
+torch.neg(x)
+assert seen == [True]  # above autograd, and once: not inside of itself
+torch.abs(x)  # it has no kernel there and falls through
+room.take_away(library)
+torch.neg(x)
+assert seen == [True]
+room.pass_through_the_place(False)
+assert not room.passes_through_the_place()
+"""
+
+
+def test_kernels_in_the_place_are_passed_through_on_request():
+    subprocess.run([sys.executable, "-c", PLACE], check=True)
+
+
+# ---- autograd
+
+
+def test_autograd_counts_the_nodes_that_it_makes():
+    x = torch.ones(2, requires_grad=True)
+    before = room.nodes_made()
+    y = x * 2
+    z = y.sum()
+    assert room.nodes_made() == before + 2
+    assert room.number_of_node(y.grad_fn) == before
+    assert room.number_of_node(z.grad_fn) == before + 1
+
+
+def test_the_node_that_runs_in_a_backward_pass_is_known():
+    class Nodes(room.DispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nodes.append(room.current_node())
+            return func(*args, **(kwargs or {}))
+
+    nodes: list[Any] = []
+    y = torch.ones(2, requires_grad=True).sin()
+    assert room.current_node() is None
+    with Nodes():
+        y.backward(torch.ones(2))
+    numbers = [room.number_of_node(node) for node in nodes if node is not None]
+    assert room.number_of_node(y.grad_fn) in numbers
+
+
+def test_plain_checkpointing_computes_twice_and_has_no_wrapper():
+    calls: list[Tensor] = []
+
+    def double(x: Tensor) -> Tensor:
+        calls.append(x)
+        return (x * 2).sin()
+
+    checkpoint = room.plain_checkpoint()
+    assert not hasattr(checkpoint, "__wrapped__")
+    x = torch.ones(2, requires_grad=True)
+    checkpoint(double, x, use_reentrant=False).sum().backward()
+    assert len(calls) == 2
+    assert x.grad is not None
+
+
+# ---- tensors
+
+
+def test_versions_count_changes_in_place_of_a_tensor_and_its_views():
+    x = torch.zeros(4, device="meta")
+    before = room.version_of(x)
+    x[:2].add_(1)
+    assert room.version_of(x) == before + 1
+    assert room.version_of(x[1:]) == before + 1
+
+
+def test_views_are_known():
+    x = torch.zeros(4)
+    assert room.is_view(x[1:])
+    assert not room.is_view(x)
+    assert not room.is_view(x + 1)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_storages_are_told_apart(device: str):
+    x, y = torch.zeros(4, device=device), torch.zeros(4, device=device)
+    assert room.storage_key(x.untyped_storage()) == room.storage_key(x[1:].untyped_storage())
+    assert room.storage_key(x.untyped_storage()) != room.storage_key(y.untyped_storage())
+
+
+def test_sparse_tensors_have_values_and_indices_though_not_coalesced():
+    x = torch.sparse_coo_tensor(torch.tensor([[0, 0, 2]]), torch.tensor([1.0, 2.0, 3.0]), (4,))
+    assert not x.is_coalesced()
+    assert room.sparse_values(x).tolist() == [1, 2, 3]
+    assert room.sparse_indices(x).tolist() == [[0, 0, 2]]
+
+
+def test_nested_tensors_have_a_row_of_sizes_for_each_component():
+    x = torch.nested.nested_tensor([torch.zeros(2, 5), torch.zeros(3, 5)])
+    assert room.nested_sizes(x).tolist() == [[2, 5], [3, 5]]
+
+
+def test_a_tensor_of_a_subclass_has_the_storage_of_its_data():
+    class Special(nn.Parameter):
+        pass
+
+    data = torch.zeros(2)
+    made = room.as_subclass(Special, data, True)
+    assert type(made) is Special
+    assert made.requires_grad
+    assert made.data_ptr() == data.data_ptr()
+
+
+def test_wrappers_have_a_device_that_need_not_exist_and_no_torch_function():
+    class Wrapper(Tensor):
+        __torch_function__ = room.NO_TORCH_FUNCTION
+
+        @classmethod
+        def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            raise LookupError(func)
+
+    made = room.wrapper_of(Wrapper, (2, 2), dtype=torch.float16, device=torch.device("cuda"))
+    assert type(made) is Wrapper
+    assert (made.shape, made.dtype, made.device.type) == ((2, 2), torch.float16, "cuda")
+    with pytest.raises(LookupError, match="neg"):
+        torch.neg(made)
+
+
+# ---- modules
+
+
+def test_modules_tell_what_they_registered_themselves():
+    module = nn.BatchNorm1d(2, affine=False)
+    outer = nn.Sequential(module)
+    outer.register_module("free", None)
+    assert room.submodules_of(outer) == {"0": module, "free": None}
+    assert room.parameters_of(module) == {"weight": None, "bias": None}
+    assert set(room.buffers_of(module)) == {"running_mean", "running_var", "num_batches_tracked"}
+    other = nn.ReLU()
+    room.submodules_of(outer)["0"] = other
+    assert outer[0] is other
+
+
+def test_normalisations_and_convolutions_have_bases():
+    assert isinstance(nn.BatchNorm2d(1), room.BatchNorm)
+    assert isinstance(nn.SyncBatchNorm(1), room.BatchNorm)
+    assert isinstance(nn.Conv2d(1, 1, 1), room.Conv)
+    assert isinstance(nn.ConvTranspose1d(1, 1, 1), room.Conv)
+    assert not isinstance(nn.Linear(1, 1), (room.BatchNorm, room.Conv))
+
+
+def test_the_module_inside_of_a_compiled_one_is_known():
+    model = nn.ReLU()
+    assert room.compiled_of(model) is None
+    assert room.compiled_of(torch.compile(model)) is model
+
+
+def test_quantised_layers_keep_packed_weights():
+    assert room.packed_tensors_of(nn.Linear(2, 3)) == ()
+    if "fbgemm" not in torch.backends.quantized.supported_engines:
+        pytest.skip("this machine quantises nothing")
+    model = torch.ao.nn.quantized.dynamic.Linear(2, 3)
+    (packed,) = (tensors for m in model.modules() if (tensors := room.packed_tensors_of(m)))
+    assert [t.shape for t in packed] == [(3, 2), (3,)]
+
+
+# ---- CUDA
+
+
+def test_the_allocator_takes_settings():
+    assert callable(room.allocator_settings())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_allocator_takes_the_setting_of_segments():
+    settings = room.allocator_settings()
+    assert settings is not None
+    settings("expandable_segments:True")
+    settings("expandable_segments:False")
