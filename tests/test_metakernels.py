@@ -901,7 +901,7 @@ torch.backends.mha.set_fastpath_enabled(False)
 for name in {names}:
     model, _ = build(registry.ARCHITECTURES[name].build if name else TinyTransformer, meta)
     with torch.no_grad():
-        Recorder(model.eval(), meta).run((torch.empty(2, 3, 224, 224, device="meta"),), {{}})
+        Recorder(Call(model.eval(), (torch.empty(2, 3, 224, 224, device="meta"),)), meta).run()
 {more}
 print([name for name in ("sympy", "torch._dynamo") if name in sys.modules])
 """
