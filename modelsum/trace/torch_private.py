@@ -179,7 +179,7 @@ PACK_PADDED_SEQUENCE = _aten._pack_padded_sequence.default
 PAD_PACKED_SEQUENCE = _aten._pad_packed_sequence.default
 #: Indexing without a check of the bounds: (tensor, indices).
 UNSAFE_INDEX = _aten._unsafe_index.Tensor
-#: Whether this torch (since 2.9) has one kernel for rms_norm on CUDA; its second result is for the derivative.
+#: Whether this torch (since 2.9) has one kernel for rms_norm on CUDA, with a second result.
 #: The op of that name in 2.8 is one for MPS, with one result.
 HAS_FUSED_RMS_NORM = (
     hasattr(_aten, "_fused_rms_norm") and len(schema_of(_aten._fused_rms_norm.default).returns) == 2
