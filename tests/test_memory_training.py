@@ -295,3 +295,19 @@ def test_nothing_is_left_out_at_random_and_values_are_finite() -> None:
     assert memory.saved_for_backward_bytes == 2 * 8 * 64 * 4
     assert memory.assumptions["values"] == "all values are finite, no layer is left out at random"
     assert "values" not in predict(blocks(), torch.rand(8, 64)).assumptions
+
+
+def test_a_lazy_layer_that_is_never_called_takes_no_memory() -> None:
+    class Spare(nn.Module):
+        def __init__(self, spare: nn.Module | None) -> None:
+            super().__init__()
+            self.spare, self.used = spare, nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    x = torch.rand(3, 4)
+    with_it, without = (summarize(Spare(spare), x) for spare in (nn.LazyLinear(3), None))
+    assert with_it.memory is not None
+    assert without.memory is not None
+    assert with_it.memory.training_peak_bytes == without.memory.training_peak_bytes

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from modelsum.memory import optimizers
 from modelsum.memory.log import (
@@ -97,8 +98,8 @@ class Stage:
         self._factories = Presuming()
         self.log = Log(round_to)
         self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
-        self.lifetimes.watch(self._parameters, WEIGHTS)
-        self.lifetimes.watch(held_by(model) if held is None else held, BUFFERS)
+        self.lifetimes.watch(filter(_has_storage, self._parameters), WEIGHTS)
+        self.lifetimes.watch(filter(_has_storage, held_by(model) if held is None else held), BUFFERS)
         self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
 
@@ -251,3 +252,8 @@ class Stage:
 def held_by(model: nn.Module) -> list[Tensor]:
     """Parameters, buffers, and tensors that are attributes of the modules."""
     return [tensor for tensor, _ in tensors_of(model)]
+
+
+def _has_storage(tensor: Tensor) -> bool:
+    """Not one of a lazy layer that was never called."""
+    return not isinstance(tensor, UninitializedTensorMixin)
