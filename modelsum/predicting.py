@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
@@ -15,9 +14,6 @@ from modelsum.raised import told
 from modelsum.request import Request
 from modelsum.sources import Loaded
 from modelsum.summary import Summary
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,12 +57,8 @@ class Prepared:
 class Attempt:
     """A request on a device where it may run: "auto" is meta, and the CPU for what cannot run there.
 
-    attempt = first_attempt(request)
-    while True:
-        try:
-            return run(attempt.prepared())
-        except ModelError as error:
-            attempt = attempt.after(error)
+    Who runs something prepares `first_attempt`, and on a ModelError of its own goes on with what is `after` it,
+    until one returns or nothing is left and the error is raised.
     """
 
     request: Request
@@ -95,7 +91,7 @@ class Attempt:
 
 def first_attempt(request: Request) -> Attempt:
     """The request on the first device to try. Raises UsageError where there is none of that name."""
-    _loader(request)  # a mistyped name is answered before torch is imported
+    look_up(request)  # a mistyped name is answered before torch is imported
     if request.inputs_from is not None:
         request = dataclasses.replace(request, example=example_from(request.inputs_from), inputs_from=None)
     return Attempt(request, available("meta" if request.device == "auto" else request.device))
