@@ -57,7 +57,7 @@ class Prepared:
 class Attempt:
     """A request on a device where it may run: "auto" is meta, and the CPU for what cannot run there.
 
-    Who runs something prepares `first_attempt`, and on a ModelError of its own goes on with what is `after` it,
+    Who runs something prepares `first_attempt`, and on a ModelError goes on with what is `after` it,
     until one returns or nothing is left and the error is raised.
     """
 
