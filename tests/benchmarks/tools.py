@@ -11,10 +11,10 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+if TYPE_CHECKING:  # a process that starts others, and takes their memory, has to be small
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def with_thop(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
 
 def with_torchsummary(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
+    import torch
     from torchsummary import summary
 
     args = by_position(model, args, kwargs)
@@ -120,6 +121,8 @@ def with_torchsummary(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str,
 
 
 def is_one_tensor(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    import torch
+
     return len(args) == 1 and isinstance(args[0], torch.Tensor) and not kwargs
 
 
@@ -135,6 +138,7 @@ def by_position(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 def with_flop_counter(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Figures:
     """The truth about a model that nobody has published: eager kernels hide nothing from torch's counter."""
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     unique = {id(p): p.numel() for p in model.parameters()}
