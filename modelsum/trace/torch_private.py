@@ -1,11 +1,10 @@
 """Torch's private parts, and those of its names that are replaced for a while: all that we stand on.
 
-No other file of this package uses a name of torch's that begins with an underscore, or puts something in
-the place of one of its names. `tests/test_torch_private.py` says of each entry what it must do: a new torch
-that changes one fails there first. The docstring or the comment of an entry says where torch has it.
-
-What runs for every op is torch's own function under a name of ours, so that nothing is added to a call.
-Names of ops in tables ("_softmax" as the key of a shape rule) are no entries: one that is gone is not found.
+No other file of this package uses a name of torch's that begins with an underscore, or puts something in the
+place of one of its names. `tests/trace/test_torch_private.py` says of each entry what it must do: a new torch
+that changes one fails there first. The docstring or the comment of an entry says where torch has it. What
+runs for every op is torch's own function under a name of ours, so that nothing is added to a call. Names of
+ops in tables ("_softmax" as the key of a shape rule) are no entries: one that is gone is not found.
 """
 
 from __future__ import annotations

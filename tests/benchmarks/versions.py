@@ -103,7 +103,7 @@ def _version(command: list[str]) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def make(environment: Path, python: list[str], torch: str, source: Path) -> None:
+def make(environment: Path, python: list[str], torch: str, source: Path, *, kept: bool) -> None:
     """Install modelsum as it is now, what its tests need, and that torch.
 
     Raises CalledProcessError where it fails.
@@ -115,6 +115,7 @@ def make(environment: Path, python: list[str], torch: str, source: Path) -> None
         _done([*python, "-m", "venv", str(environment)])
     if uv:
         install = [uv, "pip", "install", "--python", str(there), "--reinstall-package", "modelsum"]
+        install += [] if kept else ["--no-cache"]  # several GB that nothing would read again
     else:
         install = [str(there), "-m", "pip", "install"]
     _done([*install, "--quiet", *wanted])
@@ -150,7 +151,7 @@ def installed(python: Path) -> dict[str, str | None]:
 # ---- pairs
 
 
-def tried(pair: str, environments: Path, source: Path, *, whole: bool) -> Row:
+def tried(pair: str, environments: Path, source: Path, *, kept: bool, whole: bool) -> Row:
     """Make the environment of a pair, what of it is not there, and run what is to be run in it."""
     version, _, torch = pair.partition(":")
     python = python_of(version)
@@ -160,7 +161,7 @@ def tried(pair: str, environments: Path, source: Path, *, whole: bool) -> Row:
     environment = environments / pair.replace(":", "-")
     start = time.perf_counter()
     try:
-        make(environment, python, torch, source)
+        make(environment, python, torch, source, kept=kept)
     except subprocess.CalledProcessError as error:
         return Row(pair, {"Python": version, "torch": torch}, error=error.stderr.strip()[-2000:])
     seconds = round(time.perf_counter() - start, 1)
@@ -279,12 +280,13 @@ def main() -> int:
     whole = chosen.suite.split(",") if chosen.suite else []
     pairs = dict.fromkeys([*chosen.pairs.split(","), *whole])
     with tempfile.TemporaryDirectory() as folder, a_source() as source:
-        os.environ.setdefault("UV_CACHE_DIR", f"{chosen.environments or folder}/uv")
+        kept = chosen.environments is not None
         place = chosen.environments or Path(folder)
+        os.environ.setdefault("UV_CACHE_DIR", f"{place}/uv")
 
         def row_of(pair: str) -> Row:
-            row = tried(pair, place, source, whole=pair in whole)
-            if chosen.environments is None:
+            row = tried(pair, place, source, kept=kept, whole=pair in whole)
+            if not kept:
                 shutil.rmtree(place / pair.replace(":", "-"), ignore_errors=True)
             return row
 

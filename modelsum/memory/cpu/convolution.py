@@ -1,6 +1,6 @@
 """What oneDNN's convolutions allocate on the CPU, beyond the tensors that they are given and return.
 
-Measured op by op with the profiler's records of the allocator (tests/test_memory_cpu_kernels.py does it
+Measured op by op with the profiler's records of the allocator (tests/memory/test_cpu_kernels.py does it
 again), torch 2.14.1, oneDNN on x86 with AVX-512, float32, 2 threads; what bfloat16 needs beyond that is in
 `modelsum.memory.cpu.convolution_bf16`:
 

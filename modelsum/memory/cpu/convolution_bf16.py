@@ -4,7 +4,7 @@ Numbers are added up in float32, so that there are buffers of it: the sums of a 
 gradient of the weight for each thread that takes part of the batch. The gradient of the weight also wants
 pairs of neighbouring positions beside each other, and so transposes input and gradient first. The sizes are
 those of the scratchpads in oneDNN's jit_avx512_core_bf16_conv_kernel.cpp and ..._1x1_conv_kernel.cpp
-(init_scratchpad, balance); tests/test_memory_cpu_bf16.py measures them on real kernels.
+(init_scratchpad, balance); tests/memory/test_cpu_bf16.py measures them on real kernels.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A rule is called with the arguments of its op and `out=`, its result; it returns the most bytes that are
 allocated while the kernel runs, beyond those of the result. Only shapes are looked at. Each rule says what
 it was measured on: the profiler's records of the CPU allocator, torch 2.14.1, x86 with AVX-512, float32 or
-bfloat16, 2 threads. tests/test_memory_cpu_{kernels,bf16}.py measure again.
+bfloat16, 2 threads. tests/memory/test_cpu_{kernels,bf16}.py measure again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What oneDNN's matrix products in bfloat16 allocate: copies of blocks, and sums in float32.
 
 Found by measuring products of 60 shapes, torch 2.14.1, x86 with AVX-512 BF16, 2 threads
-(tests/test_memory_cpu_bf16.py measures some of them again). A thread has up to 64 columns of the right
+(tests/memory/test_cpu_bf16.py measures some of them again). A thread has up to 64 columns of the right
 matrix beside each other, and the sums for up to 256 rows. A left matrix that is transposed, as in the
 gradient of a weight, is copied in blocks of 512 rows, whose sums are kept for up to 1024 columns; so are
 many rows of a very deep one.

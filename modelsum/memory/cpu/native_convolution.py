@@ -2,7 +2,7 @@
 
 A matrix product over columns: for every position the part of the input that a filter looks at (im2col).
 Which convolutions these are is ConvParams::use_onednn in ATen/native/Convolution.cpp; what they allocate was
-measured op by op (tests/test_memory_cpu_kernels.py), torch 2.14.1, float32.
+measured op by op (tests/memory/test_cpu_kernels.py), torch 2.14.1, float32.
 """
 
 from __future__ import annotations

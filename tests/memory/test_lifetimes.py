@@ -129,7 +129,7 @@ def test_gradients_that_meet_are_added_in_place_as_without_a_mode() -> None:
     assert memory.training_peak_bytes == pytest.approx(real.training, rel=1e-4)
 
 
-# ---- saved for backward: how much is that of real hooks is said by test_memory_saved.py
+# ---- saved for backward: how much is that of real hooks is said by test_saved.py
 
 
 def test_what_is_saved_has_its_category_from_the_start() -> None:

@@ -24,7 +24,7 @@ from modelsum.trace.step.autocast import autocast_for
 from modelsum.trace.step.autocast_policy import Policy, policy_of
 from modelsum.trace.step.training import predict_memory
 
-sys.path.append(str(Path(__file__).parent / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import memory_models
 from memory_cpu_runs import autocast, checkpointed, make_optimizer, real_loss

@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from modelsum import zoo
 
-ORACLES = Path(__file__).parent / "oracles"
+ORACLES = Path(__file__).parents[1] / "oracles"
 
 
 def read(name: str) -> dict[str, dict[str, str]]:

@@ -20,7 +20,7 @@ from modelsum.cli.main import _Commands
 from modelsum.render import FORMATS
 
 COMMAND = str(Path(sys.executable).with_name("modelsum"))
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 DOCUMENTED = ("squeezenet1_1", ["--input", "3x64x64"], None)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 HERE = ROOT / ".github" / "actions" / "check"
 ACTION = yaml.safe_load((HERE / "action.yml").read_text())
 STEPS = ACTION["runs"]["steps"]

@@ -2,7 +2,7 @@
 
 Of all the classification models of torchvision a few are looked at in every run, and all with
 
-    python -m pytest tests/test_memory_saved.py -m slow
+    python -m pytest tests/memory/test_saved.py -m slow
 """
 
 from __future__ import annotations
@@ -59,5 +59,5 @@ def test_saved_for_backward_is_what_real_hooks_count(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in FEW])
 def test_saved_for_backward_of_every_classification_model(name: str) -> None:
-    """python -m pytest tests/test_memory_saved.py -m slow"""
+    """python -m pytest tests/memory/test_saved.py -m slow"""
     check(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hand_made_summary import TINY
@@ -37,6 +38,6 @@ def test_rendering_without_colour_loads_neither_torch_nor_rich():
         "[render(TINY, f, RenderOptions()) for f in FORMATS];"
         "print(sorted({'torch', 'rich', 'numpy'} & set(sys.modules)))"
     )
-    tests = __file__.rpartition("/")[0]
+    tests = str(Path(__file__).parents[1])
     done = subprocess.run([sys.executable, "-c", code, tests], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from test_memory_cpu_kernels import (
+from test_cpu_kernels import (
     CONVOLUTIONS,
     CPU_FLAGS,
     LAST,

@@ -18,7 +18,7 @@ from modelsum.trace.step.lifetimes import Lifetimes
 from modelsum.trace.step.stage import Stage
 from modelsum.trace.step.training import predict_memory
 
-RUNS = Path(__file__).parent / "oracles" / "gpu-training-memory.csv"
+RUNS = Path(__file__).parents[1] / "oracles" / "gpu-training-memory.csv"
 META = torch.device("meta")
 MOMENTUM = MemoryOptions("momentum")
 

@@ -24,7 +24,7 @@ from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
 from modelsum.trace.step.training import predict_memory
 
-sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import memory_models
 from memory_cpu_runs import make_optimizer, real_loss
