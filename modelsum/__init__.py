@@ -18,6 +18,7 @@ from modelsum.version import __version__
 if TYPE_CHECKING:
     from modelsum.api import register_macs, summarize
     from modelsum.assertions import assert_cost
+    from modelsum.checking import check
     from modelsum.errors import (
         ArgumentError,
         BuildError,
@@ -64,6 +65,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "assert_cost",
+    "check",
     "fit",
     "measure",
     "register_macs",
@@ -72,6 +74,7 @@ __all__ = [
 
 _HOMES = {
     "assert_cost": "assertions",
+    "check": "checking",
     "fit": "fitting",
     "measure": "measuring",
     "register_macs": "api",

@@ -1,4 +1,4 @@
-"""Files that are replaced only by whole ones."""
+"""Files that are replaced only by whole ones, and the folder that relative ones are looked for in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -34,3 +35,14 @@ def _umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """A project's models are found from its folder, wherever the command was called."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

@@ -66,6 +66,9 @@ class ModelSpec:
     name: str
     attribute: str | None
 
+    def __str__(self) -> str:
+        return self.text
+
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:

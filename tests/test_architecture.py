@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "sources": {"zoo", "trace"},
     "trace": {"memory"},
     "memory": {"render"},  # print(measurement) shows the tables
-    "baselines": {"memory"},
+    "baselines": {"request", "memory"},
     "render": {"zoo", "baselines"},
     "request": {"memory"},
     "preparing": {"request", "sources", "trace"},
@@ -31,18 +31,19 @@ MAY_IMPORT = {
     "measuring": {"request", "preparing", "api", "sources", "trace", "memory"},
     "predicting": {"request", "preparing", "api", "sources", "trace", "memory"},
     "fitting": {"request", "api", "predicting", "memory", "baselines"},
+    "checking": {"request", "api", "sources", "baselines"},
     "cache": {"request"},
     "cli": {
-        *("request", "preparing", "api", "cache", "fitting", "measuring"),
+        *("request", "preparing", "api", "cache", "checking", "fitting", "measuring"),
         *("memory", "render", "baselines", "sources", "zoo"),
     },
     "compat": {"api", "render"},
     "__main__": {"cli"},
     "assertions": {"api", "baselines", "memory"},
-    "__init__": {"api", "assertions", "fitting", "measuring"},
+    "__init__": {"api", "assertions", "checking", "fitting", "measuring"},
 }
 TORCH_FREE = {*GROUND, "request", "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
-TORCH_FREE |= {"fitting", "measuring", "predicting", "preparing"}
+TORCH_FREE |= {"checking", "fitting", "measuring", "predicting", "preparing"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -170,12 +171,18 @@ def test_exported_names() -> None:
         "UsageError",
         "__version__",
         "assert_cost",
+        "check",
         "fit",
         "measure",
         "register_macs",
         "summarize",
     }
     assert all(hasattr(modelsum, name) for name in modelsum.__all__)
+
+
+def test_no_module_has_the_name_of_an_exported_value() -> None:
+    """Importing a module puts it into the package, over a value of its name."""
+    assert not {part_of(file) for file in FILES} & set(modelsum.__all__)
 
 
 # ---- torch's private parts

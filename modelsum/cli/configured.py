@@ -6,11 +6,12 @@ the check in any case, documented/NAME and timm/NAME are the models.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,33 +19,63 @@ from modelsum import spec
 from modelsum.cli.command import excluded_by, given_here
 from modelsum.errors import ConfigError, did_you_mean
 from modelsum.memory.options import MemoryOptions
+from modelsum.request import Request
+
+if TYPE_CHECKING:
+    from modelsum.baselines.configuration.checks import Check
 
 PREFIX = "check:"
 
 
+# The options that each field of a request is given by, besides those of the training step.
+_OPTIONS = {
+    "inputs": {"inputs"},
+    "inputs_from": {"inputs_from"},
+    "sequence_length": {"seq_len"},
+    "batch": {"batch", "no_batch"},
+    "mode": {"train"},
+    "device": {"device"},
+    "dtype": {"dtype"},
+    "target": {"target"},
+    "freeze": {"freeze"},
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a check says of its model.
+    """A check that stands for its model.
 
     Attributes:
-        model: its MODEL string.
         folder: of the project: models and their files are found from there.
-        options: by the names of the options of `show`.
-        arguments: of the constructor.
         notice: which check it is.
     """
 
-    model: str
+    check: Check
     folder: Path
-    options: Mapping[str, Any]
-    arguments: Mapping[str, Any]
     notice: str
 
-    def over(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The options as they are given on the command line, and as the check has them where they are not."""
-        here = given_here()
-        others = {name for word in here for name in excluded_by(word)}
-        return {**given, **{n: v for n, v in self.options.items() if n not in here and n not in others}}
+    def over(self, asked: Request) -> Request:
+        """What the command line asks for, and what the check does where nothing is given there."""
+        said = given_here()
+        said |= {other for word in said for other in excluded_by(word)}
+        own = self.check.request
+        return dataclasses.replace(
+            own,
+            arguments={**own.arguments, **asked.arguments},
+            memory=_step(own.memory, asked.memory, said),
+            notices=(self.notice,),
+            **{field: getattr(asked, field) for field, words in _OPTIONS.items() if words & said},
+        )
+
+
+def _step(
+    own: MemoryOptions | None, asked: MemoryOptions | None, said: Collection[str]
+) -> MemoryOptions | None:
+    """The training step: of a check that predicts no memory, one that the command line asks for."""
+    if asked is None or (own is None and "no_memory" not in said):
+        return None
+    names = [field.name for field in dataclasses.fields(asked) if field.name in said]
+    return dataclasses.replace(own or MemoryOptions(), **{name: getattr(asked, name) for name in names})
 
 
 def find(model: str, folder: Path) -> Case | None:
@@ -91,19 +122,5 @@ def _case(name: str, folder: Path) -> Case:
 
     config = configuration.load(configuration.find(folder))
     (check,) = config.chosen((name,))
-    step = check.memory or MemoryOptions()
-    options = {
-        "inputs": check.input,
-        "inputs_from": check.inputs_from,
-        "seq_len": check.seq_len,
-        "batch": check.batch,
-        "no_batch": check.batch is None,
-        "dtype": check.dtype,
-        "train": check.mode == "train",
-        "device": check.device,
-        "target": check.target,
-        "no_memory": check.memory is None,
-        **{field.name: getattr(step, field.name) for field in fields(step)},
-    }
     notice = f"this is the check {name!r} of {config.path.name}, line {check.line()}: {check.model}"
-    return Case(check.model, config.folder, options, check.args, notice)
+    return Case(check, config.folder, notice)

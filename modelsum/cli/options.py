@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import reduce
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -197,13 +196,8 @@ def _with(options: tuple[Callable[[Command], Command], ...], command: Command) -
     return reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
-def request(
-    model: ModelSpec, given: Mapping[str, Any], arguments: Mapping[str, Any] = MappingProxyType({})
-) -> Request:
+def request(model: ModelSpec, given: Mapping[str, Any]) -> Request:
     """What `call`, `mode`, `training_step`, `target` and `device` were given; the others have their defaults.
-
-    Args:
-        arguments: of the constructor, where the options say nothing else.
 
     Raises UsageError.
     """
@@ -214,7 +208,7 @@ def request(
         inputs_from=given.get("inputs_from"),
         inputs=spec.parse_inputs(given["inputs"]),
         batch=None if given.get("no_batch") else 1 if batch is None else batch,
-        arguments={**arguments, **spec.parse_arguments(given["arguments"])},
+        arguments=spec.parse_arguments(given["arguments"]),
         mode="train" if given.get("train") else "eval",
         device=given.get("device", _DEFAULTS["device"]),
         dtype=given["dtype"],

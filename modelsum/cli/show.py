@@ -13,8 +13,8 @@ from modelsum.cli import completion, configured, options, project, result
 from modelsum.cli import output as out
 from modelsum.cli.answering import answer
 from modelsum.cli.command import Command
-from modelsum.cli.folder import inside
 from modelsum.errors import ForwardError, UnknownModelError
+from modelsum.files import inside
 from modelsum.render import FORMATS, render
 from modelsum.request import Request
 
@@ -59,23 +59,23 @@ def command(
     command line gives no others. check:NAME is the check where a documented model is called NAME too.
     """
     case = configured.find(model, Path.cwd())
-    if case is not None:
-        model, given = case.model, case.over(given)
-    name = spec.parse_model(model)
+    name = case.check.model if case else spec.parse_model(model)
     if name.kind == "weights":
         _show_weights(name.name, format_, output)
         return
     given["no_memory"] = given["no_memory"] or format_ in _WITHOUT_REMARKS
     try:
         with inside(case.folder if case else Path.cwd()):
-            request = options.request(name, given, case.arguments if case else {})
+            request = options.request(name, given)
+            batch = given["batch"]
             if case is not None:
-                request = dataclasses.replace(request, notices=(case.notice,))
-            how = out.options(depth, _torchsummary_batch(request, given["batch"]), output)
+                request = case.over(request)
+                batch = request.batch
+            how = out.options(depth, _torchsummary_batch(request, batch), output)
             summary = answer(request, cached=not no_cache and format_ != TORCHINFO)
             table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
     except UnknownModelError as error:
-        error.hint = configured.nearest_checks(model, Path.cwd()) or error.hint
+        error.hint = configured.nearest_checks(name.text, Path.cwd()) or error.hint
         raise
     except ForwardError as error:
         # What did run is worth showing, but it is no result: a file that is there stays as it is.

@@ -28,7 +28,9 @@ def render_checks(checks: Sequence[Check], baselines: Baselines) -> str:
 
 
 def _cells(check: Check) -> tuple[str, str, str]:
-    return check.name, check.model, ", ".join(check.input) or check.inputs_from or "default input"
+    given = check.request
+    inputs = ", ".join(map(str, given.inputs)) or given.inputs_from or "default input"
+    return check.name, str(check.model), inputs
 
 
 def _baseline(name: str, baselines: Baselines) -> str:

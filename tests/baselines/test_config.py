@@ -69,23 +69,22 @@ def test_every_key_of_a_check_is_read() -> None:
     found = parsed(DETECTOR)
     detector, small = found.checks
     assert found.reports == "costs"
-    assert (detector.name, detector.model, detector.args) == (
-        "detector",
-        "nets.detector:build",
-        {"classes": 80},
-    )
-    assert (detector.input, detector.batch) == (("3x640x640",), 8)
-    assert (detector.mode, detector.dtype, detector.device) == ("train", "bfloat16", "auto")
-    step = detector.memory
+    asked = detector.request
+    assert (detector.name, str(detector.model)) == ("detector", "nets.detector:build")
+    assert (asked.arguments, asked.batch) == ({"classes": 80}, 8)
+    assert [str(given) for given in asked.inputs] == ["3x640x640"]
+    assert (asked.mode, asked.dtype, asked.device) == ("train", "bfloat16", "auto")
+    step = asked.memory
     assert step is not None
     assert (step.optimizer, step.implementation, step.loss) == ("adam", "for-loop", "cross-entropy")
     assert (step.checkpoint, step.freeze, step.accumulate) == (("layer*",), ("stem.*", "head"), 4)
-    assert detector.target == "cpu"
+    assert (asked.target, asked.freeze) == ("cpu", step.freeze)
     assert detector.limits == {"params": 26_000_000, "macs": 110_000_000_000, "training_peak": 9 * 2**30}
     assert detector.tolerance["macs"].allowance(4_000_000_000) == 20_000_000 + 10_000_000
     assert (detector.pin, detector.severity) == (("params",), {"macs": "warn"})
     assert detector.message == "see docs/budget.md"
-    assert (small.input, small.batch, small.memory) == (("1x3x224x224",), None, None)
+    assert (small.request.batch, small.request.memory) == (None, None)
+    assert [given.shape for given in small.request.inputs] == [(1, 3, 224, 224)]
     assert small.limits == {"params": 1_300_000}
 
 
@@ -102,7 +101,7 @@ def test_the_lines_of_keys_are_known() -> None:
 
 def test_modelsum_toml_has_the_tables_at_its_root() -> None:
     found = parsed('reports = "r"\n[[check]]\nname = "a"\nmodel = "vgg16"\n', "modelsum.toml")
-    assert (found.reports, found.checks[0].model) == ("r", "vgg16")
+    assert (found.reports, str(found.checks[0].model)) == ("r", "vgg16")
 
 
 def test_without_a_folder_the_baselines_are_in_reports() -> None:

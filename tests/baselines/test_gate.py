@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from modelsum.baselines.reports.report import Case, Report, ReportRow
 from modelsum.baselines.reports.text import to_text
 from modelsum.errors import BuildError, UsageError
 from modelsum.memory.options import MemoryOptions
+from modelsum.request import Request
+from modelsum.spec import parse_inputs, parse_model
 from modelsum.summary import Input
 
 CASE = Case("net", "imported", {}, (Input(None, (1, 3, 8, 8), "float32"),), 1, "eval", "float32")
@@ -62,9 +65,8 @@ def judge(old: Report | None, new: Report | Exception, **given: Any) -> Verdict:
     given["tolerance"] = {
         name: parse_tolerance(text, is_bytes=False) for name, text in given.pop("tolerance", {}).items()
     }
-    check = Check("net", "nets:Net", lines={"": 3, "model": 4, "limits.macs": 7}, **given)
     return gate.judge(
-        check,
+        check("net", "nets:Net", lines={"": 3, "model": 4, "limits.macs": 7}, **given),
         stored(old) if old else None,
         new,  # type: ignore[arg-type]
         config_file="pyproject.toml",
@@ -72,6 +74,12 @@ def judge(old: Report | None, new: Report | Exception, **given: Any) -> Verdict:
         strict=strict,
         base=stored(base) if base else None,
     )
+
+
+def check(name: str, model: str, request: Mapping[str, Any] | None = None, **rules: Any) -> Check:
+    """A check of a model that is asked for so, with those rules."""
+    asked = {"model": parse_model(model), "memory": MemoryOptions()} | dict(request or {})
+    return Check(name, Request(**asked), **rules)
 
 
 def states(verdict: Verdict) -> dict[str, str]:
@@ -294,7 +302,7 @@ def test_another_convention_is_not_comparable() -> None:
 
 def test_another_schema_is_not_comparable() -> None:
     text = to_text(report()).replace('"schema_version": 1', '"schema_version": 7')
-    verdict = gate.judge(Check("net", "n:N"), parse(text, "r.json"), report(), config_file="p")
+    verdict = gate.judge(check("net", "n:N"), parse(text, "r.json"), report(), config_file="p")
     assert verdict.state == "not comparable"
     assert "schema is version 7" in verdict.reason
 
@@ -371,11 +379,15 @@ def rules(old: tuple[Check, ...], new: tuple[Check, ...], reports: str = "report
 
 
 def test_rules_that_a_branch_changed() -> None:
-    old = Check("net", "n:N", limits={"macs": 110}, pin=("params",), args={"k": 1})
-    new = Check(
-        "net", "n:N", limits={"macs": 120, "training_peak": 2048}, severity={"macs": "warn"}, args={"k": 2}
+    old = check("net", "n:N", limits={"macs": 110}, pin=("params",), request={"arguments": {"k": 1}})
+    new = check(
+        "net",
+        "n:N",
+        limits={"macs": 120, "training_peak": 2048},
+        severity={"macs": "warn"},
+        request={"arguments": {"k": 2}},
     )
-    assert rules((old, Check("gone", "n:N")), (new, Check("more", "n:N")), "costs") == {
+    assert rules((old, check("gone", "n:N")), (new, check("more", "n:N")), "costs") == {
         "the folder of baselines reports => costs": False,
         "net: limit of macs 110 => 120": True,
         "net: limit of training_peak none => 2,048 B (2.00 KiB)": False,
@@ -397,12 +409,12 @@ def test_rules_that_a_branch_changed() -> None:
         ({"tolerance": {"macs": Tolerance(absolute=1)}}, {"tolerance": {"macs": Tolerance(absolute=2)}}),
         ({}, {"severity": {"macs": "warn"}}),
         ({"pin": ("macs",)}, {}),
-        ({}, {"memory": None}),
+        ({}, {"request": {"memory": None}}),
     ],
     ids=repr,
 )
 def test_a_rule_loosens_one_way_alone(strict: dict[str, Any], loose: dict[str, Any]) -> None:
-    a, b = Check("net", "n:N", **strict), Check("net", "n:N", **loose)
+    a, b = check("net", "n:N", **strict), check("net", "n:N", **loose)
     assert list(rules((a,), (b,)).values()) == [True]
     assert list(rules((b,), (a,)).values()) == [False]
 
@@ -410,23 +422,30 @@ def test_a_rule_loosens_one_way_alone(strict: dict[str, Any], loose: dict[str, A
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"model": "n:Small"}, "model n:N => n:Small"),
-        ({"input": ("3x8x8",)}, "input default => 3x8x8"),
+        ({"model": parse_model("n:Small")}, "model n:N => n:Small"),
+        ({"inputs": parse_inputs(["3x8x8"])}, "input default => 3x8x8"),
         ({"batch": None}, "batch 1 => none"),
         ({"memory": MemoryOptions(optimizer="sgd")}, "optimizer adamw => sgd"),
         ({"memory": MemoryOptions(freeze=("a", "b*"))}, "freeze none => a, b*"),
-        ({"tolerance": {"macs": Tolerance(Fraction(1, 100))}}, "tolerance of macs 5 => 1%"),
     ],
 )
 def test_another_thing_measured_may_be_a_cheaper_one(change: dict[str, Any], said: str) -> None:
-    """And a share instead of an amount may let more pass."""
-    old = Check("net", "n:N", tolerance={"macs": Tolerance(absolute=5)})
-    assert rules((old,), (dataclasses.replace(old, **change),))[f"net: {said}"]
+    old = check("net", "n:N", tolerance={"macs": Tolerance(absolute=5)})
+    new = dataclasses.replace(old, request=dataclasses.replace(old.request, **change))
+    assert rules((old,), (new,))[f"net: {said}"]
+
+
+def test_a_share_in_place_of_an_amount_may_let_more_pass() -> None:
+    old, new = (
+        check("net", "n:N", tolerance={"macs": tolerance})
+        for tolerance in (Tolerance(absolute=5), Tolerance(Fraction(1, 100)))
+    )
+    assert rules((old,), (new,)) == {"net: tolerance of macs 5 => 1%": True}
 
 
 def test_a_rule_stands_on_its_line() -> None:
-    old = Check("net", "n:N")
-    new = Check("net", "n:N", severity={"macs": "warn"}, lines={"": 3, "severity": 7, "severity.macs": 8})
+    old = check("net", "n:N")
+    new = check("net", "n:N", severity={"macs": "warn"}, lines={"": 3, "severity": 7, "severity.macs": 8})
     before, now = Config(Path("p.toml"), "r", (old,)), Config(Path("p.toml"), "r", (new,))
     (rule,) = changed(before, now, "a/p.toml")
     assert rule.place == Place("a/p.toml", 8)

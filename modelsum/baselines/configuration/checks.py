@@ -13,6 +13,8 @@ from modelsum.baselines.figures import FIGURES, figure
 from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
 from modelsum.errors import UsageError, valid_words
 from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.request import Request
+from modelsum.spec import InputSpec, ModelSpec
 
 T = TypeVar("T")
 
@@ -20,6 +22,20 @@ SEVERITIES = ("error", "warn")
 
 # What a name has to be, since a file is called by it.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+#: The field of a request that each key of the call is, besides those of the training step.
+FIELDS = {
+    "model": "model",
+    "args": "arguments",
+    "input": "inputs",
+    "inputs_from": "inputs_from",
+    "seq_len": "sequence_length",
+    "batch": "batch",
+    "mode": "mode",
+    "device": "device",
+    "dtype": "dtype",
+    "target": "target",
+}
 
 # How each key of the training step is written.
 _STEP = {
@@ -41,10 +57,7 @@ class Check:
 
     Attributes:
         name: what the check and its baseline's file are called.
-        model, args, input, inputs_from, seq_len, mode, device, dtype: as for `modelsum show`.
-        batch: put in front of every shape; None takes the shapes literally.
-        memory: the training step whose memory is predicted; None predicts none.
-        target: the device that memory is predicted for.
+        request: the model and what it is called with; its model is a `ModelSpec`.
         limits: the largest allowed figures.
         tolerance: by how much a figure may grow over the baseline; without an entry not at all.
         pin: figures that may not shrink either.
@@ -54,23 +67,19 @@ class Check:
     """
 
     name: str
-    model: str
-    args: Mapping[str, Any] = field(default_factory=dict)
-    input: tuple[str, ...] = ()
-    inputs_from: str | None = None
-    seq_len: int | None = None
-    batch: int | None = 1
-    mode: str = "eval"
-    device: str = "auto"
-    dtype: str | None = None
-    memory: MemoryOptions | None = field(default_factory=MemoryOptions)
-    target: str = "cuda"
+    request: Request
     limits: Mapping[str, int] = field(default_factory=dict)
     tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
     pin: tuple[str, ...] = ()
     severity: Mapping[str, str] = field(default_factory=dict)
     message: str | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model that the configuration names."""
+        assert isinstance(self.request.model, ModelSpec)
+        return self.request.model
 
     def line(self, key: str = "") -> int:
         """The line of a key ("limits.macs"), or of the nearest that has one."""
@@ -82,30 +91,32 @@ class Check:
 def read_check(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> Check:
     """The check in a table of the configuration, with the project's defaults. Raises ConfigError."""
     at.only(table, _KEYS)
-    for name in ("name", "model"):
-        if name not in table:
-            raise at.error(f"the check has no {name}", f'Write {name} = "...".')
-    given: dict[str, Any] = {
-        "name": _name(at.key("name"), table["name"]),
-        "batch": _batch(at, table),
-        "memory": _memory(at, table, defaults),
-        "lines": {"": at.line} | at.lines.below(at.at),
-    }
-    given |= {name: value for name, value in defaults.items() if name in _CALL}
-    for name, read in (_CALL | _VERDICT).items():
-        if name in table:
-            given[name] = read(at.key(name), table[name])
-    check = Check(**given)
-    if check.inputs_from and (check.input or "batch" in table or check.batch is None or check.seq_len):
+    for key in ("name", "model"):
+        if key not in table:
+            raise at.error(f"the check has no {key}", f'Write {key} = "...".')
+    name = _name(at.key("name"), table["name"])
+    called: dict[str, Any] = {FIELDS[key]: word for key, word in defaults.items() if key in FIELDS}
+    called |= {"batch": _batch(at, table), "memory": _memory(at, table, defaults)}
+    called |= {FIELDS[key]: read(at.key(key), table[key]) for key, read in _CALL.items() if key in table}
+    check = Check(
+        name=name,
+        request=Request(**called),
+        lines={"": at.line} | at.lines.below(at.at),
+        **{key: read(at.key(key), table[key]) for key, read in _RULES.items() if key in table},
+    )
+    given = check.request
+    if given.inputs_from and (
+        given.inputs or "batch" in table or given.batch is None or given.sequence_length
+    ):
         raise at.key("inputs_from").error(
             "it gives the whole call: no input, batch, no_batch or seq_len beside it",
             "Give one or the other.",
         )
-    if check.memory is None:
+    if given.memory is None:
         for key in ("limits", "tolerance", "pin"):
-            for name in getattr(check, key):
-                if FIGURES[name].of_memory:
-                    raise at.key(key).key(name).error("memory = false predicts no such figure")
+            for of in getattr(check, key):
+                if FIGURES[of].of_memory:
+                    raise at.key(key).key(of).error("memory = false predicts no such figure")
     return check
 
 
@@ -142,14 +153,14 @@ def _memory(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> Me
     return None
 
 
-def _model(at: Place, value: Any) -> str:
+def _model(at: Place, value: Any) -> ModelSpec:
     with at.errors():
         model = spec.parse_model(at.text(value))
     if model.kind == "file" and model.attribute is None:
         raise at.error(f"{value!r} names a file but no attribute in it", f"Write {value}:NAME.")
     if model.kind == "weights":
         raise at.error(f"{value!r} is a file of weights", "A check needs a model that can run.")
-    return str(value)
+    return model
 
 
 def _args(at: Place, value: Any) -> dict[str, Any]:
@@ -167,11 +178,10 @@ def _plain(at: Place, value: Any) -> Any:
     return value
 
 
-def _inputs(at: Place, value: Any) -> tuple[str, ...]:
+def _inputs(at: Place, value: Any) -> tuple[InputSpec, ...]:
     texts = at.texts(value)
     with at.errors():
-        spec.parse_inputs(texts)
-    return texts
+        return spec.parse_inputs(texts)
 
 
 def _word(check: Callable[[str], str]) -> Callable[[Place, Any], str]:
@@ -216,11 +226,11 @@ _CALL: dict[str, Callable[[Place, Any], Any]] = {
     "dtype": _word(spec.check_dtype),
     "target": _word(check_target),
 }
-_VERDICT: dict[str, Callable[[Place, Any], Any]] = {
+_RULES: dict[str, Callable[[Place, Any], Any]] = {
     "limits": _by_figure(lambda value, is_bytes: parse_amount(value, is_bytes=is_bytes)),
     "tolerance": _by_figure(lambda value, is_bytes: parse_tolerance(value, is_bytes=is_bytes)),
     "pin": _pin,
     "severity": _by_figure(_severity),
     "message": Place.text,
 }
-_KEYS = ("name", "batch", "no_batch", "memory", *_CALL, *_STEP, *_VERDICT)
+_KEYS = ("name", "batch", "no_batch", "memory", *_CALL, *_STEP, *_RULES)

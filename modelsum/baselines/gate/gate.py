@@ -111,6 +111,13 @@ def orphan(stored_name: str, file: str, *, strict: bool) -> Verdict:
     )
 
 
+def pruned(stored_name: str, file: str) -> Verdict:
+    """What is to be said of a baseline without a check that was just removed."""
+    return dataclasses.replace(
+        orphan(stored_name, file, strict=False), reason=f"{file} is removed", remedy=""
+    )
+
+
 def accepted(old: Stored | None, new: Stored | None, by: str) -> dict[str, Any]:
     """What was changed in a baseline on purpose, figure by figure: those fields of a Verdict."""
     if old is None or new is None or old.report is None or new.report is None:

@@ -6,15 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from modelsum.baselines.configuration.checks import SEVERITIES, Check
+from modelsum.baselines.configuration.checks import FIELDS, SEVERITIES, Check
 from modelsum.baselines.configuration.config import Config
 from modelsum.baselines.figures import FIGURES, amount
 from modelsum.baselines.gate.verdict import Place, RuleChange
 from modelsum.baselines.quantity import Tolerance
 from modelsum.memory.options import MemoryOptions
-
-# What a check measures. Where it is another thing, figures within their limits say nothing of the old one.
-_CASE = ("model", "args", "input", "inputs_from", "seq_len", "batch", "mode", "device", "dtype", "target")
 
 
 def changed(old: Config, new: Config, file: str) -> tuple[RuleChange, ...]:
@@ -54,8 +51,9 @@ class _Pair:
         for figure in new.pin:
             if figure not in old.pin:
                 yield self._change(figure, "is pinned", False, "pin")
-        for key in _CASE:
-            was, now = getattr(old, key), getattr(new, key)
+        # What it measures: where that is another thing, figures within their limits say nothing of the old.
+        for key, field in FIELDS.items():
+            was, now = getattr(old.request, field), getattr(new.request, field)
             if was != now:
                 yield self._change(key, _arrow(_words(key, was), _words(key, now)), True, key)
         yield from self._step()
@@ -78,7 +76,7 @@ class _Pair:
 
     def _step(self) -> Iterator[RuleChange]:
         """The changes of the training step that memory is predicted for."""
-        old, new = self.old.memory, self.new.memory
+        old, new = self.old.request.memory, self.new.request.memory
         if old is None or new is None:
             if old != new:
                 said = "is not predicted any more" if new is None else "is predicted"
