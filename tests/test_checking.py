@@ -54,15 +54,15 @@ def test_every_check_has_a_verdict(project: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_baseline_is_stored_and_compared_with(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """3*4 + 4 = 16 params become 3*5 + 5 = 20, over the limit too; the nearest configuration is taken."""
+    """3*4 + 4 = 16 params become 3*10 + 10 = 40, over the limit too; the nearest configuration is taken."""
     monkeypatch.chdir(project)
     assert modelsum.check("small", update=True).passed
     assert (project / "reports" / "small.json").is_file()
     assert modelsum.check("small").counts == {"ok": 1}
-    (project / "nets.py").write_text(NETS.replace("(3, 4)", "(3, 5)"))
+    (project / "nets.py").write_text(NETS.replace("(3, 4)", "(3, 10)"))
     (verdict,) = modelsum.check("small").verdicts
     params = [(f.state, f.old, f.new) for f in verdict.findings if f.figure == "params"]
-    assert params == [("regressed", 16, 20), ("over limit", None, 20)]
+    assert params == [("regressed", 16, 40), ("over limit", None, 40)]
 
 
 def test_a_baseline_without_a_check_is_removed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,12 @@ def _torchinfo_table(request: Request, summary: Summary, depth: int | None) -> s
 
 
 def _torchsummary_batch(request: Request, batch: int | None) -> int:
-    """The batch size that torchsummary prints: the one given, also as the first size of a literal shape."""
+    """The batch size that torchsummary prints: the one given, also as the first size of a literal shape.
+
+    It is not known (-1) of a user's own example, in which nothing says which size it is.
+    """
+    if request.inputs_from is not None:
+        return -1
     literal = request.inputs[0].shape[:1] if request.batch is None and request.inputs else ()
     return next(iter(literal), batch or -1)
 

@@ -98,6 +98,21 @@ def test_an_option_replaces_what_it_cannot_stand_beside(project, modelsum_cli) -
     assert shown(modelsum_cli, "lenet-small", "--no-memory")["memory"] is None
 
 
+def test_the_batch_of_an_example_is_not_known(project, modelsum_cli, monkeypatch) -> None:
+    """torchsummary's -1 stands for it, whoever names the function; it is another where it is given."""
+
+    def first_size(*arguments: str) -> str:
+        out = modelsum_cli("show", *arguments, "--format", "torchsummary").out
+        return out.split("Conv2d-1")[1].split(",")[0].strip()
+
+    monkeypatch.chdir(project)
+    example = ("--inputs-from", "nets.py:example")
+    assert first_size("nets.py:LeNet", *example) == "[-1"
+    assert first_size("lenet-small", *example, "--dtype", "float32") == "[-1"
+    assert first_size("counts") == "[-1"
+    assert first_size("lenet-small") == "[8"
+
+
 def test_a_documented_name_is_the_model_and_check_in_front_is_the_check(project, modelsum_cli) -> None:
     model = shown(modelsum_cli, "resnet18")
     assert (model["model"]["class"], model["totals"]["params"]) == ("ResNet", 11_689_512)
