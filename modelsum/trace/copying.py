@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
 from modelsum.errors import BuildError
-from modelsum.trace.census import identity
-from modelsum.trace.isolation import deep_enough
+from modelsum.trace.census import identity, modules_of
+from modelsum.trace.isolation import deep_enough, uncollected
 from modelsum.trace.torch_private import (
     as_subclass,
     buffers_of,
@@ -37,7 +37,8 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
     Raises BuildError for TorchScript on the meta device, where its tensors cannot be put.
     """
     model = unwrapped(model)
-    scripted = any(isinstance(m, torch.jit.ScriptModule) for m in model.modules())
+    modules = list(modules_of(model).values())
+    scripted = any(isinstance(m, torch.jit.ScriptModule) for m in modules)
     if scripted and device.type == "meta":
         raise BuildError(
             f"{type(model).__name__} holds TorchScript, which cannot be put on the meta device",
@@ -46,20 +47,21 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
     memo: dict[int, Any] = {}
     originals: list[Tensor] = []  # kept alive: a memo goes by the address of an object
     twins: dict[Hashable, Tensor] = {}
-    with deep_enough(model):
-        for tensor, is_buffer in tensors_of(model):
+    with deep_enough(model), uncollected(device):
+        for tensor, is_buffer in tensors_of(modules):
             if id(tensor) not in memo:
                 memo[id(tensor)] = _twin(tensor, device, twins, clone=is_buffer)
                 originals.append(tensor)
         with torch.no_grad():  # TorchScript copies its parameters by an op that autograd would follow
-            duplicate = _deepcopy(model, memo)
+            duplicate = _deepcopy(model, modules, memo)
         for tensor in originals:
             _copy_attributes(tensor, memo)
-        for module in duplicate.modules():
-            children = submodules_of(module)
-            for name, child in children.items():
-                if child is not None:
-                    children[name] = unwrapped(child)
+        if any(compiled_of(module) is not None for module in modules):
+            for module in duplicate.modules():
+                children = submodules_of(module)
+                for name, child in children.items():
+                    if child is not None:
+                        children[name] = unwrapped(child)
         if scripted:
             for ours, theirs in zip(duplicate.parameters(), model.parameters(), strict=True):
                 ours.requires_grad_(theirs.requires_grad)
@@ -94,23 +96,30 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def tensors_of(model: nn.Module) -> Iterator[tuple[Tensor, bool]]:
-    """Every tensor that a module of the model holds, and whether it must be copied where it is shared.
+def tensors_of(modules: Iterable[nn.Module]) -> Iterator[tuple[Tensor, bool]]:
+    """Every tensor that one of the modules holds, and whether it must be copied where it is shared.
 
     Tensors that are neither parameter nor buffer count too: masks kept as attributes, weight_norm's result.
     """
-    for module in model.modules():
+    for module in modules:
         if isinstance(module, torch.jit.ScriptModule):
             continue
-        for parameter in parameters_of(module).values():
+        parameters, buffers, inside = parameters_of(module), buffers_of(module), submodules_of(module)
+        for parameter in parameters.values():
             if parameter is not None:
                 yield parameter, False
-        for value in (*buffers_of(module).values(), *vars(module).values()):
-            if type(value) not in _ATOMS:
+        for buffer in buffers.values():
+            if buffer is not None:
+                yield buffer, True
+        for value in vars(module).values():
+            if value is parameters or value is buffers or value is inside:
+                continue
+            if type(value) in _CARRIERS or isinstance(value, Tensor):
                 for tensor in _plain_tensors(value):
                     yield tensor, True
 
 
+_CARRIERS = frozenset((dict, list, tuple))
 _ATOMS = frozenset((bool, int, float, str, type(None)))
 
 
@@ -161,14 +170,14 @@ def _copy_attributes(tensor: Tensor, memo: dict[int, Any]) -> None:
             setattr(twin, name, _copy_attribute(value, memo))
 
 
-def _deepcopy(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+def _deepcopy(model: nn.Module, modules: Sequence[nn.Module], memo: dict[int, Any]) -> nn.Module:
     tried = dict(memo)
     try:
-        usual = all(_is_copied_as_usual(kind) for kind in set[Any](map(type, model.modules())))
-        duplicate = _copied(model, tried) if usual else copy.deepcopy(model, tried)
+        usual = all(_is_copied_as_usual(kind) for kind in set[Any](map(type, modules)))
+        duplicate = _copied(modules, tried) if usual else copy.deepcopy(model, tried)
     except Exception:
         # Something in it cannot be copied (a lock, a process group, a generator): share only that.
-        return _copy_modules(model, memo)
+        return _copy_modules(modules, memo)
     memo.update(tried)
     return duplicate
 
@@ -185,19 +194,18 @@ _OF_COPYING = (
 )
 
 
-def _copied(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
+def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> nn.Module:
     """What copy.deepcopy makes of modules that are copied as usual, sooner.
 
     A module has a dozen dicts, most empty, and many numbers: copy.deepcopy asks each how it is copied.
     """
-    modules = list(model.modules())
     for module in modules:
         memo[id(module)] = type(module).__new__(type(module))
     states = []  # kept alive: a memo goes by the address of an object
     for module in reversed(modules):  # what is inside comes first, as there
         states.append(module.__getstate__() if hasattr(module, "__getstate__") else vars(module))
         memo[id(module)].__setstate__(_values(states[-1], memo))
-    duplicate: nn.Module = memo[id(model)]
+    duplicate: nn.Module = memo[id(modules[0])]
     return duplicate
 
 
@@ -225,14 +233,14 @@ def _values(named: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
 _CONTAINERS = frozenset((OrderedDict, dict, list, set))
 
 
-def _copy_modules(model: nn.Module, memo: dict[int, Any]) -> nn.Module:
-    for module in model.modules():
+def _copy_modules(modules: Sequence[nn.Module], memo: dict[int, Any]) -> nn.Module:
+    for module in modules:
         memo[id(module)] = module.__class__.__new__(module.__class__)
-    for module in model.modules():
+    for module in modules:
         twin = memo[id(module)]
         for name, value in vars(module).items():
             twin.__dict__[name] = _copy_attribute(value, memo)
-    duplicate: nn.Module = memo[id(model)]
+    duplicate: nn.Module = memo[id(modules[0])]
     return duplicate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
@@ -45,6 +46,23 @@ def isolated() -> Iterator[None]:
         if cuda_states is not None:
             torch.cuda.set_rng_state_all(cuda_states)
         torch.set_rng_state(cpu_state)
+
+
+@contextmanager
+def uncollected(device: torch.device) -> Iterator[None]:
+    """Collect no garbage while shapes are computed on meta.
+
+    The collector goes through all objects of torch several times a second, and where a forward leaves
+    tensors in a cycle, it would decide by its own count when their memory is free.
+    """
+    if device.type != "meta" or not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from modelsum.summary import ShapeTree
+from modelsum.trace import census
 from modelsum.trace.call import Call
 from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.ops import Verdict, name_of, rule_for
@@ -26,6 +28,7 @@ from modelsum.trace.shapes import call_tree, shape_tree, tensors_in
 from modelsum.trace.torch_private import (
     DispatchMode,
     HigherOrderOperator,
+    hooked,
     plain_kernel_of,
     show_higher_order,
 )
@@ -137,17 +140,10 @@ class Recorder(DispatchMode):
 
     @contextmanager
     def _hooks(self, model: nn.Module) -> Iterator[None]:
-        handles = []
+        handles = self._hooks_of_scripted(model)
         try:
-            handles += self._hooks_of_scripted(model)
-            for path, module in model.named_modules():
-                if module is model or isinstance(module, torch.jit.ScriptModule):
-                    continue
-                handles.append(
-                    module.register_forward_pre_hook(self._entering(path), prepend=True, with_kwargs=True)
-                )
-                handles.append(module.register_forward_hook(self._leaving, always_call=True))
-            yield
+            with hooked(census.hookable(model), self._entering, self._leaving):
+                yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -199,7 +195,7 @@ class Recorder(DispatchMode):
         execution.exit_order = self._exits
         self._exits += 1
         execution.output_shapes = shape_tree(output)
-        for tensor in tensors_in(output):
+        for tensor in (output,) if isinstance(output, torch.Tensor) else tensors_in(output):
             execution.output_elements += tensor.numel()
             execution.output_bytes += tensor.numel() * tensor.element_size()
 
@@ -224,7 +220,8 @@ class Recorder(DispatchMode):
                     return func.decompose(*args, **kwargs)
         if not self.on_meta and (writes := facts_of(func).written(args, kwargs)):
             self._shared.keep(writes)
-        return self._counted(func, rule, run(func, args, kwargs), args, kwargs)
+        out = run(func, args, kwargs)
+        return out if rule is Verdict.IGNORED else self._counted(func, rule, out, args, kwargs)
 
     def _counted(
         self, func: Any, rule: Rule | Verdict, out: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -233,12 +230,14 @@ class Recorder(DispatchMode):
         if rule is Verdict.UNKNOWN:
             self.uncounted[_spelled(func)] += 1
         elif not isinstance(rule, Verdict):
-            macs = rule(*args, **{**kwargs, "out": out})  # the result, also where the caller named its place
+            # The result, also where the caller named its place.
+            macs = rule(*args, **{**kwargs, "out": out}) if kwargs else rule(*args, out=out)
             self._stack[-1].own_macs += macs
             self.macs_by_op[_spelled(func)] += macs
         return out
 
 
+@cache
 def _spelled(op: Any) -> str:
     """The op as torch spells it: "aten.convolution"."""
     return name_of(op).replace("::", ".")
@@ -246,7 +245,7 @@ def _spelled(op: Any) -> str:
 
 def _outermost_scripted(model: nn.Module) -> tuple[str, ...]:
     found: list[str] = []
-    for path, module in model.named_modules():
+    for path, module in census.modules_of(model).items():
         if isinstance(module, torch.jit.ScriptModule) and not any(
             not outer or path.startswith(f"{outer}.") for outer in found
         ):

@@ -33,7 +33,7 @@ def shape_tree(value: Any) -> ShapeTree:
 def call_tree(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ShapeTree:
     """The shapes of a call's arguments: a list, a dict, or both under "args" and "kwargs"."""
     if not kwargs:
-        return shape_tree(args)
+        return [shape_tree(arg) for arg in args]
     if not args:
         return shape_tree(kwargs)
     return {"args": shape_tree(args), "kwargs": shape_tree(kwargs)}
@@ -45,7 +45,12 @@ def tensor_shape(tensor: Tensor) -> tuple[Any, ...]:
         sizes = nested_sizes(tensor)  # one row of sizes for each component
         ragged = [int(c[0]) if bool((c == c[0]).all()) else "*" for c in sizes.t()]
         return (len(sizes), *ragged)
-    return tuple(s if isinstance(s, int) else "*" for s in tensor.shape)
+    shape = tuple(tensor.shape)
+    plain = _PLAIN.issuperset(map(type, shape))
+    return shape if plain else tuple(s if isinstance(s, int) else "*" for s in shape)
+
+
+_PLAIN = frozenset((int,))
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:

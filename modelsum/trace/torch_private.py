@@ -10,7 +10,7 @@ ops in tables ("_softmax" as the key of a shape rule) are no entries: one that i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from operator import attrgetter, methodcaller
@@ -271,6 +271,40 @@ NO_TORCH_FUNCTION: Any = torch._C._disabled_torch_function_impl
 submodules_of: Callable[[nn.Module], dict[str, nn.Module | None]] = attrgetter("_modules")
 parameters_of: Callable[[nn.Module], dict[str, nn.Parameter | None]] = attrgetter("_parameters")
 buffers_of: Callable[[nn.Module], dict[str, Tensor | None]] = attrgetter("_buffers")
+
+
+@contextmanager
+def hooked(
+    modules: Collection[tuple[str, nn.Module]],
+    entering: Callable[[str], Callable[..., None]],
+    leaving: Callable[..., None],
+) -> Iterator[None]:
+    """Have modules say when they are called, for a while.
+
+    What `register_forward_pre_hook` and `register_forward_hook` do (torch/nn/modules/module.py), without
+    making a handle for every hook: that takes longer than many a layer.
+
+    Args:
+        modules: with the names that `entering` is given; ScriptModules are no such.
+        entering: makes a hook (module, args, kwargs) that comes before all others.
+        leaving: a hook (module, args, output) that comes after all others, and also where one raises.
+    """
+    key: Any = object()
+    try:
+        for name, module in modules:
+            before: Any = module._forward_pre_hooks
+            before[key] = entering(name)
+            before.move_to_end(key, last=False)
+            module._forward_hooks[key] = leaving
+            module._forward_pre_hooks_with_kwargs[key] = module._forward_hooks_always_called[key] = True
+        yield
+    finally:
+        for _, module in modules:
+            module._forward_pre_hooks.pop(key, None)
+            module._forward_pre_hooks_with_kwargs.pop(key, None)
+            module._forward_hooks.pop(key, None)
+            module._forward_hooks_always_called.pop(key, None)
+
 
 #: The base of every batch and instance normalisation, and that of every convolution.
 BatchNorm = batchnorm._BatchNorm

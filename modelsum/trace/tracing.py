@@ -16,11 +16,13 @@ from modelsum.trace import census
 from modelsum.trace.advice import advice
 from modelsum.trace.attributes import attributes
 from modelsum.trace.call import Call
+from modelsum.trace.census import Census
 from modelsum.trace.expectations import explain
-from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta
+from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta, uncollected
 from modelsum.trace.modes import set_mode
 from modelsum.trace.recorder import Execution, Recorder
 from modelsum.trace.shapes import named_tensors_in, tensor_shape
+from modelsum.trace.torch_private import packed_tensors_of
 from modelsum.version import __version__
 
 _FLOAT_BYTES = 4  # the torchsummary convention takes every element for a float32
@@ -50,22 +52,23 @@ def trace(
     Raises:
         ForwardError: the forward raised; carries the summary of what did run.
     """
-    with deep_enough(call.model):
+    with deep_enough(call.model), uncollected(device):
         recorder, error = _run(call, mode, device)
+        found = Census(call.model)  # as the forward left it: lazy layers have their shapes
         summary = Summary(
             model=identity,
             inputs=_describe_inputs(call),
             mode=mode,
             device=str(device),
-            dtype=_dtype(call),
+            dtype=_dtype(call, found),
             batch=batch,
             executed=error is None,
-            totals=_totals(call, recorder),
-            torchsummary=_torchsummary_totals(call, recorder),
-            layers=tuple(_layers(recorder)),
+            totals=_totals(call, found, recorder),
+            torchsummary=_torchsummary_totals(call, found, recorder),
+            layers=tuple(_layers(recorder, found)),
             macs_by_op=dict(recorder.macs_by_op.most_common()),
             uncounted_ops=dict(sorted(recorder.uncounted.items())),
-            notices=notices + _notices(recorder),
+            notices=notices + _notices(recorder, found),
             made_with={
                 "modelsum": __version__,
                 "torch": str(torch.__version__),  # a class of torch otherwise
@@ -97,29 +100,27 @@ def _describe_inputs(call: Call) -> tuple[Input, ...]:
     )
 
 
-def _dtype(call: Call) -> str:
-    return census.common_dtype(call.model.parameters()) or census.common_dtype(call.inputs()) or "float32"
+def _dtype(call: Call, found: Census) -> str:
+    return census.common_dtype(found.parameters) or census.common_dtype(call.inputs()) or "float32"
 
 
-def _totals(call: Call, recorder: Recorder) -> Totals:
-    model = call.model
-    parameters = list(census.unique(model.parameters()))
-    share = census.Share.of_all(parameters)
-    buffers = census.all_buffers(model)
+def _totals(call: Call, found: Census, recorder: Recorder) -> Totals:
+    share = census.Share.of_all(found.parameters)
+    packed = (tensor for module in found.modules.values() for tensor in packed_tensors_of(module))
     return Totals(
         params=share.params,
         trainable_params=share.trainable,
-        param_bytes=sum(map(census.nbytes, parameters)),
-        buffers=sum(b.numel() for b in buffers),
-        buffer_bytes=sum(map(census.nbytes, buffers)),
-        packed_params=census.packed_params(model),
+        param_bytes=sum(map(census.nbytes, found.parameters)),
+        buffers=sum(b.numel() for b in found.buffers),
+        buffer_bytes=sum(map(census.nbytes, found.buffers)),
+        packed_params=sum(tensor.numel() for tensor in packed),
         macs=recorder.macs,
         input_bytes=sum(map(census.nbytes, call.inputs())),
         module_calls=recorder.calls,
     )
 
 
-def _torchsummary_totals(call: Call, recorder: Recorder) -> TorchsummaryTotals:
+def _torchsummary_totals(call: Call, found: Census, recorder: Recorder) -> TorchsummaryTotals:
     rows = [
         execution
         for execution in recorder.root.walk()
@@ -132,7 +133,7 @@ def _torchsummary_totals(call: Call, recorder: Recorder) -> TorchsummaryTotals:
         rows=len(rows),
         input_bytes=_FLOAT_BYTES * sum(t.numel() for t in call.inputs()),
         forward_backward_bytes=2 * _FLOAT_BYTES * outputs,
-        params_bytes=_FLOAT_BYTES * census.Share.of(call.model.parameters()).params,
+        params_bytes=_FLOAT_BYTES * census.Share.of_all(found.parameters).params,
     )
 
 
@@ -143,12 +144,11 @@ def _is_container(module: nn.Module) -> bool:
 _GROUPED = ("aten._grouped_mm", "aten._scaled_grouped_mm", "transformers.grouped_mm_fallback")
 
 
-def _notices(recorder: Recorder) -> tuple[str, ...]:
-    model, notices = recorder.root.module, []
-    if census.uninitialized(model):
+def _notices(recorder: Recorder, found: Census) -> tuple[str, ...]:
+    notices = []
+    if found.uninitialized:
         notices.append("some parameters are uninitialized: their size is known only after a forward pass")
-    whole = (p for p in model.parameters() if _is_integer(p))
-    if integers := sum(p.numel() for p in census.unique(whole)):
+    if integers := sum(p.numel() for p in found.parameters if _is_integer(p)):
         notices.append(
             f"{integers:,} params are integers, as of quantised weights: "
             "counted are the elements that are stored, however many weights are packed in one"
@@ -177,15 +177,12 @@ def _is_integer(tensor: torch.Tensor) -> bool:
 # ---- rows
 
 
-def _layers(recorder: Recorder) -> Iterator[Layer]:
+def _layers(recorder: Recorder, found: Census) -> Iterator[Layer]:
     """A row for every execution as they began; modules that were not called stand under their parent."""
-    model = recorder.root.module
-    owned = census.owned(model)
-    shares = census.shares(model, owned)
+    owned, shares = found.own, found.shares()
     counted: set[Hashable] = set()
-    modules = dict(model.named_modules())
-    _group(recorder.root, modules)
-    _add_uncalled(recorder.root, modules)
+    _group(recorder.root, found.modules)
+    _add_uncalled(recorder.root, found.modules)
     numbered = list(_numbered(recorder.root))
     macs = [execution.own_macs for _, execution in numbered]
     for index in range(len(numbered) - 1, 0, -1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import random
 import sys
 import threading
@@ -211,3 +212,21 @@ def test_gradients_taken_inside_do_not_reach_the_model() -> None:
         modelsum.summarize(model, torch.ones(3, 2), device=device)
         assert model.linear.weight.grad is None
         assert model.linear.weight.tolist() == before
+
+
+@pytest.mark.parametrize("enabled", (True, False))
+@pytest.mark.parametrize("fails", (False, True))
+def test_the_collector_is_as_it_was_afterwards_also_after_an_exception(enabled: bool, fails: bool):
+    class Net(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if fails:
+                raise ValueError
+            return x
+
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(modelsum.ForwardError) if fails else contextlib.nullcontext():
+            modelsum.summarize(Net(), torch.zeros(2))
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable()

@@ -545,6 +545,29 @@ def test_modules_tell_what_they_registered_themselves():
     assert outer[0] is other
 
 
+def test_hooks_come_first_and_last_also_where_a_module_raises_and_are_gone_afterwards():
+    said: list[str] = []
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(3, 3))
+    model[0].register_forward_pre_hook(lambda module, args: said.append("own before"))
+    model[0].register_forward_hook(lambda module, args, output: output + 1)
+
+    def entering(name: str):
+        return lambda module, args, kwargs: said.append(f"{name} {sorted(kwargs)}")
+
+    def leaving(module: nn.Module, args: Any, output: Any) -> None:
+        said.append("raised" if output is None else f"{output.sum().item():g}")
+
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    before = [dict(vars(module)) for module in model]
+    with room.hooked(list(model.named_children()), entering, leaving):
+        model[0](input=torch.zeros(1, 2))
+        with pytest.raises(RuntimeError):
+            model[1](torch.zeros(1, 2))
+    assert said == ["0 ['input']", "own before", "2", "1 []", "raised"]
+    assert [dict(vars(module)) for module in model] == before
+
+
 def test_normalisations_and_convolutions_have_bases():
     assert isinstance(nn.BatchNorm2d(1), room.BatchNorm)
     assert isinstance(nn.SyncBatchNorm(1), room.BatchNorm)

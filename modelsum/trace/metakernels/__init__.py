@@ -30,7 +30,7 @@ from modelsum.trace.metakernels import (
 from modelsum.trace.metakernels.layout import is_plain_meta
 from modelsum.trace.metakernels.table import rule_for
 
-__all__ = ["run"]
+__all__ = ["is_plain_meta", "rule_for", "run"]
 
 _KINDS = (
     attention,

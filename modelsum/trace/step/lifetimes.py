@@ -11,8 +11,9 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from modelsum.trace.torch_private import (
     below_dispatch,
     current_node,
     has_kernel,
+    hooked,
     is_view,
     nodes_made,
     number_of_node,
@@ -66,7 +68,7 @@ class Lifetimes(DispatchMode):
         """Follow a type of device, "meta" or "cpu"; `kernels` and `searches` by op, like "add.Tensor"."""
         super().__init__()
         self.log = log
-        self._device = device
+        self._is_here: Callable[[Tensor], bool] = attrgetter(f"is_{device}")
         self._kernels = kernels or {}
         self._searches = searches or {}
         self._found: set[Hashable] = set()
@@ -92,14 +94,14 @@ class Lifetimes(DispatchMode):
 
     def number_of(self, tensor: Tensor) -> int | None:
         """The number of a tensor's storage in the log, or None where it is not followed."""
-        if tensor.device.type != self._device or tensor.layout is not torch.strided:
+        if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None
         storage = tensor.untyped_storage()
         known = self._known.get(id(storage))
         return known[1] if known is not None and known[0]() is storage else None
 
     def _watch(self, tensor: Tensor, category: str = TEMPORARIES) -> int | None:
-        if tensor.device.type != self._device or tensor.layout is not torch.strided:
+        if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None
         storage = tensor.untyped_storage()
         key = id(storage)
@@ -227,25 +229,16 @@ class Lifetimes(DispatchMode):
             self._nodes = made
 
     @contextmanager
-    def following(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+    def following(self, modules: Collection[tuple[str, nn.Module]]) -> Iterator[None]:
         """Attribute what happens inside to modules, by path; takes its hooks away afterwards.
 
         The root is not one of them: it is what is left.
         """
-        handles = []
-        try:
-            for path, module in modules.items():
-                if not path or isinstance(module, torch.jit.ScriptModule):
-                    continue  # TorchScript takes no Python hooks: its work belongs to the module around it
-                handles.append(module.register_forward_pre_hook(self._entering(path), prepend=True))
-                handles.append(module.register_forward_hook(self._leaving, always_call=True))
+        with hooked(modules, self._entering, self._leaving):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _entering(self, path: str) -> Callable[..., None]:
-        def entering(module: nn.Module, args: Any) -> None:
+        def entering(module: nn.Module, args: Any, kwargs: Any) -> None:
             self._own()
             self._stack.append(path)
             self.log.module = path

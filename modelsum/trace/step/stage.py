@@ -28,6 +28,7 @@ from modelsum.memory.log import (
 )
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.call import Call
+from modelsum.trace.census import hookable, modules_of
 from modelsum.trace.copying import tensors_of
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
@@ -92,7 +93,7 @@ class Stage:
         model = call.model
         self._call = call
         self._precision = precision
-        self._modules = dict(model.named_modules())
+        self._modules = hookable(model)
         self._parameters = list(model.parameters())
         self._device = call.device_type
         self._factories = Presuming()
@@ -251,7 +252,7 @@ class Stage:
 
 def held_by(model: nn.Module) -> list[Tensor]:
     """Parameters, buffers, and tensors that are attributes of the modules."""
-    return [tensor for tensor, _ in tensors_of(model)]
+    return [tensor for tensor, _ in tensors_of(modules_of(model).values())]
 
 
 def _has_storage(tensor: Tensor) -> bool:

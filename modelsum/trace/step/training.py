@@ -30,7 +30,7 @@ from modelsum.memory.values import Memory, ModuleMemory
 from modelsum.raised import told
 from modelsum.trace.call import Call
 from modelsum.trace.freezing import frozen
-from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta
+from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta, uncollected
 from modelsum.trace.step import attention
 from modelsum.trace.step.autocast import DTYPES, autocast_for
 from modelsum.trace.step.checkpointing import checkpointed
@@ -116,6 +116,7 @@ def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[attenti
     """Have the ops of the block run as they would on the target."""
     with (
         isolated(),
+        uncollected(torch.device(device)),
         plain_ops(),
         runs_on_meta(torch.device(device)),
         autocast_for(target),

@@ -155,6 +155,10 @@ def carried() -> Iterator[None]:
 # Kernels that read one argument (by its place) on the CPU, wherever the others are.
 _READ_ON_CPU = {PACK_PADDED_SEQUENCE: 1, PAD_PACKED_SEQUENCE: 1}
 _DETACH = _aten.detach.default
+# Ops that select by values: known ones are looked at, whatever else is not known.
+_SELECTING = frozenset(
+    (_aten.index.Tensor, UNSAFE_INDEX, _aten.embedding.default, _aten.masked_select.default)
+)
 # Batch norms that update running_mean and running_var without saying so in their schema.
 _BATCH_NORMS = frozenset((_aten.native_batch_norm.default, _aten.cudnn_batch_norm.default))
 
@@ -164,8 +168,62 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     A CPU tensor among meta tensors, made by a model that names no device, counts as its twin on meta.
     """
-    if func is _DETACH and is_unknown(args[0]):
-        return func(*args)  # most ops of a backward pass
+    shortcut = _shortcuts.get(func, _NEW)
+    if shortcut is _NEW:
+        shortcut = _shortcuts[func] = _shortcut(func)
+    if shortcut and args and not kwargs and _are_unknown(args):
+        out = shortcut(*args)
+        if out is not NotImplemented:
+            return out
+    return _run(func, args, kwargs)
+
+
+# ---- most ops of most models: nothing is known, and nothing but shapes matters
+
+_NEW: Any = object()
+_shortcuts: dict[Any, Callable[..., Any] | None] = {_DETACH: _DETACH}
+
+
+def _shortcut(func: Any) -> Callable[..., Any] | None:
+    """The shape rule of an op, where this is all that there is to it on plain and unknown tensors."""
+    op, rule = facts_of(func), metakernels.rule_for(func)
+    special = op.reads or op.resizes or op.unfilled or op.shape_only or op.overwrites
+    if rule is None or special or func in _SELECTING or func in _READ_ON_CPU:
+        return None
+    if func in _BATCH_NORMS:
+
+        def changing(*args: Any) -> Any:
+            _forget_running(args)
+            return rule(*args)
+
+    elif op.writes:
+
+        def changing(*args: Any) -> Any:
+            out = rule(*args)
+            for target in op.written(args, {}):
+                forget(target)
+            return out
+
+    else:
+        return rule
+    return changing
+
+
+def _are_unknown(args: tuple[Any, ...]) -> bool:
+    """Whether all tensors of an op are plain ones on meta, and nothing was ever learnt of its first one."""
+    first = args[0]
+    if not isinstance(first, Tensor) or not is_unknown(first):
+        return False
+    for arg in args:
+        if isinstance(arg, Tensor):
+            if not metakernels.is_plain_meta(arg):
+                return False
+        elif type(arg) in (list, tuple) and arg and isinstance(arg[0], Tensor):
+            return False
+    return True
+
+
+def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors = tensors_among(args)
     if kwargs:
         tensors += tensors_among(kwargs.values())
@@ -254,9 +312,8 @@ def _run_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str
         kwargs = {**kwargs, "device": _META}  # no data to move: a meta tensor stands for it there too
     if op.writes:
         return _write_unknown(func, op, args, kwargs)
-    if func in _BATCH_NORMS and args[5]:
-        for running in tensors_among(args[3:5]):
-            forget(running)
+    if func in _BATCH_NORMS:
+        _forget_running(args)
     elif func in (_aten.index.Tensor, UNSAFE_INDEX):
         args = (args[0], _without_masks(args[1]), *args[2:])
     elif func is _aten.embedding.default:
@@ -276,6 +333,13 @@ def _run_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str
         shape = torch.empty(size, dtype=args[0].dtype, device=_CPU)
         learn(out, _on_values(func, (shape, *args[1:]), kwargs))
     return out
+
+
+def _forget_running(args: tuple[Any, ...]) -> None:
+    """In training mode a batch norm changes its running_mean and running_var."""
+    if args[5]:
+        for running in tensors_among(args[3:5]):
+            forget(running)
 
 
 def _write_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
