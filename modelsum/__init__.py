@@ -13,12 +13,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from modelsum import printing
 from modelsum.version import __version__
 
 if TYPE_CHECKING:
     from modelsum.api import register_macs, summarize
     from modelsum.assertions import assert_cost
     from modelsum.checking import check
+    from modelsum.comparing import compare, diff
     from modelsum.errors import (
         ArgumentError,
         BuildError,
@@ -66,15 +68,21 @@ __all__ = [
     "__version__",
     "assert_cost",
     "check",
+    "compare",
+    "diff",
     "fit",
     "measure",
     "register_macs",
     "summarize",
 ]
 
+printing.register("modelsum.render")
+
 _HOMES = {
     "assert_cost": "assertions",
     "check": "checking",
+    "compare": "comparing",
+    "diff": "comparing",
     "fit": "fitting",
     "measure": "measuring",
     "register_macs": "api",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelsum.baselines.documented import against_documented
 from modelsum.errors import ModelError
 from modelsum.preparing import Prepared, first_attempt
-from modelsum.request import Request, request_of, training_step
+from modelsum.request import Request, request_of
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
@@ -63,24 +63,22 @@ def summarize(
         ModelError: the model could not be built, or its forward failed (ForwardError, with the summary
             of what did run).
     """
-    described = training_step(**step)
-    return run(
-        request_of(
-            model,
-            inputs,
-            kwargs,
-            input_size,
-            batch=batch,
-            arguments=dict(model_args or {}),
-            mode=mode,
-            device=device,
-            dtype=dtype,
-            sequence_length=sequence_length,
-            memory=described if memory else None,
-            target=target,
-            freeze=described.freeze,
-        )
+    request = request_of(
+        model,
+        inputs,
+        kwargs=kwargs,
+        input_size=input_size,
+        batch=batch,
+        model_args=model_args,
+        mode=mode,
+        device=device,
+        dtype=dtype,
+        sequence_length=sequence_length,
+        memory=memory,
+        target=target,
+        **step,
     )
+    return run(request)
 
 
 def run(request: Request) -> Summary:

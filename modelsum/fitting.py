@@ -16,7 +16,7 @@ from modelsum.memory.fitting.fit import INFERENCE, TRAINING, Fit, Need, Room, Wa
 from modelsum.memory.fitting.search import MOST, largest
 from modelsum.memory.fitting.ways import Change
 from modelsum.predicting import Predictor, predictor
-from modelsum.request import Request, request_of, training_step
+from modelsum.request import Request, request_of
 from modelsum.units import binary_bytes
 
 if TYPE_CHECKING:
@@ -63,14 +63,12 @@ def fit(
     """
     request = request_of(
         model,
-        (),
-        None,
-        input_size,
-        arguments=dict(model_args or {}),
+        input_size=input_size,
+        model_args=model_args,
         dtype=dtype,
         sequence_length=sequence_length,
-        memory=training_step(**step),
         target=target,
+        **step,
     )
     return run(request, room_for(memory, gpu, target), train=train, batch=batch, more=more)
 

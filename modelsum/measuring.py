@@ -14,7 +14,7 @@ from modelsum.errors import ModelError, UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.measurement import Measurement
 from modelsum.preparing import available, prepare
-from modelsum.request import Request, request_of, training_step
+from modelsum.request import Request, request_of
 from modelsum.sources import resolve
 from modelsum.spec import ModelSpec
 from modelsum.summary import Summary
@@ -75,13 +75,13 @@ def measure(
     request = request_of(
         model,
         inputs,
-        kwargs,
-        input_size,
+        kwargs=kwargs,
+        input_size=input_size,
         batch=batch,
-        arguments=dict(model_args or {}),
+        model_args=model_args,
         dtype=dtype,
         sequence_length=sequence_length,
-        memory=training_step(**step),
+        **step,
     )
     return run(request, device=device, min_time=min_time if latency else None)
 

@@ -58,19 +58,37 @@ class Request:
             object.__setattr__(self, "freeze", self.memory.freeze)
 
 
+#: Options of a call from Python that are fields of a request; those of a training step are the others.
+_OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target")
+
+
 def request_of(
-    model: nn.Module | str,
-    inputs: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None,
-    input_size: Sequence[int] | Sequence[Sequence[int]] | None,
-    **others: Any,
+    model: nn.Module | ModelSpec | str,
+    inputs: tuple[Any, ...] = (),
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+    input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    memory: bool = True,
+    **options: Any,
 ) -> Request:
-    """What a call from Python asks for; `others` are fields of `Request`. Raises UsageError."""
+    """What a call from Python asks for, by the names of `summarize`. Raises UsageError."""
     example = (inputs, dict(kwargs or {})) if inputs or kwargs else None
     if example and input_size is not None:
         raise InputError("both inputs and input_size are given", "Give one of them.")
-    named = spec.parse_model(model) if isinstance(model, str) else _module(model)
-    return Request(model=named, example=example, inputs=_input_specs(input_size), **others)
+    if isinstance(model, str):
+        model = spec.parse_model(model)
+    given = {name: options.pop(name) for name in _OF_A_REQUEST if name in options}
+    step = training_step(**options)
+    return Request(
+        model=model if isinstance(model, ModelSpec) else _module(model),
+        example=example,
+        inputs=_input_specs(input_size),
+        arguments=dict(model_args or {}),
+        memory=step if memory else None,
+        freeze=step.freeze,
+        **given,
+    )
 
 
 def _module(model: Any) -> nn.Module:
@@ -103,7 +121,8 @@ def training_step(*, foreach: bool | None = None, fused: bool | None = None, **o
         if name not in known:
             raise UsageError(
                 f"unknown option {name!r}",
-                did_you_mean(name, known) or f"Options of a training step are {', '.join(known)}.",
+                did_you_mean(name, (*known, *_OF_A_REQUEST))
+                or f"Options of a training step are {', '.join(known)}.",
             )
     return MemoryOptions(**options)
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from modelsum.printing import Printed
+
 if TYPE_CHECKING:
     from modelsum.memory import Memory
 
@@ -196,7 +198,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Summary:
+class Summary(Printed):
     """What a model costs, and where the figures come from.
 
     Attributes:
@@ -229,12 +231,6 @@ class Summary:
     baseline: Baseline = Baseline("none")
     notices: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        # The one look upwards from the ground floor: print(summary) has to show the table.
-        from modelsum.render import RenderOptions, render
-
-        return render(self, "text", RenderOptions()).rstrip("\n")
 
     def __repr__(self) -> str:
         name = self.model.spec or self.model.class_name

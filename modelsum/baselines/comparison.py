@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelsum.baselines.reports.report import MEMORY_TOTALS, Case, Report
+from modelsum.printing import Printed
 
 #: Sections and what they are of, in the order in which they are shown.
 TOTALS, TORCHSUMMARY, MEMORY = "totals", "torchsummary", "memory"
@@ -56,7 +57,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Printed):
     """Several models.
 
     Attributes:

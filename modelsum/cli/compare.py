@@ -60,7 +60,6 @@ def command(
         raise UsageError(
             f"{models[0]} is only one model", f"Name another, or `modelsum show {models[0]}` it."
         )
-    read = [operands.parse(text, Path.cwd()) for text in models]
-    reports = operands.reports(read, given, cached=not no_cache)
+    reports = operands.reports(models, given, cached=not no_cache)
     place = out.options(None, -1, output)
     out.write(render_comparison(compare_models(models, reports), format_, place), output)

@@ -54,7 +54,6 @@ def command(
     resnet50,stride_in_1x1=True     constructor arguments
     vit_b_16@3x384x384              its input, @NAME=16:int64 for a keyword
     """
-    read = [operands.parse(text, Path.cwd()) for text in (a, b)]
-    old, new = operands.reports(read, given, cached=not no_cache)
+    old, new = operands.reports((a, b), given, cached=not no_cache)
     place = out.options(depth, -1, output)
-    out.write(render_diff(compare(old, new), (a, b), format_, place), output)
+    out.write(render_diff(compare(old, new, (a, b)), format_, place), output)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from modelsum.memory.values import Memory
+from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION, Input, Model
 
 
@@ -91,7 +92,7 @@ _ON_CUDA = ("allocated_bytes", "reserved_bytes", "process_bytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(Printed):
     """What a model took on a real device. Compare `measured` with `predicted`.
 
     Attributes:
@@ -133,12 +134,6 @@ class Measurement:
                 predicted = self.predicted.phase_peak_bytes if self.predicted else {}
                 for phase, nbytes in self.measured.phase_peak_bytes.items():
                     yield Comparison("phase_peak_bytes", phase, nbytes, predicted.get(phase))
-
-    def __str__(self) -> str:
-        from modelsum.render.measurement import render_measurement
-
-        text: str = render_measurement(self, "text", None)
-        return text.rstrip("\n")
 
     def to_dict(self) -> dict[str, Any]:
         """The measurement as JSON values, schema version 1."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 
 from modelsum.errors import UsageError, valid_words
 from modelsum.summary import Summary
 
-__all__ = ["FORMATS", "RenderOptions", "render"]
+__all__ = ["FORMATS", "RenderOptions", "printed", "render"]
 
 # Imported when asked for: what `--format json` does not need, it should not wait for.
 _MODULES = {
@@ -53,3 +53,22 @@ def render(summary: Summary, format: str, options: RenderOptions) -> str:
         raise UsageError(f"depth {options.depth} is negative", "0 is the model as a whole, 1 its own parts.")
     renderer: Callable[[Summary, RenderOptions], str] = import_module(_MODULES[format]).render
     return renderer(summary, options).rstrip("\n") + "\n"
+
+
+# Who renders what `print` shows, by the value's class, and what it takes behind the format.
+_PRINTED: Mapping[str, tuple[str, tuple[object, ...]]] = {
+    "Summary": ("modelsum.render.render", (RenderOptions(),)),
+    "Comparison": ("modelsum.render.comparison.render_comparison", (RenderOptions(),)),
+    "Diff": ("modelsum.render.diff.render_diff", (RenderOptions(),)),
+    "Outcome": ("modelsum.render.verdict.render_outcome", ()),
+    "Fit": ("modelsum.render.fit.render_fit", (None,)),
+    "Measurement": ("modelsum.render.measurement.render_measurement", (None,)),
+}
+
+
+def printed(value: object) -> str:
+    """What `print` shows of a value (`modelsum.printing`): its text, complete and without colours."""
+    renderer, options = _PRINTED[type(value).__name__]
+    module, _, function = renderer.rpartition(".")
+    text: str = getattr(import_module(module), function)(value, "text", *options)
+    return text

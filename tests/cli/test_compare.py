@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from modelsum.cli.operands import Named, parse_model
+from modelsum.comparing import Named, parse_model
 from modelsum.errors import UsageError
 from modelsum.spec import InputSpec
 

@@ -10,6 +10,7 @@ from typing import Any
 from modelsum.baselines.changes.matching import match
 from modelsum.baselines.changes.tree import Module, Numbers, tree
 from modelsum.baselines.reports.report import MEMORY_TOTALS, ROW_FIGURES, TOTALS, Case, Report
+from modelsum.printing import Printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,11 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(Printed):
     """From an old report to a new one.
 
     Attributes:
+        names: what the user calls the old and the new one.
         old, new: the cases.
         not_comparable: conventions that differ, old and new: differences are of the rules then.
         totals: every total that one of them has.
@@ -94,6 +96,7 @@ class Diff:
         uncounted_ops: ops without a rule that run another number of times, old and new.
     """
 
+    names: tuple[str, str]
     old: Case
     new: Case
     not_comparable: Mapping[str, tuple[int | None, int | None]]
@@ -122,12 +125,13 @@ class Diff:
         return _differences(old, new)
 
 
-def compare(old: Report, new: Report) -> Diff:
-    """What changed from `old` to `new`."""
+def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -> Diff:
+    """What changed from `old` to `new`, which the user calls by those names."""
     numbers = Numbers()
     figures = [name for name in ROW_FIGURES if name in old.totals and name in new.totals]
     before, after = tree(old, figures, numbers), tree(new, figures, numbers)
     return Diff(
+        names=names,
         old=old.case,
         new=new.case,
         not_comparable=_differences(old.convention, new.convention),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from modelsum.errors import UsageError
+from modelsum.printing import Printed
 
 #: What can be said of a check, the worst first.
 #:
@@ -167,7 +168,7 @@ class RuleChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Printed):
     """What the gate says as a whole.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from modelsum.memory.values import Memory, Peak
+from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION, Input, Model
 
 TRAINING, INFERENCE = "training", "inference"
@@ -107,7 +108,7 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Printed):
     """The largest batch that fits.
 
     Attributes:
@@ -168,12 +169,6 @@ class Fit:
         need = self.asked or self.below or self.above
         assert need is not None
         return need
-
-    def __str__(self) -> str:
-        from modelsum.render.fit import render_fit
-
-        text: str = render_fit(self, "text", None)
-        return text.rstrip("\n")
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON values, schema version 1."""

@@ -20,12 +20,10 @@ _MODULES = {
 FORMATS: tuple[str, ...] = tuple(_MODULES)
 
 
-def render_diff(diff: Diff, names: tuple[str, str], format: str, options: RenderOptions) -> str:
+def render_diff(diff: Diff, format: str, options: RenderOptions) -> str:
     """The diff in one of `FORMATS`, ending with one newline.
 
-    Args:
-        names: what the user calls the old and the new one.
-        options: width and colour are for text, the depth for text and Markdown.
+    Of the options width and colour are for text, the depth for text and Markdown.
     """
     renderer: Callable[..., str] = import_module(_MODULES[format]).render
-    return renderer(diff, names, options).rstrip("\n") + "\n"
+    return renderer(diff, options).rstrip("\n") + "\n"

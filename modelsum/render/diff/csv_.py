@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 COLUMNS = ("kind", "state", "path", "old_path", "class", "figure", "old", "new", "difference")
 
 
-def render(diff: Diff, names: tuple[str, str], options: RenderOptions) -> str:
+def render(diff: Diff, options: RenderOptions) -> str:
     """The diff as CSV with a header row; no option leaves anything out."""
     out = io.StringIO()
     writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")

@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-def render(diff: Diff, names: tuple[str, str], options: RenderOptions) -> str:
+def render(diff: Diff, options: RenderOptions) -> str:
     """The diff as indented JSON; no option leaves anything out."""
-    return json.dumps(to_dict(diff, names), indent=2)
+    return json.dumps(to_dict(diff), indent=2)
 
 
-def to_dict(diff: Diff, names: tuple[str, str]) -> dict[str, Any]:
+def to_dict(diff: Diff) -> dict[str, Any]:
     """The diff as JSON values."""
     figures = list(diff.changes[0].figures) if diff.changes else []
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "diff",
-        "old": {"name": names[0], "case": asdict(diff.old)},
-        "new": {"name": names[1], "case": asdict(diff.new)},
+        "old": {"name": diff.names[0], "case": asdict(diff.old)},
+        "new": {"name": diff.names[1], "case": asdict(diff.new)},
         "case_differences": _pairs(diff.case_differences),
         "not_comparable": _pairs(diff.not_comparable),
         "totals": {

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from modelsum.baselines.changes.changes import Diff
 
 
-def render(diff: Diff, names: tuple[str, str], options: RenderOptions) -> str:
+def render(diff: Diff, options: RenderOptions) -> str:
     """Totals, the layers that changed, and the biggest cause last."""
-    blocks = [f"## {escaped(names[0])} → {escaped(names[1])}"]
+    blocks = [f"## {escaped(diff.names[0])} → {escaped(diff.names[1])}"]
     if case := words.case(diff):
         blocks.append("\n".join(f"- {escaped(said)}" for said in case))
     blocks.append(table(("Figure", "Old", "New", "Difference", ""), "lrrrr", words.totals(diff)))

@@ -23,10 +23,10 @@ _GAP = "  "
 _COLORS = {"added": "32", "removed": "31", "same": "2", "renamed": "2"}
 
 
-def render(diff: Diff, names: tuple[str, str], options: RenderOptions) -> str:
+def render(diff: Diff, options: RenderOptions) -> str:
     """The diff, at most as wide as the terminal or 80 columns where the paths allow it."""
     width = options.width or _WIDTH
-    blocks = [list(_wrapped(f"{names[0]} -> {names[1]}", width))]
+    blocks = [list(_wrapped(f"{diff.names[0]} -> {diff.names[1]}", width))]
     if case := words.case(diff):
         blocks.append([line for said in case for line in _wrapped(said, width, "  ")])
     blocks.append(list(_totals(diff, width)))
