@@ -214,8 +214,8 @@ def test_gradients_taken_inside_do_not_reach_the_model() -> None:
         assert model.linear.weight.tolist() == before
 
 
-@pytest.mark.parametrize("enabled", (True, False))
-@pytest.mark.parametrize("fails", (False, True))
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("fails", [False, True])
 def test_the_collector_is_as_it_was_afterwards_also_after_an_exception(enabled: bool, fails: bool):
     class Net(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
