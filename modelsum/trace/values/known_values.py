@@ -185,10 +185,10 @@ _shortcuts: dict[Any, Callable[..., Any] | None] = {_DETACH: _DETACH}
 
 
 def _shortcut(func: Any) -> Callable[..., Any] | None:
-    """The shape rule of an op, where this is all that there is to it on plain and unknown tensors."""
-    op, rule = facts_of(func), metakernels.rule_for(func)
+    """The shape rule of an op, else the op, where that is all there is to it on plain and unknown tensors."""
+    op, rule = facts_of(func), metakernels.rule_for(func) or func
     special = op.reads or op.resizes or op.unfilled or op.shape_only or op.overwrites
-    if rule is None or special or func in _SELECTING or func in _READ_ON_CPU:
+    if special or func in _SELECTING or func in _READ_ON_CPU:
         return None
     if func in _BATCH_NORMS:
 
