@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.trace.copying import copy_to
+from modelsum.trace.holders import rebuilt, tensors_held
 from modelsum.trace.inputs import move
-from modelsum.trace.shapes import tensors_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,17 @@ class Call:
         return Call(copy_to(self.model, device), *move((self.args, dict(self.kwargs)), device))
 
     def inputs(self) -> Iterator[Tensor]:
-        """The tensors in the arguments, in order."""
-        return tensors_in((self.args, self.kwargs))
+        """The tensors in the arguments, in order, those that objects hold too."""
+        return tensors_held((self.args, self.kwargs))
+
+    def renewed(self) -> Call:
+        """The same call with containers and objects of its own, for a forward that writes into them.
+
+        The tensors are the same: what a forward writes to those has no bearing on shapes.
+        """
+        if all(isinstance(value, Tensor) for value in (*self.args, *self.kwargs.values())):
+            return self
+        return Call(self.model, *rebuilt((self.args, dict(self.kwargs)), lambda tensor: tensor))
 
     @property
     def device_type(self) -> str:

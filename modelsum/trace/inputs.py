@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence
 
 from modelsum.errors import BuildError, InputError
 from modelsum.spec import InputSpec
+from modelsum.trace.holders import rebuilt
 from modelsum.trace.values.known_values import on_meta
 
 #: Sizes of tensors, in bytes, are counted in 64 bits with a sign.
@@ -57,45 +54,15 @@ def make_inputs(
 
 
 def move(value: Any, device: torch.device) -> Any:
-    """A nested example with all its tensors on `device`; containers are rebuilt.
+    """A nested example with all its tensors on `device`; containers and objects are rebuilt.
 
-    The example itself is not touched, and a forward that writes to its input does not reach it: tensors are
-    copied, one that is there twice once; so are objects of any class, with their tensors, if they can be.
+    The example itself is not touched, and a forward that writes to its input does not reach it.
 
     Raises:
         InputError: a tensor without data shall go to a real device.
         BuildError: the device takes no tensors of this kind (nested ones on meta).
     """
-    return _move(value, device, {})
-
-
-def _move(value: Any, device: torch.device, memo: dict[int, Any]) -> Any:
-    if isinstance(value, Tensor):
-        if id(value) not in memo:
-            memo[id(value)] = _move_tensor(value, device)
-        return memo[id(value)]
-    if isinstance(value, PackedSequence):
-        # Its batch sizes are on the CPU always.
-        parts = (value.data, value.batch_sizes, value.sorted_indices, value.unsorted_indices)
-        return PackedSequence(*(p if p is parts[1] else _move(p, device, memo) for p in parts))
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_move(v, device, memo) for v in value))
-    if isinstance(value, (list, tuple)):
-        return type(value)(_move(v, device, memo) for v in value)
-    if isinstance(value, MappingProxyType):
-        return MappingProxyType({k: _move(v, device, memo) for k, v in value.items()})
-    if isinstance(value, Mapping):
-        moved = copy.copy(value)
-        for key, item in value.items():
-            moved[key] = _move(item, device, memo)  # type: ignore[index]
-        return moved
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields: Any = copy.copy(value)
-        for field in dataclasses.fields(value):
-            if hasattr(value, field.name):
-                object.__setattr__(fields, field.name, _move(getattr(value, field.name), device, memo))
-        return fields
-    return _copied(value, memo)
+    return rebuilt(value, lambda tensor: _move_tensor(tensor, device))
 
 
 def _move_tensor(tensor: Tensor, device: torch.device) -> Tensor:
@@ -114,12 +81,3 @@ def _move_tensor(tensor: Tensor, device: torch.device) -> Tensor:
     else:
         moved = tensor.detach().to(device, copy=True)
     return moved.requires_grad_(tensor.requires_grad)
-
-
-def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    if not hasattr(value, "__dict__") or callable(value):
-        return value
-    try:
-        return copy.deepcopy(value, dict(memo))
-    except Exception:
-        return value  # something in it cannot be copied: the caller's own has to do

@@ -21,10 +21,11 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from modelsum.summary import ShapeTree
 from modelsum.trace import census
 from modelsum.trace.call import Call
+from modelsum.trace.holders import tensors_in
 from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.ops import Verdict, name_of, rule_for
 from modelsum.trace.rules import Rule
-from modelsum.trace.shapes import call_tree, shape_tree, tensors_in
+from modelsum.trace.shapes import call_tree, shape_tree
 from modelsum.trace.torch_private import (
     DispatchMode,
     HigherOrderOperator,
@@ -126,7 +127,7 @@ class Recorder(DispatchMode):
             self._enter(self.root, self._call.args, self._call.kwargs)
             try:
                 with MetaFactories() if self.on_meta else nullcontext(), self:
-                    output = self._call()
+                    output = self._call.renewed()()
             except BaseException:
                 self._leave(None, failed=True)
                 raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -51,30 +51,3 @@ def tensor_shape(tensor: Tensor) -> tuple[Any, ...]:
 
 
 _PLAIN = frozenset((int,))
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor in a nested value, in order."""
-    if isinstance(value, Tensor):
-        yield value
-        return
-    for _, tensor in named_tensors_in(value):
-        yield tensor
-
-
-def named_tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in a nested value with its place, like "images.0" or "" for a bare tensor."""
-    if isinstance(value, Tensor):
-        yield name, value
-        return
-    items: Any = ()
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, torch.nn.utils.rnn.PackedSequence):
-        items = (("data", value.data), ("batch_sizes", value.batch_sizes))
-    elif isinstance(value, (list, tuple)):
-        items = enumerate(value)
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        items = ((f.name, getattr(value, f.name, None)) for f in dataclasses.fields(value))
-    for key, item in items:
-        yield from named_tensors_in(item, f"{name}.{key}" if name else str(key))

@@ -18,10 +18,11 @@ from modelsum.trace.attributes import attributes
 from modelsum.trace.call import Call
 from modelsum.trace.census import Census
 from modelsum.trace.expectations import explain
+from modelsum.trace.holders import named_tensors_held
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta, uncollected
 from modelsum.trace.modes import set_mode
 from modelsum.trace.recorder import Execution, Recorder
-from modelsum.trace.shapes import named_tensors_in, tensor_shape
+from modelsum.trace.shapes import tensor_shape
 from modelsum.trace.torch_private import packed_tensors_of
 from modelsum.version import __version__
 
@@ -94,7 +95,7 @@ def _run(call: Call, mode: str, device: torch.device) -> tuple[Recorder, Excepti
 
 def _describe_inputs(call: Call) -> tuple[Input, ...]:
     positional: Any = call.args[0] if len(call.args) == 1 else call.args
-    named = (*named_tensors_in(positional), *named_tensors_in(call.kwargs))
+    named = (*named_tensors_held(positional), *named_tensors_held(call.kwargs))
     return tuple(
         Input(name or None, tensor_shape(t), str(t.dtype).removeprefix("torch.")) for name, t in named
     )

@@ -129,8 +129,9 @@ class _Run:
         autocast = precision(self._options, self._device)
 
         def forward() -> None:
+            call = self._call.renewed()
             with autocast():
-                self._call()
+                call()
 
         def marked(mark: Mark) -> None:
             with mark(_INFERENCE):

@@ -71,9 +71,10 @@ class RealStep:
 
     def _pass(self, mark: Mark) -> None:
         self.phase = FORWARD
+        call = self._call.renewed()
         with mark(FORWARD):
             with self._precision():
-                output = self._call()
+                output = call()
                 value = self._loss.of(output)
                 del output
             if value is None:

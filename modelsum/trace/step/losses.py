@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from modelsum.trace.shapes import tensors_in
+from modelsum.trace.holders import tensors_held, tensors_in
 from modelsum.trace.torch_private import below_dispatch
 
 
@@ -25,6 +25,8 @@ class Loss:
     def of(self, output: Any) -> Tensor | None:
         """The loss of a model's output; None where nothing in it depends on what is trained."""
         tensors = [t for t in tensors_in(output) if t.requires_grad]
+        # A distribution, say: what it holds. Beside tensors, an object is no output but a cache.
+        tensors = tensors or [t for t in tensors_held(output) if t.requires_grad]
         if not tensors:
             return None
         if self._kind == "sum":

@@ -108,8 +108,9 @@ class Stage:
         """A forward pass in evaluation mode without gradients. Raises what the model raises."""
         set_mode(self._call.model, train=False)
         self._begin(FORWARD)
+        call = self._call.renewed()  # alive to the end, as a batch is in the hands of who makes the step
         with torch.no_grad(), self._followed(), self._precision():
-            output = self._call()
+            output = call()
         events = self.log.cut()
         del output
         return Recording(self.log.categories, self._setup, events, [], self._setup, events, {}, 0)
@@ -190,10 +191,11 @@ class Stage:
     def _pass(self, loss: Loss, scaler: GradientScaler | None) -> Mapping[str, int] | None:
         """A forward and a backward pass; returns what the model saved in between."""
         self._begin(FORWARD)
+        call = self._call.renewed()
         with self._followed():
             with self.lifetimes.saving():
                 with self._precision():
-                    output = self._call()
+                    output = call()
                     saved = self.lifetimes.saved()
                     value = loss.of(output)
                     del output
