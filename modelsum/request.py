@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelsum import objects, spec
 from modelsum.errors import InputError, UsageError, did_you_mean
+from modelsum.memory import torch_objects
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.spec import InputSpec, ModelSpec
 
@@ -24,7 +25,8 @@ class Request:
         example: the arguments (args, kwargs) of the call, where the caller has them.
         inputs_from: a function of the user's that makes them, see `example_from`.
         inputs: their specifications otherwise; none for the model's default input.
-        dtype: by torch's name, whichever word was given.
+        device: a word, or a torch.device.
+        dtype: by torch's name, whichever word was given, or a torch.dtype.
         memory: the training step whose memory is predicted; None predicts no memory.
         target: the device that memory is predicted for.
         freeze: patterns of what is not trained, as the training step has them; they hold for the counts too,
@@ -51,9 +53,10 @@ class Request:
         check_target(self.target)
         spec.check_batch(self.batch)
         spec.check_mode(self.mode)
-        spec.check_device(self.device)
+        # torch's own objects read as their names do: torch.device("cpu"), torch.bfloat16.
+        object.__setattr__(self, "device", spec.check_device(str(self.device)))
         if self.dtype is not None:
-            object.__setattr__(self, "dtype", spec.check_dtype(self.dtype))
+            object.__setattr__(self, "dtype", spec.check_dtype(str(self.dtype)))
         if self.memory is not None:
             object.__setattr__(self, "freeze", self.memory.freeze)
 
@@ -102,8 +105,17 @@ def _module(model: Any) -> nn.Module:
 def training_step(*, foreach: bool | None = None, fused: bool | None = None, **options: Any) -> MemoryOptions:
     """The options of a training step, the optimizer's implementation chosen as torch.optim's flags do.
 
+    The optimizer may be one of torch.optim, a class or an object, and the loss one of torch.nn.
+
     Raises UsageError for an unknown option or value.
     """
+    described = torch_objects.optimizer(options.get("optimizer"))
+    for name, value in described.items():
+        if name != "optimizer" and options.get(name, value) != value:
+            raise UsageError(f"{name} is given, and the optimizer has another one", "Give one of them.")
+    options |= described
+    if "loss" in options:
+        options["loss"] = torch_objects.loss(options["loss"])
     if foreach and fused:
         raise UsageError("foreach and fused are both given", "Give one of them.")
     if options.get("implementation") and (foreach is not None or fused):

@@ -64,7 +64,7 @@ class MemoryOptions:
         _check("loss", self.loss, LOSSES)
         _check("attention", self.attention, ATTENTION)
         if self.amp is not None:
-            object.__setattr__(self, "amp", _AMP_OF.get(dtype_name(self.amp), self.amp))
+            object.__setattr__(self, "amp", _AMP_OF.get(dtype_name(str(self.amp)), str(self.amp)))
             _check("amp", self.amp, AMP)
         if self.implementation is not None:
             _check("implementation", self.implementation, IMPLEMENTATIONS)
