@@ -19,6 +19,7 @@ from modelsum.errors import (
     ModelsumError,
     UsageError,
 )
+from modelsum.plain import plain
 from modelsum.raised import told
 from modelsum.request import Request
 from modelsum.sources import Loaded, resolve
@@ -132,7 +133,7 @@ def prepare(request: Request, device: torch.device) -> Prepared:
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
         freeze(loaded.model, request.freeze)
-    identity = Model(text, loaded.source, type(loaded.model).__name__, request.arguments)
+    identity = Model(text, loaded.source, type(loaded.model).__name__, plain(request.arguments))
     if request.example is not None:
         (args, kwargs), batch = move(request.example, device), None
     else:

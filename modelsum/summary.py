@@ -1,20 +1,19 @@
 """The values that everything passes on: what a model costs, as plain frozen data without torch.
 
 A `Summary` is made by `modelsum.trace`, compared by `modelsum.baselines` and shown by
-`modelsum.render`; none of them changes one. `Summary.to_dict` is the JSON of schema version 1.
+`modelsum.render`; none of them changes one. `Summary.to_dict` is the JSON of schema version 1, and
+`Summary.from_dict` reads it: reports, kept answers and the files of `diff` are read by these.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeAlias
 
+from modelsum.memory_values import Memory, ModuleMemory, peaks_of
+from modelsum.plain import LENIENT, plain, read
 from modelsum.printing import Printed
-
-if TYPE_CHECKING:
-    from modelsum.memory import Memory
 
 SCHEMA_VERSION = 1
 
@@ -36,7 +35,7 @@ class Model:
         spec: the MODEL string, or None for a module object handed in from Python.
         source: the provider that knew the name ("documented", "torchvision", ...) or "object".
         class_name: the class of the root module.
-        arguments: the constructor arguments that it was built with, beside its defaults.
+        arguments: the constructor arguments that it was built with, beside its defaults, as JSON has them.
     """
 
     spec: str | None
@@ -70,6 +69,8 @@ class Totals:
         module_calls: executions of modules, the root included.
     """
 
+    DERIVED: ClassVar = ("frozen_params", "flops")
+
     params: int
     trainable_params: int
     param_bytes: int
@@ -99,6 +100,8 @@ class TorchsummaryTotals:
     and forward/backward is twice the outputs of all rows. A row is a call of a module that is not the
     root, an nn.Sequential or an nn.ModuleList.
     """
+
+    DERIVED: ClassVar = ("total_bytes",)
 
     rows: int
     input_bytes: int
@@ -187,6 +190,8 @@ class Baseline:
         figures: every figure of the table, documented beside now.
     """
 
+    DERIVED: ClassVar = ("differences",)
+
     status: str
     source: str | None = None
     figures: tuple[Difference, ...] = ()
@@ -213,6 +218,7 @@ class Summary(Printed):
         memory: what inference and a training step take; None where it was not asked for, or is not known:
             then a notice says why.
         notices: what the reader should know about how the figures were reached.
+        convention: the rules that they are counted by (`CONVENTION`).
     """
 
     model: Model
@@ -230,6 +236,7 @@ class Summary(Printed):
     memory: Memory | None = None
     baseline: Baseline = Baseline("none")
     notices: tuple[str, ...] = ()
+    convention: Mapping[str, int] = field(default_factory=lambda: dict(CONVENTION))
     made_with: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -238,59 +245,102 @@ class Summary(Printed):
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values, schema version 1."""
-        totals = asdict(self.totals)
-        totals |= {"frozen_params": self.totals.frozen_params, "flops": self.totals.flops}
-        convention = asdict(self.torchsummary) | {"total_bytes": self.torchsummary.total_bytes}
-        layers = [asdict(layer) for layer in self.layers]
+        value = plain(self)
         modules = dict(self.memory.modules) if self.memory else {}
-        for layer in layers:
-            layer["class"] = layer.pop("class_name")
-            # Of all calls together, on the first one.
-            module = modules.pop(layer["path"], None)
-            layer["saved_bytes"] = module.saved_bytes if module else None
-            layer["own_saved_bytes"] = module.own_saved_bytes if module else None
-            layer["peak_bytes"] = module.peak_bytes if module else None
+        for layer, row in zip(self.layers, value["layers"], strict=True):
+            module = modules.pop(layer.path, None)  # of all calls together, on the first one
+            row |= {name: getattr(module, name, None) for name in _OF_MODULES}
+        value["memory"] = self.memory.to_dict() if self.memory else None
+        value["lists"] = [
+            path for place, layer in enumerate(self.layers) for path in _lists(_trees(layer), (place,))
+        ]
+        return {"schema_version": SCHEMA_VERSION, "kind": "summary", **value}
+
+    @classmethod
+    def from_dict(cls, value: Any, how: str = LENIENT) -> Summary:
+        """The summary that `to_dict` made these JSON values of, also an earlier version's.
+
+        `how` is of `modelsum.plain.read`. Raises `modelsum.plain.NotReadable` where it is none.
+        """
+        rows = read(_Rows, value, how)
+        lists = set(map(tuple, rows.lists))
+        layers = [
+            layer | row.fields(lists, place)
+            for place, (layer, row) in enumerate(zip(value["layers"], rows.layers, strict=True))
+        ]
+        memory = value.get("memory")
+        if isinstance(memory, dict):
+            saving = (row for row in rows.layers if row.saved_bytes is not None)
+            modules = {row.path: {name: getattr(row, name) or 0 for name in _OF_MODULES} for row in saving}
+            memory = {"modules": modules, **peaks_of(memory), **memory}
+        return read(cls, value | {"layers": layers, "memory": memory}, how)
+
+
+# ---- the JSON of layers, where it is not that of their fields
+
+_OF_MODULES = tuple(field.name for field in fields(ModuleMemory))
+_Path: TypeAlias = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    path: str
+    input_shapes: Any
+    output_shapes: Any
+    own_trainable_params: int
+    counted_params: int
+    counted_trainable_params: int | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    saved_bytes: int | None = None
+    own_saved_bytes: int | None = None
+    peak_bytes: int | None = None
+
+    def fields(self, lists: Collection[_Path], place: int) -> dict[str, Any]:
+        """The fields of the layer that are others: sizes in trees, and lists of attributes, are tuples."""
+        trainable = self.counted_trainable_params
+        if trainable is None:  # before there was the key
+            trainable = min(self.own_trainable_params, self.counted_params)
+        attributes = {name: _tuples(each) for name, each in self.attributes.items()}
         return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": "summary",
-            "model": {
-                "spec": self.model.spec,
-                "source": self.model.source,
-                "class": self.model.class_name,
-                "arguments": plain(self.model.arguments),
-            },
-            "inputs": [asdict(i) for i in self.inputs],
-            "mode": self.mode,
-            "device": self.device,
-            "dtype": self.dtype,
-            "batch": self.batch,
-            "executed": self.executed,
-            "totals": totals,
-            "torchsummary": convention,
-            "memory": self.memory.to_dict() if self.memory else None,
-            "macs_by_op": dict(self.macs_by_op),
-            "uncounted_ops": dict(self.uncounted_ops),
-            "layers": layers,
-            "baseline": {
-                "status": self.baseline.status,
-                "source": self.baseline.source,
-                "figures": [asdict(f) for f in self.baseline.figures],
-                "differences": [asdict(f) for f in self.baseline.differences],
-            },
-            "notices": list(self.notices),
-            "convention": dict(CONVENTION),
-            "made_with": dict(self.made_with),
+            **_tree(_trees(self), lists, (place,)),
+            "counted_trainable_params": trainable,
+            "attributes": attributes,
         }
 
 
-def plain(value: Any) -> Any:
-    """A Python value as JSON has it; what JSON does not have is the name of its class in angle brackets."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    layers: tuple[_Row, ...]
+    lists: tuple[tuple[Any, ...], ...] = ()
+
+
+def _trees(layer: Layer | _Row) -> dict[str, ShapeTree]:
+    return {"input_shapes": layer.input_shapes, "output_shapes": layer.output_shapes}
+
+
+def _lists(tree: ShapeTree, path: _Path) -> Iterator[_Path]:
+    """The places of lists in a tree that JSON shows as it does the sizes of a tensor."""
+    if isinstance(tree, list) and _may_be_sizes(tree):
+        yield path
+    elif isinstance(tree, (list, dict)):
+        for key, each in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            yield from _lists(each, (*path, key))
+
+
+def _tree(value: Any, lists: Collection[_Path], path: _Path) -> Any:
+    """The tree that JSON shows so, but for those lists."""
+    if isinstance(value, dict):
+        return {key: _tree(each, lists, (*path, key)) for key, each in value.items()}
+    if not isinstance(value, list):
         return value
-    return f"<{type(value).__name__}>"
+    if _may_be_sizes(value) and path not in lists:
+        return tuple(value)
+    return [_tree(each, lists, (*path, place)) for place, each in enumerate(value)]
+
+
+def _may_be_sizes(value: list[Any]) -> bool:
+    return all(type(each) is int or each == "*" for each in value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 
+from modelsum.plain import read
 from modelsum.summary import Baseline, Difference, Summary
 from modelsum.units import torchsummary_mb
 
@@ -23,7 +23,7 @@ class StoredTable:
     Attributes:
         source: what the table is called, "documented table of ResNet50 at 3x600x600".
         name: the documented name of the architecture.
-        input_shape: sizes of one sample.
+        input: sizes of one sample.
         batch: how many samples.
         dtype: of parameters and input.
         figures: params, trainable_params, hooked_calls exactly; input_mb, forward_backward_mb, params_mb,
@@ -32,10 +32,15 @@ class StoredTable:
 
     source: str
     name: str
-    input_shape: tuple[int, ...]
+    input: tuple[int, ...]
     batch: int
     dtype: str
-    figures: Mapping[str, int | float]
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    tables: tuple[StoredTable, ...]
 
 
 def documented_names() -> tuple[str, ...]:
@@ -51,17 +56,7 @@ def find(name: str) -> StoredTable | None:
 
 @cache
 def _tables() -> tuple[StoredTable, ...]:
-    return tuple(
-        StoredTable(
-            source=table["source"],
-            name=table["name"],
-            input_shape=tuple(table["input"]),
-            batch=table["batch"],
-            dtype=table["dtype"],
-            figures=MappingProxyType(table["figures"]),
-        )
-        for table in json.loads(_DOCUMENTED.read_text(encoding="utf-8"))["tables"]
-    )
+    return read(_Tables, json.loads(_DOCUMENTED.read_text(encoding="utf-8"))).tables
 
 
 # ---- a summary against its table
@@ -108,7 +103,7 @@ def figures(summary: Summary) -> dict[str, int | float]:
 
 def _is_input_of(table: StoredTable, summary: Summary) -> bool:
     inputs = [(given.shape, given.dtype) for given in summary.inputs]
-    return inputs == [((table.batch, *table.input_shape), table.dtype)] and summary.dtype == table.dtype
+    return inputs == [((table.batch, *table.input), table.dtype)] and summary.dtype == table.dtype
 
 
 def _printed_mb(size: int) -> float:

@@ -4,6 +4,6 @@ Plain Python without torch: `modelsum.trace` records the lifetimes, this package
 """
 
 from modelsum.memory.options import MemoryOptions
-from modelsum.memory.values import Memory, ModuleMemory, Peak, Point
+from modelsum.memory_values import Memory, ModuleMemory, Peak, Point
 
 __all__ = ["Memory", "MemoryOptions", "ModuleMemory", "Peak", "Point"]

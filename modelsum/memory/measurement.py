@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-from modelsum.memory.values import Memory
+from modelsum.memory_values import Memory
 from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION, Input, Model
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from modelsum.memory.log import CATEGORIES, SETUP, Event
-from modelsum.memory.values import Peak, Point
+from modelsum.memory_values import Peak, Point
 
 _INDEX = {category: i for i, category in enumerate(CATEGORIES)}
 

@@ -64,7 +64,7 @@ def test_the_stored_figures_are_those_of_the_notes(name: str):
     table = find(name)
     assert table is not None
     assert (table.source, table.name) == (f"documented table of {title} at 3x600x600", name)
-    assert (table.input_shape, table.batch, table.dtype) == ((3, 600, 600), 1, "float32")
+    assert (table.input, table.batch, table.dtype) == ((3, 600, 600), 1, "float32")
     assert table.figures == {
         "params": params,
         "trainable_params": params,

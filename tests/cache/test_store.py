@@ -67,8 +67,8 @@ def test_nothing_but_values_is_ever_loaded(store: Store, tmp_path: Path, monkeyp
 
 
 def test_those_not_used_for_longest_are_removed(tmp_path: Path) -> None:
-    size = len(pickle.dumps((ENTRY.summary, dict(ENTRY.marks), ENTRY.said), protocol=5)) + 32
-    store = Store(tmp_path, most_bytes=2 * size)
+    Store(tmp_path).put("a", ENTRY)
+    store = Store(tmp_path, most_bytes=2 * (tmp_path / "a.entry").stat().st_size)
     for age, key in enumerate(("a", "b")):
         store.put(key, ENTRY)
         os.utime(tmp_path / f"{key}.entry", (1000 + age, 1000 + age))

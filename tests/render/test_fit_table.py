@@ -11,7 +11,7 @@ import pytest
 
 from modelsum.errors import UsageError
 from modelsum.memory.fitting.fit import Fit, Need, Room, Way
-from modelsum.memory.values import Peak
+from modelsum.memory_values import Peak
 from modelsum.render.fit import FORMATS, render_fit
 from modelsum.summary import Input, Model
 

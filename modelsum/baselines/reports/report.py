@@ -6,14 +6,12 @@ that call adds of its own, so that the figures of all rows add up to the totals.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelsum.summary import CONVENTION, Input, Layer, Summary, plain
-
-if TYPE_CHECKING:
-    from modelsum.memory import Memory
+from modelsum.plain import plain
+from modelsum.summary import CONVENTION, Input, Summary
 
 SCHEMA_VERSION = 1
 KIND = "report"
@@ -142,6 +140,7 @@ class Report:
             totals=_totals(summary),
             rows=tuple(_rows(summary)),
             uncounted_ops=dict(summary.uncounted_ops),
+            convention=dict(summary.convention),
             versions=dict(summary.made_with),
         )
 
@@ -152,63 +151,37 @@ class Report:
         return self.totals.get(name, self.totals.get(f"{name}_bytes"))
 
 
-def forward_backward_bytes(output_elements: int, has_row: bool) -> int:
-    """What a call adds to torchsummary's forward/backward size: its output twice, 4 bytes an element."""
-    return 2 * 4 * output_elements if has_row else 0
-
-
 def _totals(summary: Summary) -> dict[str, int]:
-    totals, sizes = summary.totals, summary.torchsummary
-    figures = {
-        "params": totals.params,
-        "trainable_params": totals.trainable_params,
-        "packed_params": totals.packed_params,
-        "param_bytes": totals.param_bytes,
-        "buffers": totals.buffers,
-        "buffer_bytes": totals.buffer_bytes,
-        "macs": totals.macs,
-        "input_bytes": totals.input_bytes,
-        "module_calls": totals.module_calls,
-        "torchsummary_rows": sizes.rows,
-        "forward_backward_bytes": sizes.forward_backward_bytes,
-        "torchsummary_total_bytes": sizes.total_bytes,
+    sizes = {
+        "torchsummary_rows": summary.torchsummary.rows,
+        "forward_backward_bytes": summary.torchsummary.forward_backward_bytes,
+        "torchsummary_total_bytes": summary.torchsummary.total_bytes,
     }
-    return figures | (_memory_totals(summary.memory) if summary.memory else {})
+    totals = {name: sizes[name] if name in sizes else getattr(summary.totals, name) for name in TOTALS}
+    if summary.memory is None:
+        return totals
+    least, most = summary.memory.process_bytes or (None, None)
+    process = {"process_least_bytes": least, "process_most_bytes": most}
+    memory = {n: process[n] if n in process else getattr(summary.memory, n) for n in MEMORY_TOTALS}
+    return totals | {name: figure for name, figure in memory.items() if figure is not None}
 
 
-def _memory_totals(memory: Memory) -> dict[str, int]:
-    least, most = memory.process_bytes or (None, None)
-    figures = {
-        "saved_for_backward_bytes": memory.saved_for_backward_bytes,
-        "inference_peak_bytes": memory.inference_peak_bytes,
-        "training_peak_bytes": memory.training_peak_bytes,
-        "first_step_peak_bytes": memory.first_step_peak_bytes,
-        "allocated_bytes": memory.allocated_bytes,
-        "reserved_bytes": memory.reserved_bytes,
-        "process_least_bytes": least,
-        "process_most_bytes": most,
-    }
-    return {name: figure for name, figure in figures.items() if figure is not None}
-
-
-def _rows(summary: Summary) -> list[ReportRow]:
+def _rows(summary: Summary) -> Iterator[ReportRow]:
     memory = summary.memory
     knows_saved = memory is not None and memory.saved_for_backward_bytes is not None
     saved = {path: m.own_saved_bytes for path, m in memory.modules.items()} if memory else {}
-    return [_row(layer, saved.pop(layer.path, 0) if knows_saved else None) for layer in summary.layers]
-
-
-def _row(layer: Layer, saved: int | None) -> ReportRow:
-    has_row = layer.exit_order is not None and layer.parent is not None and not layer.container
-    return ReportRow(
-        path=layer.path,
-        class_name=layer.class_name,
-        call=layer.call,
-        params=layer.counted_params,
-        trainable_params=layer.counted_trainable_params,
-        macs=layer.own_macs,
-        forward_backward_bytes=forward_backward_bytes(layer.output_elements, has_row),
-        saved_for_backward_bytes=saved,
-        output_shapes=plain(layer.output_shapes),
-        attributes=plain(layer.attributes),
-    )
+    for layer in summary.layers:
+        has_row = layer.exit_order is not None and layer.parent is not None and not layer.container
+        yield ReportRow(
+            path=layer.path,
+            class_name=layer.class_name,
+            call=layer.call,
+            params=layer.counted_params,
+            trainable_params=layer.counted_trainable_params,
+            macs=layer.own_macs,
+            # That table's size: the output twice, 4 bytes an element.
+            forward_backward_bytes=2 * 4 * layer.output_elements if has_row else 0,
+            saved_for_backward_bytes=saved.pop(layer.path, 0) if knows_saved else None,
+            output_shapes=plain(layer.output_shapes),
+            attributes=plain(layer.attributes),
+        )

@@ -5,55 +5,29 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
 from typing import Any
 
-from modelsum.baselines.reports.json_place import Place
+from modelsum.baselines.reports.json_lines import Lines
 from modelsum.baselines.reports.report import (
     KIND,
     MEMORY_TOTALS,
     ROW_FIGURES,
     SCHEMA_VERSION,
     TOTALS,
-    Case,
     Report,
-    ReportRow,
 )
-from modelsum.baselines.reports.summary_text import input_of, report_of_summary
-from modelsum.errors import ReportError
+from modelsum.errors import ReportError, did_you_mean
+from modelsum.plain import STRICT, NotReadable, check_keys, plain, read
+from modelsum.summary import Summary
 
 HINT = "Restore the file from git, or write it anew."
 
-_KEYS = (
-    "schema_version",
-    "kind",
-    "case",
-    "convention",
-    "totals",
-    "rows",
-    "uncounted_ops",
-    "versions",
-)
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
 
 
 def to_text(report: Report) -> str:
     """The report as its file has it, ending with a newline; equal reports are equal texts."""
-    return f"{_json(to_dict(report))}\n"
-
-
-def to_dict(report: Report) -> dict[str, Any]:
-    """The report as JSON values, schema version 1."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "kind": KIND,
-        "case": asdict(report.case),
-        "convention": dict(report.convention),
-        "totals": dict(report.totals),
-        "rows": [_row_dict(row) for row in report.rows],
-        "uncounted_ops": dict(report.uncounted_ops),
-        "versions": dict(report.versions),
-    }
+    return f"{_json({'schema_version': SCHEMA_VERSION, 'kind': KIND, **plain(report)})}\n"
 
 
 def parse(text: str, file: str) -> Report:
@@ -65,22 +39,15 @@ def parse(text: str, file: str) -> Report:
     Raises ReportError, with line and key, for what is not a whole report of this schema version: cut off,
     edited so that a value is not what it can be, or rows that do not add up to the totals.
     """
-    place = Place(file, text, _value(text, file), hint=HINT)
-    kind = place.key("kind")
-    if kind.value not in (KIND, "summary"):
-        raise kind.error(
-            f"{kind.value!r} is not a report",
-            f"Valid are {KIND!r}, and 'summary' as of `modelsum show --format json`.",
-        )
-    version = place.key("schema_version")
-    if version.value != SCHEMA_VERSION:
-        raise version.error(
-            f"schema version {version.value!r} is not known",
-            f"This modelsum reads version {SCHEMA_VERSION}; another version of it wrote the file.",
-        )
-    report = report_of_summary(place) if kind.value == "summary" else _report(place)
-    _check_sums(place, report)
-    return report
+    value = _value(text, file)
+    try:
+        return _report(value)
+    except NotReadable as error:
+        name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.at)
+        what = f"{name.removeprefix('.')}: " if name else ""
+        hint = did_you_mean(error.name, error.known) or error.hint or HINT
+        line = Lines(text).of(error.at)
+        raise ReportError(f"{file}:{line}: {what}{error.message}", hint) from error
 
 
 def _value(text: str, file: str) -> Any:
@@ -115,12 +82,6 @@ def _value(text: str, file: str) -> Any:
 # ---- writing
 
 
-def _row_dict(row: ReportRow) -> dict[str, Any]:
-    values = {field.name: getattr(row, field.name) for field in fields(row)}
-    values["class"] = values.pop("class_name")
-    return values
-
-
 def _json(value: Any, indent: str = "") -> str:
     """JSON with a key or an object a line; a list of anything else is on the line of its key."""
     inner = indent + "  "
@@ -146,60 +107,41 @@ def _has_object(value: Any) -> bool:
 # ---- reading
 
 
-def _report(place: Place) -> Report:
-    place.only(_KEYS)
-    totals = place.key("totals").only((*TOTALS, *MEMORY_TOTALS))
-    for name in TOTALS:
-        totals.key(name)
-    return Report(
-        case=_case(place.key("case")),
-        totals=totals.mapping(Place.whole),
-        rows=tuple(map(_row, place.key("rows").items())),
-        uncounted_ops=place.key("uncounted_ops").mapping(Place.whole),
-        convention=place.key("convention").mapping(Place.whole),
-        versions=place.key("versions").mapping(Place.string),
-    )
+def _report(value: Any) -> Report:
+    check_keys(value, ("kind", "schema_version"))
+    if value["kind"] not in (KIND, "summary"):
+        valid = f"Valid are {KIND!r}, and 'summary' as of `modelsum show --format json`."
+        raise NotReadable(f"{value['kind']!r} is not a report", ("kind",), valid)
+    if value["schema_version"] != SCHEMA_VERSION:
+        raise NotReadable(
+            f"schema version {value['schema_version']!r} is not known",
+            ("schema_version",),
+            f"This modelsum reads version {SCHEMA_VERSION}; another version of it wrote the file.",
+        )
+    if value["kind"] == "summary":
+        report = _of_summary(value)
+    else:
+        report = read(Report, {k: v for k, v in value.items() if k not in ("kind", "schema_version")}, STRICT)
+        try:
+            check_keys(value["totals"], TOTALS, (*TOTALS, *MEMORY_TOTALS))
+        except NotReadable as error:
+            raise error.inside("totals") from None
+    _check_sums(report, value["totals"])
+    return report
 
 
-def _case(place: Place) -> Case:
-    place.only([field.name for field in fields(Case)])
-    return Case(
-        model=place.key("model").string(),
-        source=place.key("source").string(),
-        arguments=place.key("arguments").object(),
-        inputs=tuple(map(input_of, place.key("inputs").items())),
-        batch=place.key("batch").or_null(Place.whole),
-        mode=place.key("mode").string(),
-        dtype=place.key("dtype").string(),
-        memory=place.key("memory").or_null(lambda memory: memory.mapping(Place.string)),
-    )
+def _of_summary(value: Any) -> Report:
+    summary = Summary.from_dict(value)
+    if not summary.executed:
+        raise NotReadable("the forward did not finish", ("executed",), "A report is of a whole model.")
+    return Report.of(summary)
 
 
-_ROW_KEYS = frozenset({field.name for field in fields(ReportRow)} - {"class_name"} | {"class"})
-
-
-def _row(place: Place) -> ReportRow:
-    place.only(_ROW_KEYS)
-    return ReportRow(
-        path=place.key("path").string(),
-        class_name=place.key("class").string(),
-        call=place.key("call").whole(),
-        params=place.key("params").whole(),
-        trainable_params=place.key("trainable_params").whole(),
-        macs=place.key("macs").whole(),
-        forward_backward_bytes=place.key("forward_backward_bytes").whole(),
-        saved_for_backward_bytes=place.key("saved_for_backward_bytes").or_null(Place.whole),
-        output_shapes=place.key("output_shapes").value,
-        attributes=place.key("attributes").object(),
-    )
-
-
-def _check_sums(place: Place, report: Report) -> None:
+def _check_sums(report: Report, totals: Mapping[str, Any]) -> None:
     """A figure that was changed by hand, or in only one place by a merge, does not add up any more."""
     for name in ROW_FIGURES:
         total = report.totals.get(name)
         added = sum(getattr(row, name) or 0 for row in report.rows)
         if total is not None and added != total:
-            where = place.key("totals")
-            where = where.key(name) if name in where.object() else where
-            raise where.error(f"{name} is {total:,}, but the rows add up to {added:,}")
+            where = ("totals", name) if name in totals else ("totals",)
+            raise NotReadable(f"{name} is {total:,}, but the rows add up to {added:,}", where)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from modelsum.memory.values import Memory, Peak
+from modelsum.memory_values import Memory, Peak
 from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION, Input, Model
 

@@ -26,7 +26,7 @@ from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
 from modelsum.memory.log import Event, of_storages
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
-from modelsum.memory.values import Memory, ModuleMemory
+from modelsum.memory_values import Memory, ModuleMemory
 from modelsum.raised import told
 from modelsum.trace.call import Call
 from modelsum.trace.freezing import frozen

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
+
+from modelsum.plain import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Peak:
 @dataclass(frozen=True, slots=True)
 class Point:
     """A moment of the timeline: after so many allocations and releases of the step, what was live."""
+
+    DERIVED: ClassVar = ("live_bytes",)
 
     event: int
     phase: str
@@ -126,15 +130,35 @@ class Memory:
             "peak_module": self.peak.module,
             "at_inference_peak": dict(self.inference.parts),
             "inference_peak_module": self.inference.module,
+            "inference": plain(self.inference),
+            "training": plain(self.training),
+            "first_step": plain(self.first_step),
             "phase_peak_bytes": dict(self.phase_peak_bytes),
             "allocated_bytes": self.allocated_bytes,
             "reserved_bytes": self.reserved_bytes,
             "process_bytes": list(self.process_bytes) if self.process_bytes else None,
-            "timeline": [
-                {"event": p.event, "phase": p.phase, "module": p.module, "live_bytes": p.live_bytes}
-                | {"parts": dict(p.parts)}
-                for p in self.timeline
-            ],
+            "timeline": plain(self.timeline),
             "assumptions": dict(self.assumptions),
             "notices": list(self.notices),
         }
+
+
+def peaks_of(memory: Mapping[str, Any]) -> dict[str, Any]:
+    """The peaks in the JSON of a memory, where it is of a version that had only figures of them."""
+    parts, phase, module = memory.get("at_peak"), memory.get("peak_phase"), memory.get("peak_module")
+
+    def peak(name: str, **known: Any) -> dict[str, Any] | None:
+        size = memory.get(f"{name}_peak_bytes")
+        return (
+            None
+            if size is None
+            else {"bytes": size, "parts": parts, "phase": phase, "module": module} | known
+        )
+
+    inference = {"parts": memory.get("at_inference_peak"), "phase": "forward"}
+    inference["module"] = memory.get("inference_peak_module")
+    return {
+        "inference": peak("inference", **inference),
+        "training": peak("training"),
+        "first_step": peak("first_step", parts={}, phase="", module=""),
+    }
