@@ -25,9 +25,10 @@ from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
 from modelsum.baselines.revisions import merge_base
-from modelsum.errors import BuildError, ConfigError, ModelsumError, OutputError, UsageError, fault
+from modelsum.errors import BuildError, ConfigError, ModelsumError, OutputError, UsageError
 from modelsum.files import inside
 from modelsum.processes import how_it_ended
+from modelsum.raised import fault
 from modelsum.sources.definition import Definitions
 
 

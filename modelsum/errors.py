@@ -124,19 +124,6 @@ def plain(text: str) -> str:
     return _OURS.sub("modelsum", _ADDRESS.sub("", text))
 
 
-def fault(error: Exception | SystemExit) -> ModelError:
-    """An error that nothing here foresaw, as one that says so, or as the model's where its code raised it."""
-    from modelsum.raised import told, where  # which knows of the errors here
-
-    if isinstance(error, SystemExit):
-        return ModelError(f"{where(error)}the model's code ended the process (sys.exit({error.code!r}))")
-    if where(error):
-        return ModelError(f"the model's code failed: {told(error)}", "--debug shows the traceback.")
-    return ModelError(
-        f"this is a fault of modelsum: {told(error)}", "Please report it with what --debug prints."
-    )
-
-
 def nearest(word: str, valid: Iterable[str], limit: int = 3) -> list[str]:
     """The valid words closest in spelling to `word`, best first, at most `limit`."""
     by_lower = {v.lower(): v for v in valid}

@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-from modelsum.errors import plain
+from modelsum.errors import ModelError, plain
 
 _TORCHSCRIPT = "The following operation failed in the TorchScript interpreter."
 _LINE = re.compile(r'File "([^"]+)", line (\d+)')
@@ -35,6 +35,17 @@ def told(error: BaseException, *, whole: bool = False) -> str:
     place = None if text else _place(error)
     code = linecache.getline(*place).strip() if place else ""
     return where(error) + words + (f" ({code})" if code else "")
+
+
+def fault(error: Exception | SystemExit) -> ModelError:
+    """An error that nothing here foresaw, as one that says so, or as the model's where its code raised it."""
+    if isinstance(error, SystemExit):
+        return ModelError(f"{where(error)}the model's code ended the process (sys.exit({error.code!r}))")
+    if where(error):
+        return ModelError(f"the model's code failed: {told(error)}", "--debug shows the traceback.")
+    return ModelError(
+        f"this is a fault of modelsum: {told(error)}", "Please report it with what --debug prints."
+    )
 
 
 def where(error: BaseException) -> str:

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,10 @@ MAY_IMPORT = {
     "trace": {"memory"},
     "memory": set(),
     "baselines": {"request", "memory"},
-    "render": {"zoo", "baselines"},
+    "render": {"zoo", "baselines", "memory"},
     "request": {"memory"},
     "preparing": {"request", "sources", "trace"},
-    "api": {"request", "preparing", "trace", "memory", "baselines"},
+    "api": {"request", "preparing", "trace", "baselines"},
     "measuring": {"request", "preparing", "api", "sources", "trace", "memory"},
     "predicting": {"request", "preparing", "api", "sources", "trace", "memory"},
     "fitting": {"request", "api", "predicting", "memory", "baselines"},
@@ -47,29 +48,31 @@ TORCH_FREE |= {"checking", "comparing", "fitting", "measuring", "predicting", "p
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
-    """Every imported module's name, and whether the import runs when the file is imported."""
+    """Every imported module's name, and whether the import runs when the file is imported.
+
+    Those that only typing needs and those in functions are among them.
+    """
     tree = ast.parse(file.read_text())
-    type_checking = {
+    later = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        if isinstance(node, ast.FunctionDef)
+        or (isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING")
         for inner in ast.walk(node)
     }
-    at_import = {
-        id(n)
-        for top in tree.body
-        for n in ast.walk(top)
-        if not isinstance(top, ast.FunctionDef | ast.ClassDef)
-    }
     for node in ast.walk(tree):
-        if id(node) in type_checking:
-            continue
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, id(node) in at_import
+            yield from ((alias.name, id(node) not in later) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}", id(node) in at_import
+            yield from ((f"{node.module}.{alias.name}", id(node) not in later) for alias in node.names)
+
+
+def test_imports_of_typing_and_of_functions_count(tmp_path: Path) -> None:
+    file = tmp_path / "code.py"
+    file.write_text(
+        "import a\nif TYPE_CHECKING:\n    import b\nclass C:\n    def f(self):\n        from c import d"
+    )
+    assert sorted(imports(file)) == [("a", True), ("b", False), ("c.d", False)]
 
 
 def part_of(file: Path) -> str:
@@ -92,6 +95,18 @@ def test_imports_follow_the_one_direction(file: Path) -> None:
                 else "__init__"
             )
             assert target in allowed, f"{file.name} imports {name}"
+
+
+def test_nothing_is_imported_in_a_circle() -> None:
+    """There is an order of files, and of parts, in which each stands on those before it."""
+    files = {".".join(("modelsum", *f.relative_to(PACKAGE).with_suffix("").parts)): f for f in FILES}
+    files = {name.removesuffix(".__init__"): file for name, file in files.items()}
+    modules = {
+        name: {wanted if wanted in files else wanted.rpartition(".")[0] for wanted, _ in imports(file)}
+        for name, file in files.items()
+    }
+    for graph in (modules, MAY_IMPORT):
+        TopologicalSorter(graph).prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize("file", [f for f in FILES if part_of(f) in TORCH_FREE], ids=lambda f: f.stem)

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import modelsum
-from modelsum.errors import BuildError, fault
-from modelsum.raised import told
+from modelsum.errors import BuildError
+from modelsum.raised import fault, told
 
 NETS = """\
 import torch

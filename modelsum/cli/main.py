@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import click
 
-from modelsum.errors import ModelsumError, did_you_mean, fault
+from modelsum.errors import ModelsumError, did_you_mean
+from modelsum.raised import fault
 from modelsum.version import __version__
 
 INTERRUPTED = 130

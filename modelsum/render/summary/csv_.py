@@ -27,7 +27,7 @@ from modelsum.render.summary.rows import Row, folded
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
-    from modelsum.memory import Memory, ModuleMemory
+    from modelsum.memory_values import Memory, ModuleMemory
     from modelsum.render import RenderOptions
 
 COLUMNS = (

@@ -12,7 +12,7 @@ from modelsum.summary import Difference, Summary
 from modelsum.units import binary_bytes, count, short_count, torchsummary_mb
 
 if TYPE_CHECKING:
-    from modelsum.memory import Memory, Peak
+    from modelsum.memory_values import Memory, Peak
 
 CONVENTION = "torchsummary convention, in MB of 2**20 bytes (not a prediction of memory)"
 UNCOUNTED = "Uncounted ops: they do arithmetic that is not in MACs"

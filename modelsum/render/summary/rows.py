@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from modelsum.summary import Layer
 
 if TYPE_CHECKING:
-    from modelsum.memory import ModuleMemory
+    from modelsum.memory_values import ModuleMemory
 
 
 @dataclass(slots=True)
