@@ -1,7 +1,7 @@
 """Frozen values as JSON has them, and back: the fields of a dataclass are the keys of an object.
 
-A field `class_name` is the key "class". What a class lists in `DERIVED`, its properties,
-is written too and not read.
+A field `class_name` is the key "class". What a class lists in `DERIVED`, its properties, is written too and
+not read. A class with another form has a `to_dict`, of `plain_fields` and what it adds.
 """
 
 from __future__ import annotations
@@ -60,9 +60,14 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
-        names = [*(field.name for field in fields(value)), *getattr(value, "DERIVED", ())]
-        return {_NAMES.get(name, name): plain(getattr(value, name)) for name in names}
+        return value.to_dict() if hasattr(value, "to_dict") else plain_fields(value)
     return f"<{type(value).__name__}>"
+
+
+def plain_fields(value: Any) -> dict[str, Any]:
+    """The fields of a dataclass, and what it derives, as JSON has them."""
+    names = [*(field.name for field in fields(value)), *getattr(value, "DERIVED", ())]
+    return {_NAMES.get(name, name): plain(getattr(value, name)) for name in names}
 
 
 LENIENT, STRICT, TRUSTED = "lenient", "strict", "trusted"

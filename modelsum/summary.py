@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
 
 from modelsum.memory_values import Memory, ModuleMemory, peaks_of
-from modelsum.plain import LENIENT, plain, read
+from modelsum.plain import LENIENT, plain_fields, read
 from modelsum.printing import Printed
 
 SCHEMA_VERSION = 1
@@ -245,12 +245,11 @@ class Summary(Printed):
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values, schema version 1."""
-        value = plain(self)
+        value = plain_fields(self)
         modules = dict(self.memory.modules) if self.memory else {}
         for layer, row in zip(self.layers, value["layers"], strict=True):
             module = modules.pop(layer.path, None)  # of all calls together, on the first one
             row |= {name: getattr(module, name, None) for name in _OF_MODULES}
-        value["memory"] = self.memory.to_dict() if self.memory else None
         value["lists"] = [
             path for place, layer in enumerate(self.layers) for path in _lists(_trees(layer), (place,))
         ]

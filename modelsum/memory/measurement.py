@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
 
 from modelsum.memory_values import Memory
+from modelsum.plain import plain, plain_fields
 from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION, Input, Model
 
@@ -22,6 +23,8 @@ class Latency:
         samples: in the batch; None where the input has no batch that is known.
     """
 
+    DERIVED: ClassVar = ("samples_per_second",)
+
     median_seconds: float
     iqr_seconds: float | None
     runs: int
@@ -31,10 +34,6 @@ class Latency:
     def samples_per_second(self) -> float | None:
         """The throughput."""
         return self.samples / self.median_seconds if self.samples else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of one latency."""
-        return asdict(self) | {"samples_per_second": self.samples_per_second}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,23 +152,10 @@ class Measurement(Printed):
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "measurement",
-            "model": {"spec": self.model.spec, "source": self.model.source, "class": self.model.class_name},
-            "inputs": [asdict(i) for i in self.inputs],
-            "batch": self.batch,
-            "dtype": self.dtype,
-            "device": self.device,
-            "device_name": self.device_name,
-            "threads": self.threads,
-            "step": dict(self.step),
+            **plain_fields(self),
             "measured": measured,
             "predicted": predicted,
             "error_percent": errors,
-            "latency": {
-                "forward": self.measured.forward.to_dict() if self.measured.forward else None,
-                "training_step": self.measured.training_step.to_dict()
-                if self.measured.training_step
-                else None,
-            },
+            "latency": {name: plain(getattr(self.measured, name)) for name in ("forward", "training_step")},
             "notices": [*self.notices, *self.measured.notices],
-            "made_with": dict(self.made_with),
         }

@@ -125,7 +125,8 @@ def test_the_json_has_measured_predicted_and_error_side_by_side() -> None:
     block = json.loads(render_measurement(ON_CUDA, "json", None))
     assert block["schema_version"] == 1
     assert block["kind"] == "measurement"
-    assert block["model"] == {"spec": "resnet50", "source": "documented", "class": "ResNet"}
+    model = {"spec": "resnet50", "source": "documented", "class": "ResNet", "arguments": {}}
+    assert block["model"] == model
     for figure in ("inference_peak_bytes", "first_step_peak_bytes", "training_peak_bytes", "reserved_bytes"):
         measured, predicted = block["measured"][figure], block["predicted"][figure]
         assert isinstance(measured, int)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from modelsum.memory_values import Memory, Peak
+from modelsum.plain import plain_fields
 from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION, Input, Model
 
@@ -86,6 +87,8 @@ class Way:
         combined: several ways at once.
     """
 
+    DERIVED: ClassVar = ("samples",)
+
     words: str
     cost: str
     need: Need
@@ -98,13 +101,6 @@ class Way:
     def samples(self) -> int | None:
         """Samples of one optimizer step with the largest batch."""
         return None if self.batch is None else self.batch * self.passes
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON of one way."""
-        own = {"words": self.words, "cost": self.cost, "combined": self.combined}
-        own |= {"same_result": self.same_result}
-        own |= {"batch": self.batch, "passes": self.passes, "samples": self.samples}
-        return own | {"need": self.need.to_dict()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,28 +168,5 @@ class Fit(Printed):
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON values, schema version 1."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": "fit",
-            "model": {"spec": self.model.spec, "source": self.model.source, "class": self.model.class_name},
-            "inputs": [asdict(i) for i in self.inputs],
-            "dtype": self.dtype,
-            "task": self.task,
-            "target": self.target,
-            "room_bytes": self.room.bytes,
-            "room": self.room.words,
-            "fits": self.fits,
-            "batch": self.batch,
-            "least_batch": self.least_batch,
-            "bounded": self.bounded,
-            "optimistic_batch": self.optimistic_batch,
-            "below": self.below.to_dict() if self.below else None,
-            "above": self.above.to_dict() if self.above else None,
-            "asked": self.asked.to_dict() if self.asked else None,
-            "fixed_bytes": self.fixed_bytes,
-            "ways": [way.to_dict() for way in self.ways],
-            "assumptions": dict(self.assumptions),
-            "predictions": self.predictions,
-            "notices": list(self.notices),
-            "made_with": dict(self.made_with),
-        }
+        room = {"room_bytes": self.room.bytes, "room": self.room.words, "fits": self.fits}
+        return {"schema_version": SCHEMA_VERSION, "kind": "fit", **plain_fields(self), **room}
