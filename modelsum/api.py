@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelsum.baselines.documented import against_documented
-from modelsum.errors import ModelError
+from modelsum.errors import ModelError, NoInputError
 from modelsum.preparing import Prepared, first_attempt
 from modelsum.request import Request, request_of
 from modelsum.summary import Summary
@@ -78,12 +78,34 @@ def summarize(
         target=target,
         **step,
     )
-    return run(request)
+    return run(request, listing=True)
 
 
-def run(request: Request) -> Summary:
-    """Build, run and count what the request asks for. Raises as `summarize` does."""
-    return answered(request)[1]
+def run(request: Request, *, listing: bool = False) -> Summary:
+    """Build, run and count what the request asks for. Raises as `summarize` does.
+
+    `listing`: where no input is known, the model's modules are listed, with what they hold.
+    """
+    try:
+        return answered(request)[1]
+    except NoInputError as error:
+        if not listing or error.ready is None:
+            raise
+        return _listed(request, error)
+
+
+def _listed(request: Request, error: NoInputError) -> Summary:
+    from modelsum.trace.tracing import listed
+
+    ready: Prepared = error.ready
+    said = f"{error.message}: its shapes, MACs and memory are not known. {error.hint or ''}".rstrip()
+    return listed(
+        ready.call,
+        identity=ready.identity,
+        mode=request.mode,
+        device=ready.device,
+        notices=(*ready.notices, said),
+    )
 
 
 def answered(request: Request) -> tuple[Request, Summary]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from modelsum.summary import Summary
@@ -68,6 +68,16 @@ class ArgumentError(UsageError):
 
 class InputError(UsageError):
     """An input specification that cannot be read, or that the model cannot take."""
+
+
+class NoInputError(InputError):
+    """A model's input is not known, or it has no forward that could take one.
+
+    Attributes:
+        ready: the `modelsum.preparing.Prepared` model: it has its parameters all the same.
+    """
+
+    ready: Any = None
 
 
 class ConfigError(UsageError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from modelsum.errors import (
     InputError,
     ModelError,
     ModelsumError,
+    NoInputError,
     UsageError,
 )
 from modelsum.plain import plain
@@ -134,12 +135,40 @@ def prepare(request: Request, device: torch.device) -> Prepared:
             loaded.model.to(getattr(torch, request.dtype))
         freeze(loaded.model, request.freeze)
     identity = Model(text, loaded.source, type(loaded.model).__name__, plain(request.arguments))
-    if request.example is not None:
-        (args, kwargs), batch = move(request.example, device), None
-    else:
-        (args, kwargs), batch = default_call(request, loaded, device), request.batch
     notices = (*request.notices, *loaded.notices)
-    return Prepared(loaded, identity, Call(loaded.model, args, kwargs), device, batch, notices)
+    ready = Prepared(loaded, identity, Call(loaded.model), device, None, notices)
+    try:
+        example = _given(request, loaded)
+        if example is not None:
+            (args, kwargs), batch = move(example, device), None
+        else:
+            (args, kwargs), batch = default_call(request, loaded, device), request.batch
+    except NoInputError as error:
+        error.ready = ready
+        raise
+    return dataclasses.replace(ready, call=Call(loaded.model, args, kwargs), batch=batch)
+
+
+def _given(request: Request, loaded: Loaded) -> tuple[tuple[Any, ...], Mapping[str, Any]] | None:
+    """The arguments that the caller gave, or that the module names itself; None where shapes make them."""
+    from torch import nn
+
+    from modelsum.sources.own_example import arguments_of
+
+    model = loaded.model
+    if "forward" not in vars(model) and type(model).forward is nn.Module.forward:
+        raise NoInputError(f"{type(model).__name__} has no forward", "Name one of the modules in it.")
+    if request.example is not None:
+        return request.example
+    if request.inputs or loaded.example is not None or loaded.default_inputs is not None:
+        return None
+    given = arguments_of(model)
+    if given is not None and given != ((), {}) and request.batch not in (1, None):
+        raise InputError(
+            f"the batch of {type(model).__name__}.example_input_array is its own",
+            "Give the shape of one sample, like --input 3x224x224.",
+        )
+    return given
 
 
 def _with_token_ids(request: Request, error: ForwardError) -> Request | None:
@@ -261,7 +290,7 @@ def _default_call(
         raise InputError("a sequence length is given, but the input is not a default sequence of tokens")
     specs = request.inputs or loaded.default_inputs
     if specs is None:
-        raise InputError(f"{type(loaded.model).__name__} needs an input", _input_hint(loaded.model))
+        raise NoInputError(f"{type(loaded.model).__name__} needs an input", _input_hint(loaded.model))
     dtype = getattr(torch, common_dtype(loaded.model.parameters()) or request.dtype or "float32")
     return make_inputs(specs, batch=request.batch, device=device, dtype=dtype)
 
@@ -289,13 +318,15 @@ def _loader(request: Request) -> Callable[[torch.device], Loaded]:
     module = model
 
     def copied(device: torch.device) -> Loaded:
+        from modelsum.sources.own_example import example_of
         from modelsum.trace.copying import copy_to
 
         if device.type != "meta" and any(p.is_meta for p in module.parameters()):
             raise UsageError(
                 f"the model is on the meta device and cannot run on {device}", "Use device meta."
             )
-        return Loaded(copy_to(module, device), "object")
+        model = copy_to(module, device)
+        return Loaded(model, "object", example=example_of(model))
 
     return copied
 

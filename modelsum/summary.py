@@ -64,7 +64,8 @@ class Totals:
         buffers: elements of the unique registered buffers; never in params.
         buffer_bytes: bytes of the unique registered buffers.
         packed_params: elements of weights that a quantised module keeps outside nn.Parameter.
-        macs: multiply-accumulates of convolution, matmul and attention for the whole input batch.
+        macs: multiply-accumulates of convolution, matmul and attention for the whole input batch; None where
+            no call was made, for want of an input.
         input_bytes: bytes of the input tensors.
         module_calls: executions of modules, the root included.
     """
@@ -77,7 +78,7 @@ class Totals:
     buffers: int
     buffer_bytes: int
     packed_params: int
-    macs: int
+    macs: int | None
     input_bytes: int
     module_calls: int
 
@@ -87,9 +88,9 @@ class Totals:
         return self.params - self.trainable_params
 
     @property
-    def flops(self) -> int:
+    def flops(self) -> int | None:
         """Floating-point operations, 2 a multiply-accumulate."""
-        return 2 * self.macs
+        return None if self.macs is None else 2 * self.macs
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class Layer:
         counted_trainable_params: elements of `counted_params` with requires_grad; they add up as those do.
         attributes: how the module is configured: its public attributes that are numbers, strings, bools or
             None, or tuples of these, by name.
+        own_buffers: elements of the buffers that this module registers itself.
     """
 
     path: str
@@ -169,6 +171,7 @@ class Layer:
     reused: bool
     counted_trainable_params: int = 0
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    own_buffers: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +214,7 @@ class Summary(Printed):
         device: where the hooked forward ran: "meta", "cpu" or "cuda:N".
         dtype: the common dtype of the parameters, or of the inputs where there are none.
         batch: the batch size that was added to the inputs, or None where the shapes were taken literally.
-        executed: the forward ran to its end.
+        executed: the forward ran to its end. It did not begin where not `called`.
         layers: in the order in which calls began, modules that were never called at their place.
         macs_by_op: multiply-accumulates by op, the largest first; they add up to the total.
         uncounted_ops: ops that do arithmetic and have no rule, with how often they ran.
@@ -239,9 +242,15 @@ class Summary(Printed):
     convention: Mapping[str, int] = field(default_factory=lambda: dict(CONVENTION))
     made_with: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def called(self) -> bool:
+        """Whether a call was made at all: without an input there are modules, params and buffers alone."""
+        return self.totals.macs is not None
+
     def __repr__(self) -> str:
         name = self.model.spec or self.model.class_name
-        return f"<Summary of {name}: {self.totals.params:,} params, {self.totals.macs:,} MACs>"
+        macs = "no input" if self.totals.macs is None else f"{self.totals.macs:,} MACs"
+        return f"<Summary of {name}: {self.totals.params:,} params, {macs}>"
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values, schema version 1."""

@@ -8,11 +8,12 @@ from modelsum.request import Request
 from modelsum.summary import Summary
 
 
-def answer(request: Request, *, cached: bool) -> Summary:
+def answer(request: Request, *, cached: bool, listing: bool = False) -> Summary:
     """The summary that the request asks for. Raises as `modelsum.summarize` does.
 
     Args:
         cached: look for a kept answer first, and keep a new one. A failure is never kept.
+        listing: where no input is known, the model's modules are an answer too, which is not kept.
     """
     place = answers.place_of(request) if cached else None
     if place is not None and (summary := place.kept()) is not None:
@@ -21,8 +22,9 @@ def answer(request: Request, *, cached: bool) -> Summary:
     from modelsum.api import run  # a kept answer does without it
 
     if place is None:
-        return run(request)
+        return run(request, listing=listing)
     with place.keeping() as keep:
-        summary = run(request)
-        keep(summary)
+        summary = run(request, listing=listing)
+        if summary.called:
+            keep(summary)
     return summary

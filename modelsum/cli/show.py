@@ -72,7 +72,11 @@ def command(
                 request = case.over(request)
                 batch = request.batch
             how = out.options(depth, _torchsummary_batch(request, batch), output)
-            summary = answer(request, cached=not no_cache and format_ != TORCHINFO)
+            summary = answer(
+                request,
+                cached=not no_cache and format_ != TORCHINFO,
+                listing=format_ not in _WITHOUT_REMARKS,
+            )
             table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
     except UnknownModelError as error:
         error.hint = configured.nearest_checks(name.text, Path.cwd()) or error.hint

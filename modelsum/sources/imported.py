@@ -44,13 +44,15 @@ class Imported:
         from torch import nn
 
         from modelsum.sources.building import build
+        from modelsum.sources.own_example import example_of
         from modelsum.trace.copying import copy_to
 
         found = load_attribute(spec)
         if isinstance(found, nn.Module):
             if arguments:
                 raise ArgumentError(f"{spec.text} is a module, not a constructor", "It takes no --arg.")
-            return Loaded(copy_to(found, device), self.name)
+            model = copy_to(found, device)
+            return Loaded(model, self.name, example=example_of(model))
         if not objects.makes_modules(found):
             raise UsageError(
                 f"{spec.text} is {objects.kind_of(found)}, not a torch.nn.Module",
@@ -61,7 +63,13 @@ class Imported:
             model, notice = build(lambda: _module_from(spec.text, found, keywords), device)
         if any(t.device != device for t in (*model.parameters(), *model.buffers())):
             model = copy_to(model, device)  # a factory may name a device itself
-        return Loaded(model, self.name, changed=bool(arguments), notices=(notice,) if notice else ())
+        return Loaded(
+            model,
+            self.name,
+            example=example_of(model),
+            changed=bool(arguments),
+            notices=(notice,) if notice else (),
+        )
 
 
 def _module_from(text: str, factory: Callable[..., Any], keywords: Mapping[str, Any]) -> nn.Module:

@@ -55,30 +55,56 @@ def trace(
     """
     with deep_enough(call.model), uncollected(device):
         recorder, error = _run(call, mode, device)
-        found = Census(call.model)  # as the forward left it: lazy layers have their shapes
-        summary = Summary(
-            model=identity,
-            inputs=_describe_inputs(call),
-            mode=mode,
-            device=str(device),
-            dtype=_dtype(call, found),
-            batch=batch,
-            executed=error is None,
-            totals=_totals(call, found, recorder),
-            torchsummary=_torchsummary_totals(call, found, recorder),
-            layers=tuple(_layers(recorder, found)),
-            macs_by_op=dict(recorder.macs_by_op.most_common()),
-            uncounted_ops=dict(sorted(recorder.uncounted.items())),
-            notices=notices + _notices(recorder, found),
-            made_with={
-                "modelsum": __version__,
-                "torch": str(torch.__version__),  # a class of torch otherwise
-                "python": platform.python_version(),
-            },
-        )
+        summary = _summary(call, recorder, error is None, identity, mode, device, batch, notices)
     if error is not None:
         raise _forward_error(error, recorder, summary, device) from error
     return summary
+
+
+def listed(
+    call: Call,
+    *,
+    identity: Model,
+    mode: str,
+    device: torch.device,
+    notices: tuple[str, ...] = (),
+) -> Summary:
+    """What is known without a call: the modules, and what they hold. As `trace`, but nothing runs."""
+    with deep_enough(call.model), uncollected(device):
+        return _summary(call, Recorder(call, device), False, identity, mode, device, None, notices)
+
+
+def _summary(
+    call: Call,
+    recorder: Recorder,
+    executed: bool,
+    identity: Model,
+    mode: str,
+    device: torch.device,
+    batch: int | None,
+    notices: tuple[str, ...],
+) -> Summary:
+    found = Census(call.model)  # as the forward left it: lazy layers have their shapes
+    return Summary(
+        model=identity,
+        inputs=_describe_inputs(call),
+        mode=mode,
+        device=str(device),
+        dtype=_dtype(call, found),
+        batch=batch,
+        executed=executed,
+        totals=_totals(call, found, recorder),
+        torchsummary=_torchsummary_totals(call, found, recorder),
+        layers=tuple(_layers(recorder, found)),
+        macs_by_op=dict(recorder.macs_by_op.most_common()),
+        uncounted_ops=dict(sorted(recorder.uncounted.items())),
+        notices=notices + _notices(recorder, found),
+        made_with={
+            "modelsum": __version__,
+            "torch": str(torch.__version__),  # a class of torch otherwise
+            "python": platform.python_version(),
+        },
+    )
 
 
 def _run(call: Call, mode: str, device: torch.device) -> tuple[Recorder, Exception | None]:
@@ -115,7 +141,7 @@ def _totals(call: Call, found: Census, recorder: Recorder) -> Totals:
         buffers=sum(b.numel() for b in found.buffers),
         buffer_bytes=sum(map(census.nbytes, found.buffers)),
         packed_params=sum(tensor.numel() for tensor in packed),
-        macs=recorder.macs,
+        macs=recorder.macs if recorder.calls else None,
         input_bytes=sum(map(census.nbytes, call.inputs())),
         module_calls=recorder.calls,
     )
@@ -218,6 +244,7 @@ def _layers(recorder: Recorder, found: Census) -> Iterator[Layer]:
             reused=execution.number > 1,
             counted_trainable_params=fresh_share.trainable,
             attributes=attributes(execution.module),
+            own_buffers=sum(b.numel() for b in census.unique(census.own_buffers(execution.module))),
         )
 
 

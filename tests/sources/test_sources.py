@@ -161,7 +161,6 @@ def test_an_attribute_is_a_class_a_factory_or_a_module(
         ("Nett", 2, ["there is no 'Nett'", "Net"]),
         ("number", 2, ["is an int", "torch.nn.Module"]),
         ("broken", 3, ["ZeroDivisionError: no width"]),
-        ("Net", 2, ["needs an input", "(x)", "--input"]),
     ],
 )
 def test_attributes_that_are_no_model(

@@ -19,6 +19,9 @@ class Column(NamedTuple):
 
 def columns(summary: Summary) -> list[Column]:
     """The figures of each row; what it saves for backward and its peak where the memory is known."""
+    if not summary.called:
+        frozen = [Column("Trainable", trainable)] if summary.totals.frozen_params else []
+        return [Column("Params", params), *frozen, Column("Buffers", buffers)]
     always = [Column("Params", params), Column("MACs", macs)]
     memory = summary.memory
     if memory is None:
@@ -81,6 +84,16 @@ def params(row: Row) -> str:
     if layer.own_params > layer.counted_params:
         return f"{count(row.params)} (shared)" if row.params else "(shared)"
     return _figure(row, row.params)
+
+
+def trainable(row: Row) -> str:
+    """The row's params that are trained; "-" where all are in rows below."""
+    return _figure(row, row.trainable_params)
+
+
+def buffers(row: Row) -> str:
+    """Elements of the row's buffers; "-" where all are in rows below."""
+    return _figure(row, row.buffers)
 
 
 def macs(row: Row) -> str:

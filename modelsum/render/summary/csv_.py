@@ -76,7 +76,7 @@ def render(summary: Summary, options: RenderOptions) -> str:
             writer.writerow({"kind": "memory", "text": name, "count": size})
     for op, times in summary.uncounted_ops.items():
         writer.writerow({"kind": "uncounted", "text": op, "count": times})
-    for notice in summary.notices if summary.executed else (facts.UNFINISHED, *summary.notices):
+    for notice in filter(None, (facts.unfinished(summary), *summary.notices)):
         writer.writerow({"kind": "notice", "text": notice})
     return out.getvalue()
 
@@ -132,8 +132,8 @@ def _total(summary: Summary) -> dict[str, Any]:
         "params": total.params,
         "counted_params": total.params,
         "trainable_params": total.trainable_params,
-        "macs": total.macs,
-        "own_macs": total.macs,
+        "macs": _or_empty(total.macs),
+        "own_macs": _or_empty(total.macs),
         "saved_bytes": saved,
         "own_saved_bytes": saved,
         "peak_bytes": _or_empty(memory.peak.bytes if memory else None),

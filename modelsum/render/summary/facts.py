@@ -41,6 +41,11 @@ class Fact(NamedTuple):
     note: str = ""
 
 
+def unfinished(summary: Summary) -> str | None:
+    """What is said where the forward began and did not reach its end."""
+    return UNFINISHED if summary.called and not summary.executed else None
+
+
 def model_name(summary: Summary) -> str:
     """What the model is called: the user's words for it, else its class."""
     return summary.model.spec or summary.model.class_name
@@ -59,6 +64,8 @@ def totals(summary: Summary) -> list[Fact]:
     if total.buffers:
         size = binary_bytes(total.buffer_bytes)
         facts.append(Fact("Buffers", count(total.buffers), f"{size}, not in params"))
+    if total.macs is None or total.flops is None:
+        return facts
     if not summary.executed:
         of_what = "of the layers that ran"
     elif summary.batch is not None and summary.batch > 1:
@@ -142,6 +149,8 @@ def provenance(summary: Summary) -> list[Fact]:
     for given in summary.inputs:
         name = f"{given.name}: " if given.name is not None else ""
         facts.append(Fact("Input", f"{name}{shape(given.shape)} {given.dtype}"))
+    if not summary.called:
+        return [*facts, Fact("Dtype", summary.dtype)]
     batch = "in the shapes as given" if summary.batch is None else count(summary.batch)
     meta = summary.device == "meta"
     how = "computed from shapes, nothing was run" if meta else "the forward was really run"

@@ -17,12 +17,16 @@ def render(summary: Summary, options: RenderOptions) -> str:
     """The table of layers, the totals, and what is said about them, complete at any width."""
     rows = displayed(summary.layers, options.depth, summary.memory.modules if summary.memory else None)
     figures = cells.columns(summary)
-    header = ("Layer", "Output shape", *(column.title for column in figures))
+    outputs = ("Output shape",) if summary.called else ()
+    header = ("Layer", *outputs, *(column.title for column in figures))
     blocks = [f"## {escaped(facts.model_name(summary))}"]
-    if not summary.executed:
-        blocks.append(f"**{facts.UNFINISHED}**")
-    body = [(_name(row), cells.output(row), *(column.cell(row) for column in figures)) for row in rows]
-    blocks.append(table(header, "ll" + "r" * len(figures), body))
+    if unfinished := facts.unfinished(summary):
+        blocks.append(f"**{unfinished}**")
+    body = [
+        (_name(row), *(cells.output(row) for _ in outputs), *(column.cell(row) for column in figures))
+        for row in rows
+    ]
+    blocks.append(table(header, "l" * (1 + len(outputs)) + "r" * len(figures), body))
     blocks.append(table(("Totals", "", ""), "lrl", facts.totals(summary)))
     if summary.memory:
         peaks = [(label.replace("  ", "&nbsp; "), *rest) for label, *rest in facts.memory(summary.memory)]
@@ -30,7 +34,9 @@ def render(summary: Summary, options: RenderOptions) -> str:
         blocks += [f"> **Notice:** {escaped(notice)}" for notice in summary.memory.notices]
         assumed = facts.assumptions(summary.memory)
         blocks.append("Assumed: " + "; ".join(f"{f.label}: {escaped(f.value)}" for f in assumed))
-    blocks.append(table((facts.CONVENTION, ""), "lr", [fact[:2] for fact in facts.convention(summary)]))
+    if summary.called:
+        convention = [fact[:2] for fact in facts.convention(summary)]
+        blocks.append(table((facts.CONVENTION, ""), "lr", convention))
     blocks.append("\n".join(f"- {f.label}: {escaped(f.value)}" for f in facts.provenance(summary)))
     if summary.uncounted_ops:
         blocks.append(f"**{facts.UNCOUNTED}:**")

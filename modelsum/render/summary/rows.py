@@ -26,6 +26,8 @@ class Row:
         index: its place among all layers of the summary.
         parent: the index of the nearest displayed layer that it happened in; None where there is none.
         params: elements of its own parameters and of those of the rows folded into it, each counted once.
+        trainable_params: of those, with requires_grad.
+        buffers: elements of its own buffers and of those of the rows folded into it.
         macs: its own multiply-accumulates and those of the rows folded into it.
         saved_bytes: what it and the rows folded into it saved for backward, all calls of a module together.
         peak_bytes: most live bytes while the layer or its derivative ran, in all its calls; None where it
@@ -38,6 +40,8 @@ class Row:
     index: int
     parent: int | None
     params: int
+    trainable_params: int
+    buffers: int
     macs: int
     saved_bytes: int = 0
     peak_bytes: int | None = None
@@ -62,6 +66,8 @@ def folded(
         if above is not None and depth is not None and layer.depth > depth:
             home.append(above)
             rows[above].params += layer.counted_params
+            rows[above].trainable_params += layer.counted_trainable_params
+            rows[above].buffers += layer.own_buffers
             rows[above].macs += layer.own_macs
             rows[above].saved_bytes += saved
             if layer.failed:
@@ -73,6 +79,8 @@ def folded(
             index,
             above,
             layer.counted_params,
+            layer.counted_trainable_params,
+            layer.own_buffers,
             layer.own_macs,
             saved,
             module.peak_bytes if module else None,
@@ -93,4 +101,6 @@ def displayed(
 def _is_empty_heading(row: Row) -> bool:
     if row.layer.parent is not None and not (row.layer.container or row.layer.group):
         return False
-    return row.has_rows_below and not (row.params or row.macs or row.saved_bytes or row.failure)
+    return row.has_rows_below and not (
+        row.params or row.macs or row.saved_bytes or row.failure or row.buffers
+    )

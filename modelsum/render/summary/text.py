@@ -46,7 +46,7 @@ def render(summary: Summary, options: RenderOptions) -> str:
     """The table of layers, the totals and their provenance; fitted to `width`, coloured if `color`."""
     modules = summary.memory.modules if summary.memory else None
     rows = displayed(summary.layers, options.depth, modules)
-    table = _Table(rows, cells.columns(summary), options.width)
+    table = _Table(rows, cells.columns(summary), options.width, outputs=summary.called)
     lines = [*table.lines(), *_below_table(summary, table.width, options.width)]
     return "\n".join(_colored(lines) if options.color else map(_plain, lines))
 
@@ -78,16 +78,20 @@ class _Table:
         width: columns that the table takes, at most those of the terminal unless figures need more.
     """
 
-    def __init__(self, rows: Sequence[Row], columns: Sequence[Column], terminal: int | None) -> None:
+    def __init__(
+        self, rows: Sequence[Row], columns: Sequence[Column], terminal: int | None, *, outputs: bool
+    ) -> None:
         self._rows = rows
-        self._outputs = [[cells.output(row)] for row in rows]  # of each row the lines in that column
+        self._header = _HEADER if outputs else (_HEADER[0], "")
+        # Of each row the lines in that column.
+        self._outputs = [[cells.output(row) if outputs else ""] for row in rows]
         self._titles = [column.title for column in columns]
         self._figures = [[column.cell(row) for column in columns] for row in rows]
         self._widths = [
             _widest(texts, title) for title, *texts in zip(self._titles, *self._figures, strict=True)
         ]
-        layers = _widest(("".join(_layer_cell(row, None)) for row in rows), _HEADER[0])
-        shapes = _widest(chain(*self._outputs), _HEADER[1])
+        layers = _widest(("".join(_layer_cell(row, None)) for row in rows), self._header[0])
+        shapes = _widest(chain(*self._outputs), self._header[1])
         figures = len(_GAP) + sum(len(_GAP) + width for width in self._widths)
         layers += max(min(_MIN_TABLE, terminal or _MIN_TABLE) - layers - shapes - figures, 0)
         self._fitted = terminal is not None and layers + shapes + figures > terminal
@@ -99,20 +103,21 @@ class _Table:
     def _fit(self, room: int, layers: int, shapes: int) -> tuple[int, int]:
         """Share what the figures leave free: shapes of single tensors whole if possible, names the rest."""
         whole = (lines[0] for row, lines in zip(self._rows, self._outputs, strict=True) if _is_single(row))
-        shapes = min(shapes, max(_widest(whole, _HEADER[1]), room - layers, room * 2 // 5))
+        shapes = min(shapes, max(_widest(whole, self._header[1]), room - layers, room * 2 // 5))
         shapes = max(min(shapes, room - _MIN_LAYER), _MIN_SHAPE)
         self._outputs = [
             _wrapped_output(row, lines[0], shapes)
             for row, lines in zip(self._rows, self._outputs, strict=True)
         ]
-        shapes = _widest(chain(*self._outputs), _HEADER[1])
+        shapes = _widest(chain(*self._outputs), self._header[1])
         return max(min(layers, room - shapes), _MIN_LAYER), shapes
 
     def lines(self) -> Iterator[Line]:
         """The header and the rows between rules."""
         yield [Span("-" * self.width, "dim")]
         titles = [Span(title, "bold") for title in self._titles]
-        yield self._line([Span(_HEADER[0], "bold")], len(_HEADER[0]), Span(_HEADER[1], "bold"), titles)
+        name, output = self._header
+        yield self._line([Span(name, "bold")], len(name), Span(output, "bold"), titles)
         yield [Span("=" * self.width, "dim")]
         for texts in zip(self._rows, self._outputs, self._figures, strict=True):
             yield from self._row_lines(*texts)
@@ -203,10 +208,10 @@ def _wrapped_output(row: Row, text: str, width: int) -> list[str]:
 
 def _below_table(summary: Summary, table_width: int, terminal: int | None) -> Iterator[Line]:
     rule = [Span("-" * (table_width if terminal else min(table_width, _MAX_RULE)), "dim")]
-    if not summary.executed:
-        yield from _wrapped(facts.UNFINISHED, terminal, "bold red")
+    if unfinished := facts.unfinished(summary):
+        yield from _wrapped(unfinished, terminal, "bold red")
         yield rule
-    totals, convention = facts.totals(summary), facts.convention(summary)
+    totals, convention = facts.totals(summary), facts.convention(summary) if summary.called else []
     memory = facts.memory(summary.memory) if summary.memory else []
     everything = (*totals, *memory, *convention)
     labels = max(len(fact.label) for fact in everything) + 1
@@ -223,10 +228,11 @@ def _below_table(summary: Summary, table_width: int, terminal: int | None) -> It
         for notice in summary.memory.notices:
             yield from _wrapped(f"Notice: {notice}", terminal, "yellow", indent=8)
         yield rule
-    yield from _wrapped(f"{facts.CONVENTION}:", terminal, "dim")
-    for fact in convention:
-        yield from _figure(fact, labels, figures, terminal)
-    yield rule
+    if convention:
+        yield from _wrapped(f"{facts.CONVENTION}:", terminal, "dim")
+        for fact in convention:
+            yield from _figure(fact, labels, figures, terminal)
+        yield rule
     provenance = facts.provenance(summary)
     if line := facts.baseline_line(summary):
         provenance.append(Fact("Baseline", line))
