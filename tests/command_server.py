@@ -1,4 +1,4 @@
-"""The command, ready to go: this process has done what `modelsum` does up to having torch and itself imported.
+"""The command, ready to go: this process has done what `modelsum` does up to having torch and itself loaded.
 
 For every message on the socket it forks a child, which gets the caller's stdin, stdout, stderr, folder and
 environment, and does the rest as the installed command does, to the real end of its process. The answer is
@@ -17,7 +17,6 @@ import socket
 import sys
 from pathlib import Path
 from typing import Any
-
 
 NEEDED_BY_EVERY_MODEL = (
     "modelsum.cli.main",

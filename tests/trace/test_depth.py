@@ -68,7 +68,7 @@ def show(modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return call
 
 
-# A graph of 30,000 nodes was the end of a process with the usual stack of 8 MiB, and so is a sixteenth of that
+# A graph of 30,000 nodes was the end of a process with the usual stack of 8 MiB, and so is a sixteenth of it
 # on the stack of 512 KiB here.
 @pytest.mark.parametrize("layers", [2_500, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_a_chain_of_layers(show, layers: int) -> None:
