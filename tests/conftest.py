@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -15,6 +16,12 @@ import pytest
 # Tests run in several processes side by side, and so do the workers of a check: threads of torch would wait
 # for each other, busily, which triples the time of whatever runs on the CPU. Before anything imports torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """The tests stay, and so do the modules that they import: nobody need look for garbage among them."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass(frozen=True)
