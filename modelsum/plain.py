@@ -197,6 +197,10 @@ def _number(value: Any) -> float:
     return cast("float", value)
 
 
+def _key(value: Any) -> str | int:
+    return _text(value) if isinstance(value, str) else _whole(value)
+
+
 def _text(value: Any) -> str:
     if type(value) is not str:
         raise _is_not("a text", value)
@@ -216,6 +220,7 @@ def _is_not(kind: str, value: Any) -> NotReadable:
 
 _SIMPLE: Mapping[Any, Reader[Any]] = {
     Any: _as_it_is,
+    str | int: _key,
     int: _whole,
     float: _number,
     str: _text,

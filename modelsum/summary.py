@@ -260,7 +260,10 @@ class Summary(Printed):
             module = modules.pop(layer.path, None)  # of all calls together, on the first one
             row |= {name: getattr(module, name, None) for name in _OF_MODULES}
         value["lists"] = [
-            path for place, layer in enumerate(self.layers) for path in _lists(_trees(layer), (place,))
+            path
+            for place, layer in enumerate(self.layers)
+            for name in _TREES
+            for path in _lists(getattr(layer, name), (place, name))
         ]
         return {"schema_version": SCHEMA_VERSION, "kind": "summary", **value}
 
@@ -270,60 +273,42 @@ class Summary(Printed):
 
         `how` is of `modelsum.plain.read`. Raises `modelsum.plain.NotReadable` where it is none.
         """
-        rows = read(_Rows, value, how)
-        lists = set(map(tuple, rows.lists))
-        layers = [
-            layer | row.fields(lists, place)
-            for place, (layer, row) in enumerate(zip(value["layers"], rows.layers, strict=True))
-        ]
-        memory = value.get("memory")
-        if isinstance(memory, dict):
-            saving = (row for row in rows.layers if row.saved_bytes is not None)
-            modules = {row.path: {name: getattr(row, name) or 0 for name in _OF_MODULES} for row in saving}
-            memory = {"modules": modules, **peaks_of(memory), **memory}
-        return read(cls, value | {"layers": layers, "memory": memory}, how)
+        rows = value.get("layers") if isinstance(value, dict) else None
+        if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
+            lists = set(read(_Lists, value).lists)
+            value = value | {"layers": [_fields(row, lists, place) for place, row in enumerate(rows)]}
+            memory = value.get("memory")
+            if isinstance(memory, dict):
+                saving = (row for row in rows if row.get("saved_bytes") is not None)
+                modules = {str(row.get("path")): {"own_saved_bytes": 0} | row for row in saving}
+                value["memory"] = {"modules": modules, **peaks_of(memory), **memory}
+        return read(cls, value, how)
 
 
 # ---- the JSON of layers, where it is not that of their fields
 
 _OF_MODULES = tuple(field.name for field in fields(ModuleMemory))
 _Path: TypeAlias = tuple[str | int, ...]
+_TREES = ("input_shapes", "output_shapes")
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
-    path: str
-    input_shapes: Any
-    output_shapes: Any
-    own_trainable_params: int
-    counted_params: int
-    counted_trainable_params: int | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    saved_bytes: int | None = None
-    own_saved_bytes: int | None = None
-    peak_bytes: int | None = None
-
-    def fields(self, lists: Collection[_Path], place: int) -> dict[str, Any]:
-        """The fields of the layer that are others: sizes in trees, and lists of attributes, are tuples."""
-        trainable = self.counted_trainable_params
-        if trainable is None:  # before there was the key
-            trainable = min(self.own_trainable_params, self.counted_params)
-        attributes = {name: _tuples(each) for name, each in self.attributes.items()}
-        return {
-            **_tree(_trees(self), lists, (place,)),
-            "counted_trainable_params": trainable,
-            "attributes": attributes,
-        }
+class _Lists:
+    lists: tuple[tuple[str | int, ...], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    layers: tuple[_Row, ...]
-    lists: tuple[tuple[Any, ...], ...] = ()
-
-
-def _trees(layer: Layer | _Row) -> dict[str, ShapeTree]:
-    return {"input_shapes": layer.input_shapes, "output_shapes": layer.output_shapes}
+def _fields(row: dict[str, Any], lists: Collection[_Path], place: int) -> dict[str, Any]:
+    """The fields of a layer: in JSON, sizes in trees and tuples of attributes are lists."""
+    attributes = row.get("attributes", {})
+    if isinstance(attributes, dict):
+        attributes = {name: _tuples(each) for name, each in attributes.items()}
+    trees = {name: _tree(row[name], lists, (place, name)) for name in _TREES if name in row}
+    row = row | trees | {"attributes": attributes}
+    if "counted_trainable_params" not in row:  # as before there was the key
+        own, counted = row.get("own_trainable_params"), row.get("counted_params")
+        if isinstance(own, int) and isinstance(counted, int):
+            row["counted_trainable_params"] = min(own, counted)
+    return row
 
 
 def _lists(tree: ShapeTree, path: _Path) -> Iterator[_Path]:

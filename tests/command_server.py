@@ -1,4 +1,4 @@
-"""The command, ready to go: this process has done what `modelsum` does up to having torch imported.
+"""The command, ready to go: this process has done what `modelsum` does up to having torch and itself loaded.
 
 For every message on the socket it forks a child, which gets the caller's stdin, stdout, stderr, folder and
 environment, and does the rest as the installed command does, to the real end of its process. The answer is
@@ -7,6 +7,7 @@ the exit code as the caller of a process sees it.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import io
 import json
@@ -17,6 +18,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+NEEDED_BY_EVERY_MODEL = (
+    "modelsum.cli.main",
+    "modelsum.render.summary.text",
+    "modelsum.sources.building",
+    "modelsum.trace.step.prediction",
+    "modelsum.trace.tracing",
+)
+
 
 def main(connection: socket.socket) -> None:
     from modelsum.cli import startup
@@ -26,6 +35,10 @@ def main(connection: socket.socket) -> None:
     importlib.import_module("modelsum.cli.show")
     importlib.import_module("modelsum.api")
     startup.import_torch()
+    # Modules of ours that every model needs once torch is there, and no name of the user's has a say in.
+    for name in NEEDED_BY_EVERY_MODEL:
+        importlib.import_module(name)
+    gc.freeze()
     while True:
         message, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
         if not message:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -12,6 +13,16 @@ from pathlib import Path
 
 import pytest
 
+# Tests run in several processes side by side, and so do the workers of a check: threads of torch would wait
+# for each other, busily, which triples the time of whatever runs on the CPU. Before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_finish() -> None:
+    """The tests stay, and so do the modules that they import: nobody need look for garbage among them."""
+    gc.collect()
+    gc.freeze()
+
 
 @dataclass(frozen=True)
 class Done:
@@ -20,10 +31,12 @@ class Done:
     err: str
 
 
-@pytest.fixture(autouse=True)
-def no_kept_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def no_kept_answers() -> Iterator[None]:
     """Every answer is worked out, unless a test says otherwise."""
-    monkeypatch.setenv("MODELSUM_NO_CACHE", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODELSUM_NO_CACHE", "1")
+        yield
 
 
 #: Runs one command line: arguments, stdin, stdout and stderr; returns the exit code.
@@ -56,9 +69,12 @@ def command() -> Iterator[Start]:
     server.wait(60)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def modelsum_cli(command: Start) -> Callable[..., Done]:
-    """Run one command line as its users do: exit code, and what is in the files behind stdout and stderr."""
+    """Run one command line as its users do: exit code, and what is in the files behind stdout and stderr.
+
+    In the folder and the environment that the tests are in when it is called.
+    """
 
     def call(*arguments: str) -> Done:
         with (

@@ -13,6 +13,7 @@ from hand_made_summary import MEMORY, TINY, failing
 from torch import nn
 
 import modelsum
+from modelsum.memory import ModuleMemory
 from modelsum.plain import LENIENT, STRICT, TRUSTED, NotReadable, plain, read
 from modelsum.summary import Baseline, Difference, Input, Summary
 
@@ -81,10 +82,13 @@ def test_peaks_of_before_they_were_written_whole() -> None:
     written = through_json(SUMMARIES["memory"])
     for peak in ("inference", "training", "first_step"):
         del written["memory"][peak]
+    for row in written["layers"]:
+        del row["own_saved_bytes"]
     memory = Summary.from_dict(written).memory
     assert memory is not None
     assert (memory.inference, memory.training) == (MEMORY.inference, MEMORY.training)
     assert memory.first_step_peak_bytes == 6760
+    assert memory.modules["fc"] == ModuleMemory(128, 0, 8000)
 
 
 @pytest.mark.parametrize(
@@ -92,6 +96,7 @@ def test_peaks_of_before_they_were_written_whole() -> None:
     [
         ({"layers": 3}, ("layers",), "expected a list, found 3"),
         ({"layers": [3]}, ("layers", 0), "expected an object, found 3"),
+        ({"lists": [[0, []]]}, ("lists", 0, 1), "expected a whole number from 0, found a list"),
         ({"totals": {}}, ("totals",), "there is no 'params'"),
         ({"notices": ["a", 1]}, ("notices", 1), "expected a text, found 1"),
         ({"executed": 1}, ("executed",), "expected true or false, found 1"),

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Done
 from every_kind import KINDS
 
 from modelsum.cli.main import _Commands
@@ -52,6 +54,9 @@ EVERY_DAY = (
     ("cpu", "--train", "json"),
     ("cpu", "--eval", "torchinfo"),
 )
+#: Those that load torch's compiler, which takes a second: each device and each mode once.
+COMPILER = ("compiled", "exported", "Fourier")
+EVERY_DAY_OF_THE_COMPILER = (("auto", "--eval", "json"), ("cpu", "--train", "json"))
 
 
 def matrix() -> Iterator[Any]:
@@ -60,7 +65,7 @@ def matrix() -> Iterator[Any]:
         [*KINDS, "squeezenet1_1"], ["auto", "cpu"], ["--eval", "--train"], [*FORMATS, "torchinfo"]
     )
     for name, device, mode, format_ in choices:
-        everyday = (device, mode, format_) in EVERY_DAY
+        everyday = (device, mode, format_) in (EVERY_DAY_OF_THE_COMPILER if name in COMPILER else EVERY_DAY)
         yield pytest.param(name, device, mode, format_, marks=() if everyday else pytest.mark.slow)
 
 
@@ -80,41 +85,49 @@ def test_every_kind_on_every_device_in_every_format(
         assert found == macs
 
 
-# ---- the installed script, in an empty folder
+# ---- the six tables, and every example, in an empty folder
+
+TABLES = ("mnasnet0_5", "mobilenet_v2", "densenet121", "resnet50", "vgg16", "squeezenet1_1")
+#: A reader's terminal, and nothing of the machine that runs the tests.
+SURROUNDINGS = {"NO_COLOR": "1", "CI": "", "GITHUB_STEP_SUMMARY": ""}
 
 
-def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    words = shlex.split(line.partition(" #")[0])
-    assert words[0] == "modelsum"
-    return subprocess.run(
-        [COMMAND, *words[1:]],
+def installed(line: str, folder: Path) -> Done:
+    """The line as a shell runs it: the installed script, in a process of its own."""
+    done = subprocess.run(
+        [COMMAND, *shlex.split(line)[1:]],
         capture_output=True,
         text=True,
         cwd=folder,
-        env={**os.environ, "MODELSUM_NO_CACHE": "1", "NO_COLOR": "1", "CI": "", "GITHUB_STEP_SUMMARY": ""},
+        env={**os.environ, **SURROUNDINGS},
     )
+    return Done(done.returncode, done.stdout, done.stderr)
 
 
-TABLES = ("mnasnet0_5", "mobilenet_v2", "densenet121", "resnet50", "vgg16", "squeezenet1_1")
+# A pass of vgg16 takes as long as those of the other five together.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "vgg16" else ()) for n in TABLES]
+)
+def test_the_six_tables_come_out_on_the_cpu(name: str, modelsum_cli) -> None:
+    """On the meta device: test_show."""
+    done = modelsum_cli("show", name, "--input", "3x600x600", "--device", "cpu", "--format", "json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["baseline"]["status"] == "match"
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_the_six_tables_come_out_of_the_installed_command(name: str, tmp_path: Path) -> None:
-    done = run(f"modelsum show {name} --input 3x600x600 --device cpu --format json", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["baseline"]["status"] == "match"
+def test_a_table_comes_out_of_the_installed_command(tmp_path: Path) -> None:
+    done = installed("modelsum show squeezenet1_1 --input 3x600x600 --device cpu --format json", tmp_path)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["baseline"]["status"] == "match"
 
 
 def examples() -> list[str]:
-    """The lines of help texts that are commands, and those of README's first list."""
-    found = []
+    """The lines of help texts that are commands, and those of README's first list; without their remarks."""
+    found = [line for line in README.splitlines() if line.startswith("    modelsum ")]
     for name in _Commands.modules:
         command = _Commands().get_command(None, name)  # type: ignore[arg-type]
-        found += [
-            line.strip() for line in (command.help or "").splitlines() if line.strip().startswith("modelsum ")
-        ]  # type: ignore[union-attr]
-    found += [line.strip() for line in README.splitlines() if line.startswith("    modelsum ")]
-    return sorted(set(found))
+        found += [line for line in (command.help or "").splitlines() if line.strip().startswith("modelsum ")]  # type: ignore[union-attr]
+    return sorted({line.partition(" #")[0].strip() for line in found})
 
 
 #: What the examples speak of: a model of one's own, reports, checks in a git repository.
@@ -143,7 +156,7 @@ NOT_RUN = ("&&", "modelsum measure transformers/gpt2 --device cuda", "weights/mo
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(modelsum_cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     for file, text in PROJECT.items():
         path = folder / file
@@ -151,14 +164,18 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(text)
     who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
     subprocess.run(["git", "init", "-q", "-b", "main", folder], check=True)
-    for file in ("before", "after"):
-        made = run(f"modelsum show resnet50 --format json --output {file}.json", folder)
-        assert made.returncode == 0, made.stderr
-    assert run("modelsum check --update --force", folder).returncode == 0
-    for _ in range(2):
-        subprocess.run(["git", "-C", folder, *who, "add", "-A"], check=True)
-        subprocess.run(["git", "-C", folder, *who, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
-    subprocess.run(["git", "-C", folder, "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, value in SURROUNDINGS.items():
+            patch.setenv(name, value)
+        made = modelsum_cli("show", "resnet50", "--format", "json", "--output", "before.json")
+        assert made.code == 0, made.err
+        shutil.copy("before.json", "after.json")
+        assert modelsum_cli("check", "--update", "--force").code == 0
+        for _ in range(2):
+            subprocess.run(["git", *who, "add", "-A"], check=True)
+            subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
+        subprocess.run(["git", "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
     return folder
 
 
@@ -167,18 +184,32 @@ SHORTER = {"fit": "--no-ways", "measure": "--min-time 0.1"}
 
 
 def as_they_stand_and_shorter() -> Iterator[Any]:
+    """Each example, and whether the installed script is what runs it.
+
+    Every day that is the first of each command, and the fork of the command the others; with -m slow all.
+    """
+    seen = set()
     for line in examples():
-        shorter = SHORTER.get(line.split()[1])
-        yield pytest.param(line, marks=pytest.mark.slow if shorter else ())
-        if shorter:
-            yield f"{line} {shorter}"
+        name = line.split()[1]
+        shorter = SHORTER.get(name)
+        daily = f"{line} {shorter}" if shorter else line
+        first = name not in seen
+        seen.add(name)
+        yield pytest.param(daily, first, id=daily)
+        if shorter or not first:
+            yield pytest.param(line, True, marks=pytest.mark.slow, id=f"{line} (installed)")
 
 
-@pytest.mark.parametrize("line", list(as_they_stand_and_shorter()))
-def test_every_example_of_the_help_and_of_the_readme_runs(line: str, project: Path) -> None:
+@pytest.mark.parametrize(("line", "as_installed"), list(as_they_stand_and_shorter()))
+def test_every_example_of_the_help_and_of_the_readme_runs(
+    line: str, as_installed: bool, project: Path, modelsum_cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if any(word in line for word in NOT_RUN):
         pytest.skip("not run here")
-    done = run(line, project)
+    monkeypatch.chdir(project)
+    for name, value in SURROUNDINGS.items():
+        monkeypatch.setenv(name, value)
+    done = installed(line, project) if as_installed else modelsum_cli(*shlex.split(line)[1:])
     # Not every model fits into every card, and `fit` says no with 1.
-    assert done.returncode in ((0, 1) if line.startswith("modelsum fit") else (0,)), done.stderr
-    assert done.stdout or "--output" in line
+    assert done.code in ((0, 1) if line.startswith("modelsum fit") else (0,)), done.err
+    assert done.out or "--output" in line
