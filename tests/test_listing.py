@@ -119,8 +119,8 @@ def test_what_stands_on_a_call_asks_for_an_input(modelsum_cli, nets: None, words
 
 def test_an_answer_without_an_input_is_not_kept(modelsum_cli, nets: None, tmp_path: Path) -> None:
     assert "224" in modelsum_cli("show", "nets.py:net").out
-    (tmp_path / "nets.py").write_text(NETS.replace("nn.Linear(8, 4)", "nn.Linear(8, 9)"))
-    assert "81" in modelsum_cli("show", "nets.py:net").out
+    (tmp_path / "nets.py").write_text(NETS.replace("nn.Linear(8, 4)", "nn.Linear(8, 10)"))
+    assert "90" in modelsum_cli("show", "nets.py:net").out
 
 
 # ---- models that say what they take
