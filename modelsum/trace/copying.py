@@ -25,6 +25,7 @@ from modelsum.trace.torch_private import (
     buffers_of,
     compiled_of,
     parameters_of,
+    sharded_class,
     storage_key,
     submodules_of,
 )
@@ -44,6 +45,12 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
             f"{type(model).__name__} holds TorchScript, which cannot be put on the meta device",
             device_limit=True,
         )
+    sharded = next((name for module in modules if (name := sharded_class(module))), None)
+    if sharded is not None:
+        raise BuildError(
+            f"{type(model).__name__} is sharded by torch's {sharded}: each process holds a part of it",
+            "Summarize the model before it is sharded.",
+        )
     memo: dict[int, Any] = {}
     originals: list[Tensor] = []  # kept alive: a memo goes by the address of an object
     twins: dict[Hashable, Tensor] = {}
@@ -56,7 +63,7 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
             duplicate = _deepcopy(model, modules, memo)
         for tensor in originals:
             _copy_attributes(tensor, memo)
-        if any(compiled_of(module) is not None for module in modules):
+        if any(unwrapped(module) is not module for module in modules):
             for module in duplicate.modules():
                 children = submodules_of(module)
                 for name, child in children.items():
@@ -90,10 +97,13 @@ def own_parameters(duplicate: nn.Module) -> None:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself in place of what torch.compile wrapped around it."""
-    while (inner := compiled_of(model)) is not None:
+    """The model itself in place of what torch.compile or data parallelism wrapped around it."""
+    while True:
+        parallel = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+        inner: Any = model.module if parallel else compiled_of(model)
+        if inner is None:
+            return model
         model = inner
-    return model
 
 
 def tensors_of(modules: Iterable[nn.Module]) -> Iterator[tuple[Tensor, bool]]:

@@ -13,8 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from modelsum.trace.higher_order import cond
 from modelsum.trace.torch_private import (
     AUTOCAST_INIT,
+    COMPILE,
+    COND,
     VALIDATES_DISTRIBUTIONS,
     flex_attention_check,
     storage_key,
@@ -70,12 +73,12 @@ def plain_ops() -> Iterator[None]:
     """Turn off what hides the ops of a forward.
 
     That is the fused path of nn.MultiheadAttention and TransformerEncoder, one op with all the matmuls in
-    it, and torch.compile, where the process uses it: compiled code runs as it was written.
+    it, and torch.compile: compiled code, and what is compiled now, runs as it was written, torch.cond too.
     """
     enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with _uncompiled():
+        with _uncompiled(), COMPILE.replaced(_as_it_is), COND.replaced(cond):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
@@ -106,6 +109,11 @@ def _autocast_on_meta(init: Callable[..., None]) -> Callable[..., None]:
         init(self, "cpu" if device_type == "meta" else device_type, *args, **kwargs)
 
     return __init__
+
+
+def _as_it_is(model: Any = None, **options: Any) -> Any:
+    """In place of torch.compile: what is compiled runs as it is written."""
+    return model if model is not None else lambda function: function
 
 
 def _uncompiled() -> AbstractContextManager[object]:

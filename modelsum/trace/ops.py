@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from modelsum.trace.higher_order import as_written
 from modelsum.trace.ignored import IGNORED
 from modelsum.trace.rules import (
     Rule,
@@ -52,7 +53,6 @@ from modelsum.trace.torch_private import (
     HigherOrderOperator,
     has_kernel,
     overload_of,
-    plain_kernel_of,
     schema_of,
 )
 
@@ -217,7 +217,9 @@ def _look_up(op: Any) -> Rule | Verdict:
         if candidate.removeprefix("aten::") in IGNORED:
             return Verdict.IGNORED
     if isinstance(op, HigherOrderOperator):
-        return Verdict.COMPOSITE if plain_kernel_of(op) else Verdict.UNKNOWN
+        return Verdict.COMPOSITE if as_written(op) else Verdict.UNKNOWN
+    if name.startswith("prim::"):
+        return Verdict.IGNORED  # a question to a tensor of a subclass: of its layout or device
     if has_kernel(op.name(), "CompositeImplicitAutograd"):
         return Verdict.COMPOSITE
     if _is_elementwise(op) or _is_view(op) or torch.Tag.inplace_view in op.tags:

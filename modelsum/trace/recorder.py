@@ -21,6 +21,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from modelsum.summary import ShapeTree
 from modelsum.trace import census
 from modelsum.trace.call import Call
+from modelsum.trace.higher_order import as_written
 from modelsum.trace.holders import tensors_in
 from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.ops import Verdict, name_of, rule_for
@@ -30,7 +31,6 @@ from modelsum.trace.torch_private import (
     DispatchMode,
     HigherOrderOperator,
     hooked,
-    plain_kernel_of,
     show_higher_order,
 )
 from modelsum.trace.values.known_values import MetaFactories, run
@@ -209,9 +209,9 @@ class Recorder(DispatchMode):
         rule = rule_for(func)
         if isinstance(func, HigherOrderOperator):
             if rule is Verdict.COMPOSITE:
-                kernel: Any = plain_kernel_of(func)
+                plain: Any = as_written(func)
                 with self:
-                    return kernel(*args, **kwargs)
+                    return plain(*args, **kwargs)
             return self._counted(func, rule, func(*args, **kwargs), args, kwargs)
         if isinstance(rule, Verdict) and rule is not Verdict.IGNORED:
             if types:

@@ -74,6 +74,11 @@ DROPOUT = Name(torch._VF, "dropout")
 #: What F.rms_norm and nn.RMSNorm call: (input, normalized_shape, weight, eps).
 RMS_NORM = Name(torch, "rms_norm")
 
+#: (pred, true_fn, false_fn, operands): what a model calls. Uncompiled, it derives nothing but its operands.
+COND = Name(torch, "cond")
+#: What compiles a function; torch's control flow calls it by this name.
+COMPILE = Name(torch, "compile")
+
 #: The constructor of torch.autocast, which refuses "meta" and warns where there is no GPU.
 AUTOCAST_INIT = Name(torch.autocast, "__init__")
 #: What `with torch.autocast(...)` calls when it begins and ends: (device, enabled), or (enabled) for CUDA.
@@ -320,6 +325,16 @@ def compiled_of(module: nn.Module) -> nn.Module | None:
         return None
     inner = getattr(module, "_orig_mod", None)
     return inner if isinstance(inner, nn.Module) else None
+
+
+def sharded_class(module: nn.Module) -> str | None:
+    """The class of torch.distributed.fsdp that shards a module; None where none does or can."""
+    fsdp = sys.modules.get("torch.distributed.fsdp")
+    for name in ("FullyShardedDataParallel", "FSDPModule"):
+        kind = getattr(fsdp, name, None)
+        if kind is not None and isinstance(module, kind):
+            return name
+    return None
 
 
 def packed_tensors_of(module: nn.Module) -> tuple[Tensor, ...]:

@@ -98,7 +98,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 12
+    assert len(names) == 14
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -108,6 +108,28 @@ def test_names_of_torch_are_as_they_were_afterwards():
 
 
 # ---- names that are replaced
+
+
+def test_control_flow_compiles_by_the_name_of_compile(monkeypatch: pytest.MonkeyPatch):
+    from torch._higher_order_ops.while_loop import while_loop
+
+    compiled: list[Any] = []
+
+    def compile(function: Any, **options: Any) -> Any:
+        compiled.append(function)
+        return function
+
+    with room.COMPILE.replaced(compile), torch.no_grad():
+        rounds = while_loop(lambda i: i < 3, lambda i: (i + 1,), (torch.tensor(0),))
+    assert int(rounds[0]) == 3
+    assert len(compiled) == 1
+
+
+def test_cond_is_called_by_its_name():
+    seen = Seen(room.COND)
+    with room.COND.replaced(seen):
+        torch.cond(torch.tensor(True), torch.sin, torch.cos, (torch.zeros(2),))
+    assert len(seen.calls) == 1
 
 
 def test_attention_is_called_by_its_name_in_functional():
@@ -574,6 +596,16 @@ def test_normalisations_and_convolutions_have_bases():
     assert isinstance(nn.Conv2d(1, 1, 1), room.Conv)
     assert isinstance(nn.ConvTranspose1d(1, 1, 1), room.Conv)
     assert not isinstance(nn.Linear(1, 1), (room.BatchNorm, room.Conv))
+
+
+def test_modules_that_fsdp_shards_are_known(monkeypatch: pytest.MonkeyPatch):
+    assert room.sharded_class(nn.Linear(2, 2)) is None
+    fsdp = pytest.importorskip("torch.distributed.fsdp")
+    for name in ("FullyShardedDataParallel", "FSDPModule"):
+        kind = getattr(fsdp, name)
+        assert room.sharded_class(object.__new__(kind)) == name
+    monkeypatch.delitem(sys.modules, "torch.distributed.fsdp")
+    assert room.sharded_class(nn.Linear(2, 2)) is None
 
 
 def test_the_module_inside_of_a_compiled_one_is_known():

@@ -12,7 +12,7 @@ import weakref
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
+from modelsum.trace.higher_order import control_flow
 from modelsum.trace.ops import Verdict, rule_for
 from modelsum.trace.torch_private import (
     DispatchMode,
@@ -83,6 +84,7 @@ class Lifetimes(DispatchMode):
         self._asked: deque[Any] = deque()
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
+        self._saving = False
         # Of a sum of gradients that was just made: its event's place, and the number of the first summand.
         self._sum: tuple[int, int] | None = None
 
@@ -132,8 +134,11 @@ class Lifetimes(DispatchMode):
         if plan[0] & _DECOMPOSES:
             if types:
                 return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
+            written = control_flow(func)
+            if written is not None and self._saving:
+                raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
             with self:
-                return func.decompose(*args, **kwargs)
+                return (written or func.decompose)(*args, **kwargs)
         self._locate()
         self._sum = None
         before = len(self.log.events)
@@ -157,7 +162,10 @@ class Lifetimes(DispatchMode):
 
     def _plan(self, func: Any) -> tuple[int, KernelRule | None]:
         if isinstance(func, HigherOrderOperator):
-            raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
+            if control_flow(func) is None:
+                raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
+            self._plans[func] = (_DECOMPOSES, None)
+            return self._plans[func]
         does = _ALLOCATES if _may_allocate(func) else _NOTHING
         if rule_for(func) is Verdict.COMPOSITE and not _has_kernel(func):
             does = _DECOMPOSES
@@ -256,8 +264,12 @@ class Lifetimes(DispatchMode):
     def saving(self) -> Iterator[None]:
         """Note which storages autograd saves for the backward pass inside."""
         self._kept.clear()
-        with torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack):
-            yield
+        self._saving = True
+        try:
+            with torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack):
+                yield
+        finally:
+            self._saving = False
 
     def saved(self) -> dict[str, int]:
         """Bytes that each module saved for backward, by path: a storage once, and what is still kept."""
@@ -273,7 +285,8 @@ class Lifetimes(DispatchMode):
         number = self.number_of(tensor)
         if tensor.requires_grad:
             # A node that keeps its own result would keep itself alive.
-            with below_dispatch():
+            plain = type(tensor) in (Tensor, nn.Parameter)
+            with below_dispatch() if plain else nullcontext():  # a subclass is taken apart there
                 tensor = tensor.detach()
         kept = _Kept(tensor)
         if number is not None and self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):

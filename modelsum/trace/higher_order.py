@@ -1,0 +1,45 @@
+"""Higher-order operators as they are written: ops whose arguments are functions, done without compiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of
+from modelsum.trace.values.known_values import value_of
+
+
+def as_written(operator: HigherOrderOperator) -> Callable[..., Any] | None:
+    """What does the operator's work in ops that a mode sees; None where it is one op to torch."""
+    return control_flow(operator) or plain_kernel_of(operator)
+
+
+def control_flow(operator: Any) -> Callable[..., Any] | None:
+    """What does the work of an operator that chooses or repeats functions; None for any other op."""
+    return _CONTROL_FLOW.get(operator.name()) if isinstance(operator, HigherOrderOperator) else None
+
+
+def cond(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
+    """torch.cond: the branch that runs."""
+    return (true_fn if _holds(pred, "torch.cond") else false_fn)(*operands)
+
+
+def _while_loop(cond_fn: Any, body_fn: Any, carried: Any, additional: Any) -> Any:
+    """torch._higher_order_ops.while_loop: every round."""
+    while _holds(cond_fn(*carried, *additional), "while_loop"):
+        carried = body_fn(*carried, *additional)
+    return carried
+
+
+def _holds(pred: Any, operator: str) -> bool:
+    value = value_of(pred) if isinstance(pred, Tensor) else pred
+    if value is None:
+        raise NotImplementedError(
+            f"what {operator} does depends on values that the meta device does not have"
+        )
+    return bool(value)
+
+
+_CONTROL_FLOW: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": _while_loop}
