@@ -7,10 +7,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from conftest import Start
 from torch_here import skip_unless_zeros_do_without_sympy
 
 COMMAND = [sys.executable, "-m", "modelsum"]
@@ -35,11 +37,13 @@ def model_file(folder: Path, code: str) -> str:
         (["show", "resnet50", "--input", "4x224x224"], 3),
     ],
 )
-def test_exit_codes(arguments: list[str], code: int) -> None:
-    assert run(*arguments).returncode == code
+def test_exit_codes(modelsum_cli, arguments: list[str], code: int) -> None:
+    assert modelsum_cli(*arguments).code == code
 
 
-def test_what_runs_at_exit_still_runs_and_threads_are_waited_for(tmp_path: Path) -> None:
+def test_what_runs_at_exit_still_runs_and_threads_are_waited_for(
+    modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Coverage, for one, writes its data there."""
     code = """
 import atexit, threading, time
@@ -47,8 +51,9 @@ from pathlib import Path
 atexit.register(lambda: Path("at_exit").write_text("was here"))
 threading.Thread(target=lambda: (time.sleep(0.5), Path("thread").write_text("was here"))).start()
 """
-    done = run("show", model_file(tmp_path, code), "--input", "4", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = modelsum_cli("show", model_file(tmp_path, code), "--input", "4")
+    assert done.code == 0, done.err
     assert (tmp_path / "at_exit").read_text() == "was here"
     assert (tmp_path / "thread").read_text() == "was here"
 
@@ -59,29 +64,37 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_red_verdict_stays_red_when_nobody_reads_it(tmp_path: Path) -> None:
+def written_to(command: Start, stdout: int, *arguments: str) -> tuple[int, str]:
+    """The exit code, and what is said of it, of a command whose result goes there."""
+    with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as said:
+        code = command(arguments, [nothing.fileno(), stdout, said.fileno()])
+        said.seek(0)
+        return code, said.read().decode()
+
+
+def test_a_red_verdict_stays_red_when_nobody_reads_it(
+    command: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model_file(tmp_path, "")
     (tmp_path / "modelsum.toml").write_text(
         '[[check]]\nname = "net"\nmodel = "nets.py:net"\ninput = ["4"]\nlimits = {params = 5}\n'
     )
-    command = [*COMMAND, "check"]
-    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "GITHUB_ACTIONS")}
+    monkeypatch.chdir(tmp_path)
+    for name in ("CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
-        command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
-    )
+    code, said = written_to(command, write, "check")
     os.close(write)
-    assert done.returncode == 1, done.stderr
+    assert code == 1, said
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [("list",), ("show", "squeezenet1_1")], ids=" ".join)
-def test_a_result_that_cannot_be_written_is_an_error(arguments: tuple[str, ...]) -> None:
+def test_a_result_that_cannot_be_written_is_an_error(command: Start, arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "modelsum: error: cannot write the result: No space left on device\n"
+        found = written_to(command, full.fileno(), *arguments)
+    assert found == (2, "modelsum: error: cannot write the result: No space left on device\n")
 
 
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
@@ -112,7 +125,7 @@ def slow():
 """
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_ctrl_c_ends_the_gate_and_all_its_processes(jobs: str, tmp_path: Path) -> None:
     """The signal reaches the command alone, as from `kill`; a terminal sends it to all."""
     (tmp_path / "nets.py").write_text(SLOW)
@@ -135,11 +148,14 @@ def test_ctrl_c_ends_the_gate_and_all_its_processes(jobs: str, tmp_path: Path) -
     assert not [file for file in started if Path("/proc", file.name.removeprefix("pid")).exists()]
 
 
-def test_code_of_the_users_that_ends_the_process_is_an_error(tmp_path: Path) -> None:
+def test_code_of_the_users_that_ends_the_process_is_an_error(
+    modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A script with a sys.exit() at its end must not turn a gate green."""
-    done = run("show", model_file(tmp_path, "sys.exit(0)"), "--input", "4", cwd=tmp_path)
-    assert done.returncode == 3
-    assert "SystemExit" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = modelsum_cli("show", model_file(tmp_path, "sys.exit(0)"), "--input", "4")
+    assert done.code == 3
+    assert "SystemExit" in done.err
 
 
 # ---- what is loaded, and what the library leaves alone
@@ -169,12 +185,14 @@ def loaded_by(*arguments: str) -> set[str]:
 
 def test_show_loads_nothing_that_it_does_not_need() -> None:
     skip_unless_zeros_do_without_sympy()
-    import torch  # noqa: F401
-
-    plain = subprocess.run(
-        [sys.executable, "-c", "import torch, sys; print(*sys.modules)"], capture_output=True, text=True
+    code = (
+        f"import sys, torch\ntorchs = set(sys.modules)\n{LOADED}\nprint('torchs', *torchs, file=sys.stderr)"
     )
-    loaded = loaded_by("show", "resnet50") - set(plain.stdout.split())
+    done = subprocess.run(
+        [sys.executable, "-c", code.format(arguments=["show", "resnet50"])], capture_output=True, text=True
+    )
+    modules, _, torchs = done.stderr.partition("torchs ")
+    loaded = set(modules.split()) - set(torchs.split())
     assert not [name for name in NOT_NEEDED if name in loaded]
     assert "modelsum.trace.tracing" in loaded
 
