@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -171,57 +172,71 @@ NOT_NEEDED = (
     "torch.optim",
 )
 LOADED = """
-import sys
+import json, sys
 from modelsum.cli.main import run
-run({arguments!r})
-print(*sorted(sys.modules), file=sys.stderr)
+for arguments in {lines!r}:
+    before = set(sys.modules)
+    run(arguments)
+    print(chr(10) + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 """
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    code = LOADED.format(arguments=list(arguments))
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.split())
+def loaded_by(*lines: list[str], before: str = "") -> list[set[str]]:
+    """What each of these command lines loads that those before it have not, in one process."""
+    code = f"{before}\n{LOADED.format(lines=lines)}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return [set(json.loads(line)) for line in done.stderr.splitlines() if line.startswith("[")]
 
 
 def test_show_loads_nothing_that_it_does_not_need() -> None:
     skip_unless_zeros_do_without_sympy()
-    code = (
-        f"import sys, torch\ntorchs = set(sys.modules)\n{LOADED}\nprint('torchs', *torchs, file=sys.stderr)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code.format(arguments=["show", "resnet50"])], capture_output=True, text=True
-    )
-    modules, _, torchs = done.stderr.partition("torchs ")
-    loaded = set(modules.split()) - set(torchs.split())
+    (loaded,) = loaded_by(["show", "resnet50"], before="import torch")
     assert not [name for name in NOT_NEEDED if name in loaded]
     assert "modelsum.trace.tracing" in loaded
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["--version"],
-        ["show", "--help"],
-        ["list"],
-        ["shwo"],
-        ["show", "resnet5O"],
-        ["show", "nowhere.py:Net"],
-        ["show", "no_such_package.nets:Net"],
-        ["show", "resnet50", "--inputs-from", "nowhere.py:example"],
-        ["show", "resnet50", "--optimizer", "adm"],
-        ["show", "resnet50", "--foreach", "--fused"],
-        ["show", "check:none"],
-        ["check", "--list"],
-        ["list", "timm/"],
-        ["list", "torchvision/vit*"],
-        ["list", "transformers/bert"],
-        ["list", "vit*"],
-    ],
-    ids=" ".join,
+NOTHING_IS_BUILT = (
+    ["--help"],
+    ["--version"],
+    *([name, "--help"] for name in ("show", "compare", "diff", "fit", "measure", "check")),
+    ["shwo"],
+    ["show", "resnet5O"],
+    ["show", "nowhere.py:Net"],
+    ["show", "no_such_package.nets:Net"],
+    ["show", "resnet50", "--input", "3x224xabc"],
+    ["show", "resnet50", "--device", "gpu"],
+    ["show", "resnet50", "--inputs-from", "nowhere.py:example"],
+    ["show", "resnet50", "--optimizer", "adm"],
+    ["show", "resnet50", "--foreach", "--fused"],
+    ["show", "check:none"],
+    ["compare", "resnet50", "resnet5O"],
+    ["diff", "resnet50", "none.json"],
+    ["diff", "HEAD:none", "resnet50"],
+    ["fit", "resnet50", "--gpu", "rtx4091"],
+    ["fit", "resnet5O", "--memory", "24GiB"],
+    ["measure", "resnet5O"],
+    ["measure", "resnet50", "--device", "meta"],
+    ["check", "--list"],
+    ["list"],
+    ["list", "timm/"],
+    ["list", "torchvision/vit*"],
+    ["list", "transformers/bert"],
+    ["list", "vit*"],
+    ["list", "resnet*", "--format", "json"],
 )
-def test_torch_is_not_imported_where_nothing_is_built(arguments: list[str]) -> None:
-    assert not {"torch", "numpy", "torchvision", "timm", "transformers"} & loaded_by(*arguments)
+
+
+@pytest.fixture(scope="module")
+def loaded_where_nothing_is_built() -> list[set[str]]:
+    return loaded_by(*NOTHING_IS_BUILT)
+
+
+@pytest.mark.parametrize("place", range(len(NOTHING_IS_BUILT)), ids=lambda n: " ".join(NOTHING_IS_BUILT[n]))
+def test_torch_is_not_imported_where_nothing_is_built(
+    loaded_where_nothing_is_built: list[set[str]], place: int
+) -> None:
+    heavy = {"torch", "numpy", "torchvision", "timm", "transformers"}
+    assert not heavy & loaded_where_nothing_is_built[place]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +252,9 @@ def test_torch_is_not_imported_where_nothing_is_built(arguments: list[str]) -> N
         ("check vgg", "vgg16-adam"),  # a check of this project
     ],
 )
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    "shell", ["bash", *(pytest.param(shell, marks=pytest.mark.slow) for shell in ("zsh", "fish"))]
+)
 def test_completion_does_not_import_torch(shell: str, line: str, offered: str) -> None:
     provider, slash, _ = line.rpartition(" ")[2].partition("/")
     if slash:
@@ -261,9 +278,10 @@ def test_completion_does_not_import_torch(shell: str, line: str, offered: str) -
 
 
 def test_a_provider_is_loaded_where_the_model_is_its_own() -> None:
-    """The test above can fail."""
+    """The tests above can fail."""
     pytest.importorskip("torchvision")
-    assert "torchvision" in loaded_by("show", "torchvision/squeezenet1_1")
+    (loaded,) = loaded_by(["show", "torchvision/squeezenet1_1"])
+    assert {"torch", "torchvision"} <= loaded
 
 
 def test_the_library_leaves_the_collector_and_the_end_of_the_process_alone() -> None:
