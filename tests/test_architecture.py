@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -113,55 +111,6 @@ def test_nothing_is_imported_in_a_circle() -> None:
 def test_torch_free_parts_import_torch_at_most_when_called(file: Path) -> None:
     at_import = {name.split(".")[0] for name, now in imports(file) if now}
     assert not at_import & {"torch", "torchinfo", "torchvision", "timm", "transformers"}
-
-
-TORCH_FREE_COMMANDS = (
-    ["--help"],
-    ["--version"],
-    ["list"],
-    ["list", "resnet*", "--format", "json"],
-    ["check", "--help"],
-    ["compare", "--help"],
-    ["compare", "resnet50", "resnet5O"],
-    ["diff", "--help"],
-    ["diff", "resnet50", "none.json"],
-    ["diff", "HEAD:none", "resnet50"],
-    ["show", "--help"],
-    ["show", "resnet5O"],
-    ["show", "resnet50", "--input", "3x224xabc"],
-    ["show", "resnet50", "--device", "gpu"],
-    ["fit", "--help"],
-    ["fit", "resnet50", "--gpu", "rtx4091"],
-    ["fit", "resnet5O", "--memory", "24GiB"],
-    ["measure", "--help"],
-    ["measure", "resnet5O"],
-    ["measure", "resnet50", "--device", "meta"],
-)
-PROBE = """
-import sys
-from modelsum.cli.main import run
-code = run({arguments!r})
-print("torch" in sys.modules, file=sys.stderr)
-"""
-
-
-@pytest.mark.parametrize("arguments", TORCH_FREE_COMMANDS, ids=" ".join)
-def test_answers_that_need_no_model_do_not_import_torch(arguments: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(arguments=arguments)], capture_output=True, text=True, check=True
-    )
-    assert done.stderr.strip().endswith("False")
-
-
-def test_the_torch_probe_can_fail() -> None:
-    """The test above would notice: a command that builds a model does import torch."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(arguments=["show", "squeezenet1_1"])],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr.strip().endswith("True")
 
 
 def test_exported_names() -> None:

@@ -20,7 +20,7 @@ import sweep_timm  # noqa: E402 - the path above leads to it
 
 TIMM = sweep_timm.rows()
 assert len(TIMM) == 869
-TIMM_SPREAD = TIMM[::15] + [row for row in TIMM if row["model"] in sweep_timm.WRITTEN_OUT]
+TIMM_SPREAD = TIMM[::30] + [row for row in TIMM if row["model"] in sweep_timm.WRITTEN_OUT]
 
 with (HERE / "oracles" / "torchvision-recount.csv").open(newline="") as file:
     TORCHVISION = list(csv.DictReader(file))

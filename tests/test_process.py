@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from conftest import Start
 from torch_here import skip_unless_zeros_do_without_sympy
 
 COMMAND = [sys.executable, "-m", "modelsum"]
@@ -35,11 +38,13 @@ def model_file(folder: Path, code: str) -> str:
         (["show", "resnet50", "--input", "4x224x224"], 3),
     ],
 )
-def test_exit_codes(arguments: list[str], code: int) -> None:
-    assert run(*arguments).returncode == code
+def test_exit_codes(modelsum_cli, arguments: list[str], code: int) -> None:
+    assert modelsum_cli(*arguments).code == code
 
 
-def test_what_runs_at_exit_still_runs_and_threads_are_waited_for(tmp_path: Path) -> None:
+def test_what_runs_at_exit_still_runs_and_threads_are_waited_for(
+    modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Coverage, for one, writes its data there."""
     code = """
 import atexit, threading, time
@@ -47,8 +52,9 @@ from pathlib import Path
 atexit.register(lambda: Path("at_exit").write_text("was here"))
 threading.Thread(target=lambda: (time.sleep(0.5), Path("thread").write_text("was here"))).start()
 """
-    done = run("show", model_file(tmp_path, code), "--input", "4", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = modelsum_cli("show", model_file(tmp_path, code), "--input", "4")
+    assert done.code == 0, done.err
     assert (tmp_path / "at_exit").read_text() == "was here"
     assert (tmp_path / "thread").read_text() == "was here"
 
@@ -59,29 +65,37 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_red_verdict_stays_red_when_nobody_reads_it(tmp_path: Path) -> None:
+def written_to(command: Start, stdout: int, *arguments: str) -> tuple[int, str]:
+    """The exit code, and what is said of it, of a command whose result goes there."""
+    with open(os.devnull, "rb") as nothing, tempfile.TemporaryFile() as said:
+        code = command(arguments, [nothing.fileno(), stdout, said.fileno()])
+        said.seek(0)
+        return code, said.read().decode()
+
+
+def test_a_red_verdict_stays_red_when_nobody_reads_it(
+    command: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model_file(tmp_path, "")
     (tmp_path / "modelsum.toml").write_text(
         '[[check]]\nname = "net"\nmodel = "nets.py:net"\ninput = ["4"]\nlimits = {params = 5}\n'
     )
-    command = [*COMMAND, "check"]
-    environment = {k: v for k, v in os.environ.items() if k not in ("CI", "GITHUB_ACTIONS")}
+    monkeypatch.chdir(tmp_path)
+    for name in ("CI", "GITHUB_ACTIONS"):
+        monkeypatch.delenv(name, raising=False)
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
-        command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment
-    )
+    code, said = written_to(command, write, "check")
     os.close(write)
-    assert done.returncode == 1, done.stderr
+    assert code == 1, said
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", [("list",), ("show", "squeezenet1_1")], ids=" ".join)
-def test_a_result_that_cannot_be_written_is_an_error(arguments: tuple[str, ...]) -> None:
+def test_a_result_that_cannot_be_written_is_an_error(command: Start, arguments: tuple[str, ...]) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run([*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "modelsum: error: cannot write the result: No space left on device\n"
+        found = written_to(command, full.fileno(), *arguments)
+    assert found == (2, "modelsum: error: cannot write the result: No space left on device\n")
 
 
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
@@ -112,7 +126,7 @@ def slow():
 """
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("jobs", [pytest.param("1", marks=pytest.mark.slow), "2"])
 def test_ctrl_c_ends_the_gate_and_all_its_processes(jobs: str, tmp_path: Path) -> None:
     """The signal reaches the command alone, as from `kill`; a terminal sends it to all."""
     (tmp_path / "nets.py").write_text(SLOW)
@@ -135,11 +149,14 @@ def test_ctrl_c_ends_the_gate_and_all_its_processes(jobs: str, tmp_path: Path) -
     assert not [file for file in started if Path("/proc", file.name.removeprefix("pid")).exists()]
 
 
-def test_code_of_the_users_that_ends_the_process_is_an_error(tmp_path: Path) -> None:
+def test_code_of_the_users_that_ends_the_process_is_an_error(
+    modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A script with a sys.exit() at its end must not turn a gate green."""
-    done = run("show", model_file(tmp_path, "sys.exit(0)"), "--input", "4", cwd=tmp_path)
-    assert done.returncode == 3
-    assert "SystemExit" in done.stderr
+    monkeypatch.chdir(tmp_path)
+    done = modelsum_cli("show", model_file(tmp_path, "sys.exit(0)"), "--input", "4")
+    assert done.code == 3
+    assert "SystemExit" in done.err
 
 
 # ---- what is loaded, and what the library leaves alone
@@ -155,55 +172,71 @@ NOT_NEEDED = (
     "torch.optim",
 )
 LOADED = """
-import sys
+import json, sys
 from modelsum.cli.main import run
-run({arguments!r})
-print(*sorted(sys.modules), file=sys.stderr)
+for arguments in {lines!r}:
+    before = set(sys.modules)
+    run(arguments)
+    print(chr(10) + json.dumps(sorted(set(sys.modules) - before)), file=sys.stderr)
 """
 
 
-def loaded_by(*arguments: str) -> set[str]:
-    code = LOADED.format(arguments=list(arguments))
-    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.split())
+def loaded_by(*lines: list[str], before: str = "") -> list[set[str]]:
+    """What each of these command lines loads that those before it have not, in one process."""
+    code = f"{before}\n{LOADED.format(lines=lines)}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return [set(json.loads(line)) for line in done.stderr.splitlines() if line.startswith("[")]
 
 
 def test_show_loads_nothing_that_it_does_not_need() -> None:
     skip_unless_zeros_do_without_sympy()
-    import torch  # noqa: F401
-
-    plain = subprocess.run(
-        [sys.executable, "-c", "import torch, sys; print(*sys.modules)"], capture_output=True, text=True
-    )
-    loaded = loaded_by("show", "resnet50") - set(plain.stdout.split())
+    (loaded,) = loaded_by(["show", "resnet50"], before="import torch")
     assert not [name for name in NOT_NEEDED if name in loaded]
     assert "modelsum.trace.tracing" in loaded
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--help"],
-        ["--version"],
-        ["show", "--help"],
-        ["list"],
-        ["shwo"],
-        ["show", "resnet5O"],
-        ["show", "nowhere.py:Net"],
-        ["show", "no_such_package.nets:Net"],
-        ["show", "resnet50", "--inputs-from", "nowhere.py:example"],
-        ["show", "resnet50", "--optimizer", "adm"],
-        ["show", "resnet50", "--foreach", "--fused"],
-        ["show", "check:none"],
-        ["check", "--list"],
-        ["list", "timm/"],
-        ["list", "torchvision/vit*"],
-        ["list", "transformers/bert"],
-        ["list", "vit*"],
-    ],
-    ids=" ".join,
+NOTHING_IS_BUILT = (
+    ["--help"],
+    ["--version"],
+    *([name, "--help"] for name in ("show", "compare", "diff", "fit", "measure", "check")),
+    ["shwo"],
+    ["show", "resnet5O"],
+    ["show", "nowhere.py:Net"],
+    ["show", "no_such_package.nets:Net"],
+    ["show", "resnet50", "--input", "3x224xabc"],
+    ["show", "resnet50", "--device", "gpu"],
+    ["show", "resnet50", "--inputs-from", "nowhere.py:example"],
+    ["show", "resnet50", "--optimizer", "adm"],
+    ["show", "resnet50", "--foreach", "--fused"],
+    ["show", "check:none"],
+    ["compare", "resnet50", "resnet5O"],
+    ["diff", "resnet50", "none.json"],
+    ["diff", "HEAD:none", "resnet50"],
+    ["fit", "resnet50", "--gpu", "rtx4091"],
+    ["fit", "resnet5O", "--memory", "24GiB"],
+    ["measure", "resnet5O"],
+    ["measure", "resnet50", "--device", "meta"],
+    ["check", "--list"],
+    ["list"],
+    ["list", "timm/"],
+    ["list", "torchvision/vit*"],
+    ["list", "transformers/bert"],
+    ["list", "vit*"],
+    ["list", "resnet*", "--format", "json"],
 )
-def test_torch_is_not_imported_where_nothing_is_built(arguments: list[str]) -> None:
-    assert not {"torch", "numpy", "torchvision", "timm", "transformers"} & loaded_by(*arguments)
+
+
+@pytest.fixture(scope="module")
+def loaded_where_nothing_is_built() -> list[set[str]]:
+    return loaded_by(*NOTHING_IS_BUILT)
+
+
+@pytest.mark.parametrize("place", range(len(NOTHING_IS_BUILT)), ids=lambda n: " ".join(NOTHING_IS_BUILT[n]))
+def test_torch_is_not_imported_where_nothing_is_built(
+    loaded_where_nothing_is_built: list[set[str]], place: int
+) -> None:
+    heavy = {"torch", "numpy", "torchvision", "timm", "transformers"}
+    assert not heavy & loaded_where_nothing_is_built[place]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +252,9 @@ def test_torch_is_not_imported_where_nothing_is_built(arguments: list[str]) -> N
         ("check vgg", "vgg16-adam"),  # a check of this project
     ],
 )
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    "shell", ["bash", *(pytest.param(shell, marks=pytest.mark.slow) for shell in ("zsh", "fish"))]
+)
 def test_completion_does_not_import_torch(shell: str, line: str, offered: str) -> None:
     provider, slash, _ = line.rpartition(" ")[2].partition("/")
     if slash:
@@ -243,9 +278,10 @@ def test_completion_does_not_import_torch(shell: str, line: str, offered: str) -
 
 
 def test_a_provider_is_loaded_where_the_model_is_its_own() -> None:
-    """The test above can fail."""
+    """The tests above can fail."""
     pytest.importorskip("torchvision")
-    assert "torchvision" in loaded_by("show", "torchvision/squeezenet1_1")
+    (loaded,) = loaded_by(["show", "torchvision/squeezenet1_1"])
+    assert {"torch", "torchvision"} <= loaded
 
 
 def test_the_library_leaves_the_collector_and_the_end_of_the_process_alone() -> None:

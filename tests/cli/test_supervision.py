@@ -140,10 +140,24 @@ def started(folder: Path, arguments: list[str], many: int) -> subprocess.Popen[s
     return process
 
 
+#: Of the command alone, and with workers; each start of it imports torch, so a part of them every day.
+SIGNALS = {
+    "0": (signal.SIGTERM, signal.SIGKILL),
+    "1": (signal.SIGHUP,),
+    "2": (signal.SIGTERM, signal.SIGKILL),
+}
+
+
 @ON_LINUX
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda n: n.name)
-@pytest.mark.parametrize("jobs", ["0", "1", "2"])
-def test_a_signal_ends_all_that_was_started(folder: Path, number: signal.Signals, jobs: str) -> None:
+@pytest.mark.parametrize(
+    ("jobs", "number"),
+    [
+        pytest.param(jobs, n, marks=() if n in every_day else pytest.mark.slow, id=f"{jobs}-{n.name}")
+        for jobs, every_day in SIGNALS.items()
+        for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
+    ],
+)
+def test_a_signal_ends_all_that_was_started(folder: Path, jobs: str, number: signal.Signals) -> None:
     """Also kill -9, and stdout is let go of at once."""
     (folder / "modelsum.toml").write_text(
         '[[check]]\nname = "a"\nmodel = "nets.py:sleeps"\ninput = "4"\n'
@@ -161,7 +175,11 @@ def test_a_signal_ends_all_that_was_started(folder: Path, number: signal.Signals
 
 
 @ON_LINUX
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL],
+    ids=lambda n: n.name,
+)
 def test_what_a_model_of_the_gate_started_ends_with_the_command(folder: Path, number: signal.Signals) -> None:
     (folder / "modelsum.toml").write_text(check_of("has_a_child"))
     process = started(folder, ["check"], 2)
@@ -177,10 +195,10 @@ def test_what_a_model_of_the_gate_started_ends_with_the_command(folder: Path, nu
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_model_that_takes_too_long_fails_alone(folder: Path, modelsum_cli, jobs: str) -> None:
     (folder / "modelsum.toml").write_text(check_of("has_a_child", "chatty"))
-    done = modelsum_cli("check", "--no-strict", "--jobs", jobs, "--timeout", "5", "--format", "json")
+    done = modelsum_cli("check", "--no-strict", "--jobs", jobs, "--timeout", "3", "--format", "json")
     slow, quick = json.loads(done.out)["checks"]
     assert (done.code, slow["state"], quick["state"]) == (3, "failed", "new")
-    assert slow["reason"] == "it took longer than 5 s (--timeout)"
+    assert slow["reason"] == "it took longer than 3 s (--timeout)"
     assert not alive(folder)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
 import re
-import select
 import struct
-import subprocess
-import sys
 import termios
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
+from conftest import Start
 
 ESCAPE = "\033["
 COMMANDS = {
@@ -41,39 +41,52 @@ Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(command: Start, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """What a command writes to stdout: a terminal or a pipe, while stderr is another terminal.
 
     Answers are kept from one test to the next: what is asked here is how they are shown.
     """
-    kept = tmp_path_factory.mktemp("kept")
-    return partial(_run, kept)
+    return partial(_run, command, tmp_path_factory.mktemp("kept"))
 
 
 def _run(
-    kept: Path, arguments: tuple[str, ...], *, out: str = "terminal", columns: int = 100, **variables: str
+    command: Start,
+    kept: Path,
+    arguments: tuple[str, ...],
+    *,
+    out: str = "terminal",
+    columns: int = 100,
+    **variables: str,
 ) -> str:
-    unset = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "MODELSUM_NO_CACHE")
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    environment["MODELSUM_CACHE_DIR"] = str(kept)
-    environment |= {"TERM": "xterm-256color", **variables}
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    command = [sys.executable, "-m", "modelsum", *arguments]
-    try:
-        if out != "terminal":
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, env=environment, check=True)
-            return done.stdout.decode()
-        process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environment)
-        shown = b""
-        while process.poll() is None or select.select([ours], [], [], 0)[0]:
-            if select.select([ours], [], [], 0.1)[0]:
-                shown += os.read(ours, 1 << 16)
-        assert process.returncode == 0
-        return shown.decode().replace("\r\n", "\n")
-    finally:
-        os.close(ours)
+    if out == "terminal":
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    else:
+        ours, theirs = os.pipe()
+    _, other = terminal = pty.openpty()
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as beside:
+        for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "MODELSUM_NO_CACHE"):
+            patch.delenv(name, raising=False)
+        for name, value in {"MODELSUM_CACHE_DIR": str(kept), "TERM": "xterm-256color", **variables}.items():
+            patch.setenv(name, value)
+        shown = beside.submit(_all_of, ours)
+        with open(os.devnull, "rb") as nothing:
+            code = command(arguments, [nothing.fileno(), theirs, other])
         os.close(theirs)
+        text = shown.result().decode().replace("\r\n", "\n")
+    for end in (ours, *terminal):
+        os.close(end)
+    assert code == 0
+    return text
+
+
+def _all_of(end: int) -> bytes:
+    """What is written to the other end of a pipe or a terminal until that is closed."""
+    found = b""
+    with contextlib.suppress(OSError):  # so ends a terminal
+        while more := os.read(end, 1 << 16):
+            found += more
+    return found
 
 
 def widest(text: str) -> int:

@@ -31,7 +31,7 @@ def trains(model: str, optimizer: str, batch: int, room: int) -> bool:
     """Whether two steps can be done with so many bytes."""
     done = subprocess.run(
         [sys.executable, fit_worker.__file__, model, optimizer, str(batch), str(room)],
-        env={**os.environ, **fit_worker.MALLOC, "OMP_NUM_THREADS": "2"},
+        env={**os.environ, **fit_worker.MALLOC, "OMP_NUM_THREADS": "1"},
         cwd=Path(fit_worker.__file__).parent,
         capture_output=True,
         text=True,

@@ -33,54 +33,46 @@ def test_a_bare_name_that_is_not_documented_comes_from_an_installed_provider(mod
     }
     assert summary["totals"]["params"] == 86_567_656
     assert round(summary["totals"]["macs"] / 1e9, 3) == 17.564
-    assert "torchvision" in modelsum_cli("show", "vit_b_16", "--depth", "0").out
 
 
-def test_a_documented_name_stays_documented_unless_a_provider_is_named(modelsum_cli) -> None:
+def test_a_documented_name_stays_documented_unless_a_provider_is_named() -> None:
     pytest.importorskip("torchvision")
-    assert show_json(modelsum_cli, "resnet18")["model"]["source"] == "documented"
-    named = show_json(modelsum_cli, "torchvision/resnet18")
-    assert named["model"]["source"] == "torchvision"
-    assert named["totals"]["params"] == 11_689_512
+    assert modelsum.summarize("resnet18", memory=False).model.source == "documented"
+    named = modelsum.summarize("torchvision/resnet18", memory=False)
+    assert named.model.source == "torchvision"
+    assert named.totals.params == 11_689_512
 
 
 @pytest.mark.parametrize(
     ("name", "shape"),
     [
-        ("torchvision/efficientnet_b1", [1, 3, 240, 240]),  # the crop size of its weights
-        ("torchvision/vit_h_14", [1, 3, 224, 224]),  # built for 224, though its weights are for 518
-        ("torchvision/fcn_resnet50", [1, 3, 520, 520]),
-        ("torchvision/r3d_18", [1, 3, 16, 112, 112]),
-        ("timm/convnext_tiny.in12k_ft_in1k_384", [1, 3, 384, 384]),  # the tag's own size
-        ("timm/vit_tiny_patch16_384", [1, 3, 384, 384]),
+        ("torchvision/efficientnet_b1", (1, 3, 240, 240)),  # the crop size of its weights
+        ("torchvision/vit_h_14", (1, 3, 224, 224)),  # built for 224, though its weights are for 518
+        ("torchvision/fcn_resnet50", (1, 3, 520, 520)),
+        ("torchvision/r3d_18", (1, 3, 16, 112, 112)),
+        ("timm/convnext_tiny.in12k_ft_in1k_384", (1, 3, 384, 384)),  # the tag's own size
+        ("timm/vit_tiny_patch16_384", (1, 3, 384, 384)),
     ],
 )
-def test_the_default_input_is_the_one_of_the_weights(modelsum_cli, name: str, shape: list[int]) -> None:
+def test_the_default_input_is_the_one_of_the_weights(name: str, shape: tuple[int, ...]) -> None:
     pytest.importorskip(name.split("/")[0])
-    assert show_json(modelsum_cli, name, "--no-memory")["inputs"][0]["shape"] == shape
+    assert modelsum.summarize(name, memory=False).inputs[0].shape == shape
 
 
-def test_optical_flow_takes_two_images_and_detection_a_list(modelsum_cli) -> None:
+def test_optical_flow_takes_two_images_and_detection_a_list() -> None:
     pytest.importorskip("torchvision")
-    assert len(show_json(modelsum_cli, "torchvision/raft_small", "--no-memory")["inputs"]) == 2
-    detection = show_json(modelsum_cli, "torchvision/ssdlite320_mobilenet_v3_large", "--no-memory")
-    assert detection["totals"]["params"] == 3_440_060  # num_params of torchvision-weights 0.29.1
-    assert detection["device"] == "cpu"
-    assert "nonzero" in detection["notices"][0] or "meta" in detection["notices"][0]
+    assert len(modelsum.summarize("torchvision/raft_small", memory=False).inputs) == 2
+    detection = modelsum.summarize("torchvision/ssdlite320_mobilenet_v3_large", memory=False)
+    assert detection.totals.params == 3_440_060  # num_params of torchvision-weights 0.29.1
+    assert detection.device == "cpu"
+    assert "nonzero" in detection.notices[0] or "meta" in detection.notices[0]
 
 
-@pytest.mark.parametrize(
-    ("name", "argument", "words"),
-    [
-        ("torchvision/vgg11", "num_clases=3", "unexpected keyword argument 'num_clases'"),
-        ("timm/vit_tiny_patch16_224", "num_clases=3", "unexpected keyword argument 'num_clases'"),
-    ],
-)
-def test_an_argument_that_the_provider_refuses(modelsum_cli, name: str, argument: str, words: str) -> None:
+@pytest.mark.parametrize("name", ["torchvision/vgg11", "timm/vit_tiny_patch16_224"])
+def test_an_argument_that_the_provider_refuses(name: str) -> None:
     pytest.importorskip(name.split("/")[0])
-    done = modelsum_cli("show", name, "--arg", argument)
-    assert done.code == 2
-    assert words in done.err
+    with pytest.raises(modelsum.UsageError, match="unexpected keyword argument 'num_clases'"):
+        modelsum.summarize(name, model_args={"num_clases": 3})
 
 
 @pytest.mark.parametrize(
