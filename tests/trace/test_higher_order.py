@@ -45,13 +45,6 @@ class While(Net):
         return rounds[1]
 
 
-class Map(Net):
-    def forward(self, x: Tensor) -> Tensor:
-        from functorch.experimental import control_flow
-
-        return control_flow.map(self.a, x)
-
-
 class Compiled(Net):
     """It compiles a part of itself while it runs."""
 
@@ -63,7 +56,7 @@ class Compiled(Net):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(
     ("kind", "macs"),
-    [(Cond, MACS), (Computed, 2 * MACS), (While, 3 * MACS), (Map, MACS), (Compiled, MACS)],
+    [(Cond, MACS), (Computed, 2 * MACS), (While, 3 * MACS), (Compiled, MACS)],
 )
 def test_what_runs_is_counted(kind: Any, macs: int, mode: str, device: str) -> None:
     summary = modelsum.summarize(kind(), X, mode=mode, device=device, memory=False)
@@ -89,10 +82,12 @@ def test_the_memory_is_that_of_the_branch_as_it_is_written(kind: Any) -> None:
 
 
 def test_where_compiled_code_alone_has_a_derivative_the_training_step_is_not_known() -> None:
-    memory = modelsum.summarize(While(), X).memory
-    assert memory is not None
-    assert memory.training_peak_bytes is None
-    assert "while_loop" in memory.notices[0]
+    summary = modelsum.summarize(While(), X)
+    memory = summary.memory
+    assert (
+        memory is None or memory.training_peak_bytes is None
+    )  # before 2.9 torch shows it to no mode of ours
+    assert "while_loop" in (summary.notices[0] if memory is None else memory.notices[0])
 
 
 def test_torch_is_as_it_was_afterwards() -> None:
