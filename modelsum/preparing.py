@@ -301,8 +301,11 @@ def _loader(request: Request) -> Callable[[torch.device], Loaded]:
     if isinstance(model, ModelSpec):
         source, name = resolve(model), model
 
+        from modelsum.sources.imported import made
+
         def built(device: torch.device) -> Loaded:
-            loaded: object = source.load(name, request.arguments, device)
+            arguments = {key: made(value) for key, value in request.arguments.items()}
+            loaded: object = source.load(name, arguments, device)
             if not isinstance(loaded, Loaded):
                 raise BuildError(
                     f"the model source {source.name!r} returned {objects.kind_of(loaded)} for {name.text!r}",

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelsum.errors import ArgumentError, InputError, UsageError, valid_words
@@ -82,6 +82,27 @@ class InputSpec:
         sizes = "x".join(map(str, self.shape)) if self.shape else "scalar"
         name = f"{self.name}=" if self.name else ""
         return f"{name}{sizes}" + (f":{self.dtype}" if self.dtype else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """A constructor argument that is an object: `package.module:Config(width=8)`, or what a name stands for.
+
+    Attributes:
+        text: as the user wrote it; this is what JSON has.
+        name: of the class or function, or of the object itself.
+        called: it is called with `args` and `kwargs`, Python literals.
+    """
+
+    text: str
+    name: ModelSpec
+    called: bool
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> str:
+        """Its text."""
+        return self.text
 
 
 def parse_model(text: str) -> ModelSpec:
@@ -203,7 +224,9 @@ def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_argument(text: str) -> tuple[str, Any]:
-    """Read one `--arg` KEY=VALUE; VALUE is a Python literal, or a bare word for a string.
+    """Read one `--arg` KEY=VALUE.
+
+    VALUE is a Python literal, a bare word for a string, or an `ObjectSpec`.
 
     Raises ArgumentError for a missing `=`, a key that is no identifier, a value that is neither.
     """
@@ -218,9 +241,30 @@ def parse_argument(text: str) -> tuple[str, Any]:
     constant = {"true": "True", "false": "False", "none": "None"}.get(value.lower())
     if constant:
         raise ArgumentError(f"--arg {text!r}: {value!r} is not a Python literal", f"Write {key}={constant}.")
-    if not re.fullmatch(r"[A-Za-z_][\w.-]*", value):
+    if re.fullmatch(r"[A-Za-z_][\w.-]*", value):
+        return key, value
+    if made := _OBJECT.fullmatch(value):
+        return key, _object(text, value, made["name"], made["call"])
+    raise ArgumentError(
+        f"--arg {text!r}: {value!r} is not a Python literal",
+        f"Write a number, True, False, None, a quoted string or a list, like {key}=10, "
+        f"or an object, like {key}=package.module:Config(width=8).",
+    )
+
+
+_OBJECT = re.compile(r"(?P<name>[^()'\"]+:[A-Za-z_][\w.]*)(?P<call>\(.*\))?", re.DOTALL)
+
+
+def _object(text: str, value: str, name: str, call: str | None) -> ObjectSpec:
+    if call is None:
+        return ObjectSpec(value, parse_model(name), called=False)
+    try:
+        read: Any = ast.parse(f"f{call}", mode="eval").body
+        args = tuple(map(ast.literal_eval, read.args))
+        kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in read.keywords if keyword.arg}
+    except (ValueError, SyntaxError, AttributeError):
         raise ArgumentError(
-            f"--arg {text!r}: {value!r} is not a Python literal",
-            f"Write a number, True, False, None, a quoted string or a list, like {key}=10.",
-        )
-    return key, value
+            f"--arg {text!r}: {call!r} are no arguments",
+            "They are Python literals: Config(width=8, act='relu').",
+        ) from None
+    return ObjectSpec(value, parse_model(name), True, args, kwargs)

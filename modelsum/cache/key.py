@@ -8,7 +8,7 @@ import sys
 
 from modelsum.cache.versions import installed_mark, machine_mark, package_mark, torch_mark
 from modelsum.request import Request
-from modelsum.spec import ModelSpec
+from modelsum.spec import ModelSpec, ObjectSpec
 from modelsum.version import __version__
 
 # Variables of a terminal or session, on which no model depends.
@@ -43,7 +43,11 @@ def key_of(request: Request) -> str:
 
 def _variables(request: Request) -> list[tuple[str, str]]:
     """The environment that counts: code of the user's may look at any variable."""
-    own_code = request.inputs_from or (isinstance(request.model, ModelSpec) and request.model.kind != "name")
+    own_code = (
+        request.inputs_from
+        or (isinstance(request.model, ModelSpec) and request.model.kind != "name")
+        or any(isinstance(value, ObjectSpec) for value in request.arguments.values())
+    )
     return sorted(
         (name, value)
         for name, value in os.environ.items()

@@ -13,7 +13,7 @@ from modelsum.errors import ArgumentError, BuildError, UsageError, did_you_mean
 from modelsum.sources import importing
 from modelsum.sources.arguments import checked_arguments, refusals
 from modelsum.sources.base import Loaded
-from modelsum.spec import ModelSpec
+from modelsum.spec import ModelSpec, ObjectSpec
 
 if TYPE_CHECKING:
     import torch
@@ -116,6 +116,25 @@ def _defined_in(path: Path) -> str:
             names += [target.id for target in node.targets if isinstance(target, ast.Name)]
     public = [name for name in names if not name.startswith("_")]
     return f" It has {', '.join(public[:20])}." if public else ""
+
+
+def made(argument: Any) -> Any:
+    """A constructor argument: the object that an `ObjectSpec` stands for, anything else as it is.
+
+    Raises UsageError where there is no such name, ArgumentError where it takes other arguments.
+    """
+    if not isinstance(argument, ObjectSpec):
+        return argument
+    check_there(argument.name)
+    found = load_attribute(argument.name)
+    if not argument.called:
+        return found
+    if not callable(found):
+        raise ArgumentError(f"{argument.name.text} is {objects.kind_of(found)}, and cannot be called", None)
+    try:
+        return found(*argument.args, **argument.kwargs)
+    except TypeError as error:
+        raise ArgumentError(f"{argument.text}: {error}", None) from error
 
 
 def load_attribute(spec: ModelSpec) -> Any:
