@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def fit(
     model: nn.Module | str,
-    *,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
     memory: int | str | None = None,
     gpu: str | None = None,
     train: bool = True,
@@ -45,6 +46,9 @@ def fit(
 
     Args:
         model: a module, or any MODEL string of the command line.
+        *inputs: the positional arguments of the model's forward, in place of `input_size`: the first size of
+            the first tensor in them is their batch, which is changed wherever it is a first size.
+        kwargs: its keyword arguments.
         memory: bytes, or a size like "24GiB" (2**30) or "24GB" (10**9; "24G" is the same).
         gpu: a card of `modelsum.memory.fitting.cards`, in its place.
         train: a training step shall fit, not only an inference.
@@ -63,6 +67,8 @@ def fit(
     """
     request = request_of(
         model,
+        inputs,
+        kwargs=kwargs,
         input_size=input_size,
         model_args=model_args,
         dtype=dtype,
@@ -124,9 +130,9 @@ def run(
 
     Raises as `fit` does.
     """
-    if request.batch is None or request.example is not None or request.inputs_from is not None:
+    if request.batch is None:
         raise InputError(
-            "the batch of an example or of literal shapes cannot be changed",
+            "the batch of literal shapes cannot be changed",
             "Give the shape of one sample, like --input 3x224x224.",
         )
     task = TRAINING if train else INFERENCE

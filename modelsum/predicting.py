@@ -46,6 +46,7 @@ class Predictor:
 
         from modelsum.trace.call import Call
         from modelsum.trace.copying import copy_to
+        from modelsum.trace.inputs import move, rebatched
         from modelsum.trace.isolation import deep_enough
         from modelsum.trace.step.training import predict_memory
 
@@ -53,7 +54,11 @@ class Predictor:
         request = dataclasses.replace(self.request, batch=batch)
         try:
             model = copy_to(self._loaded.model, meta)  # each batch finds it as it was built
-            call = Call(model, *default_call(request, self._loaded, meta))
+            if request.example is not None:
+                arguments = move(rebatched(request.example, batch), meta)
+            else:
+                arguments = default_call(request, self._loaded, meta)
+            call = Call(model, *arguments)
             with deep_enough(model):
                 return predict_memory(call, options=options, target=request.target, train=train)
         except ModelsumError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -240,3 +242,48 @@ def test_nothing_is_left_behind() -> None:
     fit(model, memory="20MiB", input_size=(64,))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+# ---- inputs as `summarize` takes them
+
+
+def test_an_example_gives_what_its_shape_gives() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8 * 36, 4))
+    shape = modelsum.fit(model, memory="64MiB", target="cpu", input_size=(3, 8, 8), more=False)
+    for batch in (1, 5):
+        assert (
+            modelsum.fit(model, torch.rand(batch, 3, 8, 8), memory="64MiB", target="cpu", more=False).batch
+            == shape.batch
+        )
+
+
+def test_the_batch_of_all_that_share_it_is_changed_and_of_nothing_else() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(10, 16)
+
+        def forward(self, graph: SimpleNamespace, table: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            assert table.shape == (7, 16)
+            assert graph.mask.shape == graph.ids.shape
+            return self.embed(graph.ids) * graph.mask[..., None] @ table.T * scale
+
+    ids = torch.tensor([[1, 2, 9], [0, 1, 2]])
+    graph = SimpleNamespace(ids=ids, mask=torch.ones(2, 3))
+    found = modelsum.fit(
+        Net(),
+        graph,
+        kwargs={"table": torch.rand(7, 16), "scale": torch.tensor(2.0)},
+        memory="1MiB",
+        target="cpu",
+        more=False,
+    )
+    assert found.batch is not None
+    # A sample: [3, 16] twice, its gradients, [3, 7], and what carries it in.
+    assert 2**20 / 3000 < found.batch < 2**20 / 300
+    assert graph.ids is ids
+
+
+def test_an_example_without_a_batch_is_refused() -> None:
+    with pytest.raises(modelsum.InputError, match="no tensor with a batch"):
+        modelsum.fit(nn.Identity(), torch.tensor(1.0), memory="1MiB")

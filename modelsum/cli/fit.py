@@ -77,11 +77,9 @@ def command(
     Nothing is run. With --batch the question is whether that batch fits. The exit code is 0 if it does (or
     if any batch fits), and 1 if not.
     """
-    for name in options.OF_A_WHOLE_CALL:
-        if not given[name]:
-            continue
+    if given["no_batch"]:
         raise UsageError(
-            f"--{name.replace('_', '-')}: the batch of such an input cannot be changed",
+            "--no-batch: the batch of such an input cannot be changed",
             "Give the shape of one sample, like --input 3x224x224.",
         )
     batch = given.pop("batch")

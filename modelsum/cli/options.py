@@ -24,8 +24,6 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Request)}
 _OF_STEP = tuple(field.name for field in dataclasses.fields(MemoryOptions))
 #: Options of the training step that an inference has nothing of.
 OF_TRAINING = ("optimizer", "implementation", "loss", "checkpoint", "freeze", "accumulate", "weight_decay")
-#: Options of the call that leave no batch to change.
-OF_A_WHOLE_CALL = ("inputs_from", "no_batch")
 _DTYPE = Word(spec.FLOAT_DTYPES, spec.check_dtype, also=("bf16", "fp16", "fp32", "fp64", "half", "double"))
 
 _of_input = in_group("Input")
@@ -183,12 +181,14 @@ def training_step(command: Command) -> Command:
 
 
 def call_of_a_sample(command: Command) -> Command:
-    """`call` for a command that looks for the batch: what leaves none to change is not in its help."""
+    """`call` for a command that looks for the batch: literal shapes, which have none, are not in its help."""
     command = call(command)
     for option in command.__click_params__:  # type: ignore[attr-defined]
-        option.hidden = option.hidden or option.name in OF_A_WHOLE_CALL
+        option.hidden = option.hidden or option.name == "no_batch"
         if option.name == "batch":
             option.help = "Ask whether that batch fits, in place of the largest."
+        elif option.name == "inputs_from":
+            option.excludes -= {"batch"}  # that of the example is changed
     return command
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from modelsum.errors import BuildError, InputError
 from modelsum.spec import InputSpec
-from modelsum.trace.holders import rebuilt
+from modelsum.trace.holders import rebuilt, tensors_held
 from modelsum.trace.values.known_values import on_meta
 
 #: Sizes of tensors, in bytes, are counted in 64 bits with a sign.
@@ -51,6 +51,31 @@ def make_inputs(
         else:
             args.append(tensor)
     return tuple(args), kwargs
+
+
+def rebatched(example: Any, batch: int) -> Any:
+    """An example with another batch: the first size of its first tensor, and of all that have the same.
+
+    Samples are taken again and again; where there are too many to hold, their values are not known.
+
+    Raises InputError where no tensor has a size.
+    """
+    sizes = [tensor.shape[0] for tensor in tensors_held(example) if tensor.dim() and not tensor.is_nested]
+    if not sizes:
+        raise InputError("the example has no tensor with a batch", "Its tensors' first size is the batch.")
+
+    def changed(tensor: Tensor) -> Tensor:
+        if not tensor.dim() or tensor.is_nested or tensor.shape[0] != sizes[0]:
+            return tensor
+        shape = (batch, *tensor.shape[1:])
+        if tensor.is_meta or tensor.is_floating_point() or math.prod(shape) > _MOST_REPEATED:
+            return tensor.detach().new_empty(shape, device="meta").requires_grad_(tensor.requires_grad)
+        return tensor[torch.arange(batch, device=tensor.device) % sizes[0]]
+
+    return rebuilt(example, changed)
+
+
+_MOST_REPEATED = 1 << 20
 
 
 def move(value: Any, device: torch.device) -> Any:

@@ -87,7 +87,7 @@ def test_an_output_file(modelsum_cli, tmp_path: Path) -> None:
         (("--gpu", "rtx4091"), "Did you mean RTX 4090"),
         (("--gpu", "t4", "--target", "cpu"), "the target is the CPU"),
         (("--memory", "1GiB", "--no-batch"), "--no-batch: the batch of such an input cannot be changed"),
-        (("--memory", "1GiB", "--inputs-from", "x.py:f"), "--inputs-from: the batch of such an input"),
+        (("--memory", "1GiB", "--inputs-from", "x.py:f"), "there is no file 'x.py'"),
         (("--memory", "1GiB", "--batch", "0"), "batch size 0"),
         (("--memory", "1GiB", "--optimizer", "adamx"), "optimizer 'adamx' is not known"),
         (("--memory", "1GiB", "--format", "torchinfo"), "torchinfo"),
@@ -118,3 +118,14 @@ def test_progress_is_for_terminals() -> None:
     assert "batch 8 ..." in shown
     assert shown.endswith("\r\033[K")
     assert "batch 8 ..." not in done.stdout
+
+
+def test_an_example_of_the_users_has_its_batch_changed(modelsum_cli, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "example.py").write_text("import torch\ndef make():\n    return torch.rand(3, 3, 224, 224)\n")
+    monkeypatch.chdir(tmp_path)
+    given = ("fit", "squeezenet1_1", "--memory", "4GiB", "--no-ways", "--format", "json")
+    own = json.loads(modelsum_cli(*given, "--inputs-from", "example.py:make").out)
+    assert own["batch"] == json.loads(modelsum_cli(*given).out)["batch"]
+    done = modelsum_cli(*given, "--inputs-from", "example.py:make", "--batch", "2")
+    assert json.loads(done.out)["fits"] is True
+    assert "--inputs-from" in modelsum_cli("fit", "--help").out
