@@ -62,7 +62,7 @@ def check(
         force: store and remove baselines under CI too.
         strict: a check without a baseline, or a baseline without a check, fails; None for under CI alone.
         jobs: models that are built at the same time; None for the cores there are.
-        timeout: seconds after which a model fails; None for no limit.
+        timeout: seconds after which a model fails, where its check says no others; None for no limit.
 
     Returns:
         The verdicts. A model that cannot be built or run, or costs too much, is a verdict and no exception.
@@ -228,7 +228,9 @@ def _costs_of(
 
     work = partial(_cost, found.config.folder, debug=debug)
     lost = partial(_lost, timeout)
-    for cost in jobs.results(work, found.checks, jobs=most, lost=lost, done=note, timeout=timeout):
+    limited = timeout is not None or any(check.timeout for check in found.checks)
+    limit = (lambda check: check.timeout or timeout) if limited else None
+    for cost in jobs.results(work, found.checks, jobs=most, lost=lost, done=note, timeout=limit):
         if cost.said:
             say(cost.said)
         yield cost.report
@@ -249,8 +251,9 @@ def _cost(folder: Path, check: Check, *, debug: bool) -> _Cost:
     return _Cost(Report.of(summary), said.getvalue())
 
 
-def _lost(timeout: float | None, _: Check, ended: jobs.Ended) -> _Cost:
-    why = f"it took longer than {timeout} s (--timeout)" if ended.timed_out else how_it_ended(ended.status)
+def _lost(timeout: float | None, check: Check, ended: jobs.Ended) -> _Cost:
+    limit = f"{check.timeout} s (the check's timeout)" if check.timeout else f"{timeout} s (--timeout)"
+    why = f"it took longer than {limit}" if ended.timed_out else how_it_ended(ended.status)
     return _Cost(BuildError(why), "")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelsum.baselines.quantity import parse_amount
-from modelsum.errors import InputError, ModelError, UsageError
+from modelsum.errors import ForwardError, InputError, ModelError, UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.fitting import cards, ways
 from modelsum.memory.fitting.blocks import checkpoint_patterns
@@ -188,7 +188,14 @@ class _Search:
         self.task = task
         self.progress = progress
         self.predictions = 0
-        self.first = predictor(request)
+        try:
+            self.first = predictor(request)
+        except ForwardError as error:
+            from modelsum.trace.advice import OR_LITERALLY
+
+            # A batch is looked for, so the shapes cannot be literal ones.
+            error.hint = (error.hint or "").replace(OR_LITERALLY, "") or None
+            raise
         self._by_dtype: dict[str | None, Predictor] = {None: self.first}
 
     def needs(self, change: Change) -> _Needs:

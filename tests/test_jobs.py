@@ -132,7 +132,9 @@ def test_one_death_in_300_items_costs_one_process_more() -> None:
 
 def test_an_item_that_takes_too_long_is_given_up_and_no_other() -> None:
     late = jobs.Ended(-signal.SIGKILL, timed_out=True)
-    found = jobs.results(asleep_for, [0.0, 600.0, 0.0], jobs=2, timeout=2.0, lost=lambda item, ended: ended)
+    found = jobs.results(
+        asleep_for, [0.0, 600.0, 0.0], jobs=2, timeout=lambda _: 2.0, lost=lambda item, ended: ended
+    )
     assert list(found) == ["done", late, "done"]
 
 
@@ -145,7 +147,9 @@ def test_items_come_as_they_are_finished_and_leave_one_by_one(tmp_path: Path) ->
             given.append(file)
             yield file
 
-    found = jobs.as_finished(waits_for, items(), jobs=2, timeout=60, lost=lambda item, ended: "lost")
+    found = jobs.as_finished(
+        waits_for, items(), jobs=2, timeout=lambda _: 60, lost=lambda item, ended: "lost"
+    )
     assert next(found)[0] == 1
     assert len(given) == 2, "the others have not been asked for"
     assert [next(found)[0], next(found)[0]] == [2, 3]
@@ -206,7 +210,7 @@ def test_who_asks_in_a_process_gets_the_end_of_the_file() -> None:
 
 @pytest.mark.parametrize("timeout", [30, 1e12])
 def test_a_limit_may_be_longer_than_systems_can_wait(timeout: float) -> None:
-    found = jobs.results(asleep_for, [0.2], jobs=1, timeout=timeout, lost=lambda item, ended: ended)
+    found = jobs.results(asleep_for, [0.2], jobs=1, timeout=lambda _: timeout, lost=lambda item, ended: ended)
     assert list(found) == ["done"]
 
 
@@ -218,7 +222,8 @@ if __name__ == "__main__":
     lost = lambda item, ended: (-item, ended.status)
     print(list(pool.results(abs, [-1, -2], jobs=1, lost=lost)))
     print([value for value, _ in pool.results(t.squared_unless_two, range(4), jobs=2, lost=lost)])
-    print(list(pool.results(t.asleep_for, [600.0], jobs=1, timeout=2, lost=lambda item, e: e.timed_out)))
+    late = lambda item, ended: ended.timed_out
+    print(list(pool.results(t.asleep_for, [600.0], jobs=1, timeout=lambda _: 2, lost=late)))
 """
 
 

@@ -249,6 +249,7 @@ def test_torch_is_not_imported_where_nothing_is_built(
         ("fit transformers/ber", "transformers/bert"),
         ("show r --optimizer a", "adamw"),
         ("fit r --gpu H1", "H100-80GB"),
+        ("show resnet50 --arg num", "num_classes="),
         ("check vgg", "vgg16-adam"),  # a check of this project
     ],
 )

@@ -87,7 +87,7 @@ _of_output = in_group("Output")
     "--timeout",
     type=click.IntRange(1, 10**9),
     metavar="SECONDS",
-    help="A model that takes longer fails.  [default: no limit]",
+    help="A model that takes longer fails, unless its check has a timeout.  [default: no limit]",
 )
 @result.debug
 def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **given: Any) -> int:

@@ -1,4 +1,4 @@
-"""What a shell offers on Tab for words that are no plain choice: models, checks, refs, cards, result files.
+"""What a shell offers on Tab for words that are no plain choice: models and their arguments, checks, refs.
 
 Names are read from files, and refs from git: neither torch nor a provider is imported, and no code of the
 user's runs. A word that ends in / or : goes on; where it is the only one, what it goes on with is offered at
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from modelsum.errors import ConfigError
+from modelsum.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -66,6 +66,24 @@ def gpus(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Co
     from modelsum.memory.fitting import cards
 
     return _items(card.name.replace(" ", "-") for card in cards.like(incomplete))
+
+
+def arguments(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """KEY= of what a documented model can be built with, but for what is given already.
+
+    The arguments of other models are known to their code alone, which does not run here.
+    """
+    from modelsum import spec, zoo
+
+    # Click takes no arguments from a line whose last option has no value yet: they are left over.
+    word = ctx.params.get("model") or next(iter(ctx.args), "")
+    try:
+        model = spec.parse_model(word)
+        keys = zoo.find(model.name).options if model.provider in (None, "documented") else ()
+    except UsageError:
+        return []
+    given = {word.partition("=")[0] for word in ctx.params.get(str(param.name)) or ()}
+    return _items(f"{key}=" for key in keys if f"{key}=".startswith(incomplete) and key not in given)
 
 
 def outputs(formats: Iterable[str]) -> Completion:

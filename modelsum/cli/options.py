@@ -62,6 +62,7 @@ _CALL = (
         "arguments",
         multiple=True,
         metavar="KEY=VALUE",
+        shell_complete=completion.arguments,
         help="Constructor argument, a Python literal.",
     ),
     _of_input("--dtype", type=_DTYPE, project=True, help="Of the model and its inputs.  [default: as built]"),

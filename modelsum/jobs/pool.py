@@ -36,7 +36,7 @@ def results(
     jobs: int,
     lost: Callable[[T, Ended], R],
     done: Callable[[int, T], None] = lambda finished, item: None,
-    timeout: float | None = None,
+    timeout: Callable[[T], float | None] | None = None,
 ) -> Iterator[R]:
     """What `work` makes of each item, in the order of the items.
 
@@ -60,7 +60,7 @@ def as_finished(
     *,
     jobs: int,
     lost: Callable[[T, Ended], R],
-    timeout: float | None = None,
+    timeout: Callable[[T], float | None] | None = None,
 ) -> Iterator[tuple[int, T, R]]:
     """Place, item and result of every item, as they are finished.
 
@@ -74,14 +74,15 @@ def as_finished(
         jobs: how many at once, 1 or more.
         lost: the result for an item whose process ended, killed for its memory say. The other items do not
             notice: another process takes its place.
-        timeout: how many seconds an item may take; where a process begins anew, its start with its first one.
+        timeout: how many seconds an item may take, None for as many as it likes; where a process begins anew,
+            its start with its first one.
     """
     numbered = enumerate(items)
     if jobs <= 1 and timeout is None and not FORKS:
         for place, item in numbered:
             yield place, item, work(item)
         return
-    with _Pool(work, lost, timeout) as pool:
+    with _Pool(work, lost, timeout or (lambda item: None)) as pool:
         for place, item in numbered:
             pool.give(place, item)
             if len(pool.workers) == jobs and not pool.idle:
@@ -93,7 +94,12 @@ def as_finished(
 class _Pool(Generic[T, R]):
     """The processes that work, and those that wait for work."""
 
-    def __init__(self, work: Callable[[T], R], lost: Callable[[T, Ended], R], timeout: float | None) -> None:
+    def __init__(
+        self,
+        work: Callable[[T], R],
+        lost: Callable[[T, Ended], R],
+        timeout: Callable[[T], float | None],
+    ) -> None:
         self._work = work
         self._lost = lost
         self._timeout = timeout
@@ -122,13 +128,14 @@ class _Pool(Generic[T, R]):
 
     def give(self, place: int, item: T) -> None:
         """Have a process work on an item."""
+        seconds = self._timeout(item)
         while self.idle:
             worker = self.idle.pop()
-            if worker.take(place, item, self._timeout):
+            if worker.take(place, item, seconds):
                 return
             self._remove(worker)  # ended by what an earlier item left running in it
         self.workers.append(worker := Worker(self._work, self._guard))
-        worker.take(place, item, self._timeout)
+        worker.take(place, item, seconds)
 
     def finished(self) -> Iterator[tuple[int, T, R]]:
         """What is finished next, when it is: one item at least."""

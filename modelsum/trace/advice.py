@@ -9,6 +9,9 @@ from modelsum.summary import Input
 from modelsum.trace.expectations import Wanted, wanted
 from modelsum.trace.recorder import Execution
 
+#: What ends an advice where the shape would do as it is, for a command that can take it so.
+OR_LITERALLY = ", or --no-batch"
+
 
 def advice(root: Execution, failed: Execution, inputs: Sequence[Input], batch: int | None) -> str | None:
     """What was made of the input, and what to write instead; None where nothing can be said.
@@ -30,7 +33,8 @@ def advice(root: Execution, failed: Execution, inputs: Sequence[Input], batch: i
         return None
     return (
         f"The batch is put in front: {_written(leading)} is {list(leading.shape)}. "
-        f"If it holds the batch already, write {_written(leading, leading.shape[2:])}, or --no-batch."
+        f"If it holds the batch already, write {_written(leading, leading.shape[2:])}"
+        f"{OR_LITERALLY}."
     )
 
 
@@ -49,7 +53,7 @@ def _corrected(takes: Wanted, refused: Input, batch: int) -> str | None:
         return None
     if len(sizes) == takes.rank:
         reasons.append(f"The batch is put in front: {_written(refused)} is {list(refused.shape)}.")
-        options, end = f"--batch {sizes[0]} " if sizes[0] > 1 else "", ", or --no-batch."
+        options, end = f"--batch {sizes[0]} " if sizes[0] > 1 else "", f"{OR_LITERALLY}."
         del sizes[0]
     if takes.place == 1:
         if len(sizes) + 2 == takes.rank:

@@ -195,6 +195,24 @@ def test_words_of_options(complete, line: str, offered: list[str]) -> None:
     assert complete(*line.split(" ")) == offered
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("show squeezenet1_1 --arg ", ["version=", "num_classes=", "dropout=", "bypass="]),
+        ("show mobilenet_v2 --arg w", ["width_mult="]),
+        ("fit documented/mobilenet-V2 --batch 8 --arg w", ["width_mult="]),
+        ("show mobilenet_v2 --arg width_mult=0.5 --arg w", []),
+        ("show mobilenet_v2 --arg width_mult=", ["width_mult="]),
+        ("show mobilenet_v2 --arg width_mult=0", []),
+        ("show nets.py:Net --arg ", []),
+        ("show torchvision/squeezenet1_1 --arg ", []),
+        ("show --arg ", []),
+    ],
+)
+def test_arguments_of_documented_models(complete, line: str, offered: list[str]) -> None:
+    assert complete(*line.split(" ")) == offered
+
+
 def test_an_offered_card_is_one(complete, modelsum_cli, monkeypatch) -> None:
     cards = complete("fit", "m", "--gpu", "")
     monkeypatch.delenv("_MODELSUM_COMPLETE")

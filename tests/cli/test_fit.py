@@ -106,6 +106,31 @@ def test_a_model_that_does_not_take_its_input(modelsum_cli) -> None:
     assert "forward failed" in done.err
 
 
+@pytest.mark.parametrize(
+    ("model", "shape", "written"),
+    [
+        ("squeezenet1_1", "1x3x64x64", "Write --input 3x64x64."),
+        ("squeezenet1_1", "8x3x64x64", "Write --batch 8 --input 3x64x64."),
+        ("nets.py:Image", "1x3x8x8", "If it holds the batch already, write --input 3x8x8."),
+    ],
+)
+def test_what_to_write_is_what_it_takes(
+    modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, shape: str, written: str
+) -> None:
+    """No --no-batch, which `show` takes too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text(
+        "from torch import nn\nclass Image(nn.Module):\n"
+        "    def __init__(self):\n        super().__init__()\n        self.fc = nn.Linear(8, 8)\n"
+        "    def forward(self, x):\n        n, c, h, w = x.shape\n        return self.fc(x)\n"
+    )
+    done = modelsum_cli("fit", model, "--input", shape, "--memory", "1GiB")
+    assert done.code == 3
+    assert done.err.endswith(f"{written}\n")
+    options = written[written.lower().index("write ") + len("write ") : -1].split()
+    assert modelsum_cli("fit", model, *options, "--memory", "8GiB", "--no-ways").code == 0
+
+
 def test_progress_is_for_terminals() -> None:
     """On one stderr line that is wiped out in the end; elsewhere (see above) stderr is empty."""
     ours, theirs = pty.openpty()

@@ -38,6 +38,10 @@ def chatty():
     os.chdir("/")
     return nn.Linear(4, 2)
 
+def rests():
+    time.sleep(3)
+    return nn.Linear(4, 2)
+
 def interrupted():
     os.kill(os.getpid(), signal.SIGINT)
 
@@ -200,6 +204,27 @@ def test_a_model_that_takes_too_long_fails_alone(folder: Path, modelsum_cli, job
     assert (done.code, slow["state"], quick["state"]) == (3, "failed", "new")
     assert slow["reason"] == "it took longer than 3 s (--timeout)"
     assert not alive(folder)
+
+
+@ON_LINUX
+def test_a_check_has_a_limit_of_its_own(folder: Path, modelsum_cli) -> None:
+    """In place of the one for all, be it shorter or longer."""
+    slow, quick = check_of("has_a_child"), check_of("rests")
+    (folder / "modelsum.toml").write_text(f"{slow}timeout = 1\n{quick}timeout = 3600\n")
+    done = modelsum_cli("check", "--no-strict", "--timeout", "2", "--format", "json")
+    late, rested = json.loads(done.out)["checks"]
+    assert (done.code, late["state"], rested["state"]) == (3, "failed", "new")
+    assert late["reason"] == "it took longer than 1 s (the check's timeout)"
+    assert not alive(folder)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-3", "1.5", "true", "'10'"])
+def test_a_checks_limit_is_a_whole_number_of_seconds_too(folder: Path, modelsum_cli, seconds: str) -> None:
+    (folder / "modelsum.toml").write_text(f"{check_of('chatty')}timeout = {seconds}\n")
+    done = modelsum_cli("check")
+    assert done.code == 2
+    assert "modelsum.toml:5: timeout: " in done.err
+    assert "is not a positive whole number" in done.err
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e3", "soon", "9" * 400])

@@ -63,6 +63,7 @@ class Check:
         pin: figures that may not shrink either.
         severity: "warn" for figures that only warn; the others are errors.
         message: what is said beside a failure.
+        timeout: seconds after which the model fails, whatever the limit for the others is.
         lines: the line of every key of the check in the file, "" for the check itself.
     """
 
@@ -73,6 +74,7 @@ class Check:
     pin: tuple[str, ...] = ()
     severity: Mapping[str, str] = field(default_factory=dict)
     message: str | None = None
+    timeout: int | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
@@ -232,5 +234,6 @@ _RULES: dict[str, Callable[[Place, Any], Any]] = {
     "pin": _pin,
     "severity": _by_figure(_severity),
     "message": Place.text,
+    "timeout": Place.whole,
 }
 _KEYS = ("name", "batch", "no_batch", "memory", *_CALL, *_STEP, *_RULES)

@@ -14,6 +14,7 @@
     pin = ["params"]
     severity = {macs = "warn"}
     message = "see docs/budget.md"
+    timeout = 300                           # seconds, in place of --timeout
 
 In modelsum.toml the same tables stand without `tool.modelsum`. A check has the options of `modelsum show`
 as keys. Unknown keys and bad values are errors with the file, the line and the nearest valid name.
