@@ -79,6 +79,8 @@ class Memory:
         timeline: live bytes over the training step in steady state, or over the forward pass.
         assumptions: what was taken for granted, by name: optimizer, attention, loss, ...
         notices: what could not be predicted, and why.
+        unmeasured: ops whose kernels allocate memory of their own that no rule is known for, and how often
+            they ran. Where there are some, all peaks are lower bounds.
     """
 
     kind: str
@@ -95,6 +97,12 @@ class Memory:
     timeline: tuple[Point, ...] = ()
     assumptions: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    unmeasured: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def bound(self) -> str:
+        """ "lower" where the peaks are at least so much, "exact" where they are what a step takes."""
+        return "lower" if self.unmeasured else "exact"
 
     @property
     def inference_peak_bytes(self) -> int:
@@ -140,6 +148,8 @@ class Memory:
             "timeline": plain(self.timeline),
             "assumptions": dict(self.assumptions),
             "notices": list(self.notices),
+            "bound": self.bound,
+            "unmeasured": dict(self.unmeasured),
         }
 
 

@@ -156,7 +156,7 @@ def _given(request: Request, loaded: Loaded) -> tuple[tuple[Any, ...], Mapping[s
     from modelsum.sources.own_example import arguments_of
 
     model = loaded.model
-    if "forward" not in vars(model) and type(model).forward is nn.Module.forward:
+    if getattr(model.forward, "__func__", model.forward) is nn.Module.forward:
         raise NoInputError(f"{type(model).__name__} has no forward", "Name one of the modules in it.")
     if request.example is not None:
         return request.example

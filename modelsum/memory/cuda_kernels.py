@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable
 from math import prod
 from typing import Any, TypeAlias
 
-Rule: TypeAlias = Callable[..., int]
+Rule: TypeAlias = Callable[..., int | None]
 Key: TypeAlias = Callable[..., Hashable | None]
 
 
@@ -66,7 +66,15 @@ def convolution_backward(
     return copied + _in_channels_last(weight) if copied else 0
 
 
-KERNELS: dict[str, Rule] = {"convolution_backward": convolution_backward}
+def columns_of_deformable(*arguments: Any, out: Any) -> None:
+    """torchvision's kernel makes columns of a part of the batch, which part is not known here."""
+
+
+KERNELS: dict[str, Rule] = {
+    "convolution_backward": convolution_backward,
+    "torchvision::deform_conv2d": columns_of_deformable,
+    "torchvision::_deform_conv2d_backward": columns_of_deformable,
+}
 
 
 # ---- searches

@@ -53,22 +53,24 @@ class Name:
 
     def __init__(self, owner: Any, name: str) -> None:
         self._owner = owner
-        self._name = name
+        self.name = name
 
     @property
     def value(self) -> Any:
         """What it stands for now; None where this torch does not have it."""
-        return getattr(self._owner, self._name, None)
+        return getattr(self._owner, self.name, None)
 
     def replaced(self, value: Any) -> AbstractContextManager[None]:
         """Have it stand for `value` inside."""
-        return replaced(self._owner, self._name, value)
+        return replaced(self._owner, self.name, value)
 
 
 #: What every attention of torch's calls, nn.MultiheadAttention too, by this name of the module.
 ATTENTION = Name(functional, "scaled_dot_product_attention")
 #: What nn.LSTM calls: (input, states, weights, ...), or with batch sizes in second place.
 LSTM = Name(torch._VF, "lstm")
+#: What nn.GRU and nn.RNN call, with the arguments of `LSTM`.
+OTHER_RECURRENT = tuple(Name(torch._VF, name) for name in ("gru", "rnn_tanh", "rnn_relu"))
 #: What F.dropout and nn.Dropout call: (input, p, train).
 DROPOUT = Name(torch._VF, "dropout")
 #: What F.rms_norm and nn.RMSNorm call: (input, normalized_shape, weight, eps).

@@ -68,7 +68,7 @@ SMALL_TEXT = """\
   },
   "convention": {
     "macs": 1,
-    "memory": 1,
+    "memory": 2,
     "torchsummary": 1
   },
   "kind": "report",

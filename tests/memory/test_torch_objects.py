@@ -40,7 +40,7 @@ def made(kind: Any, **settings: Any) -> torch.optim.Optimizer:
         ({"loss": nn.CrossEntropyLoss}, {"loss": "cross-entropy"}),
         ({"loss": functional.cross_entropy}, {"loss": "cross-entropy"}),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_an_object_means_what_the_word_means(given: dict[str, Any], words: dict[str, Any]) -> None:
     def summary(options: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def test_an_object_means_what_the_word_means(given: dict[str, Any], words: dict[
         ({"dtype": torch.int64}, "unknown dtype"),
         ({"amp": True}, "amp 'True' is not known"),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_others_are_refused_with_what_is_known(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said) as refused:

@@ -29,6 +29,7 @@ from modelsum.memory.cpu.native_convolution import backward_bytes, forward_bytes
 
 _FLAT_CHANNELS = 4  # up to so many input channels, a first layer's input is not blocked
 _WIDEST_KERNEL = 14
+_LARGEST_TRANSPOSED = 9
 _WIDEST_FIRST_KERNEL = 24  # of a first layer in bfloat16
 _BARRIER_BYTES = 4096  # for each thread that takes part in a reduction
 _ENTRY_BYTES = 128  # with every entry of a scratchpad
@@ -55,6 +56,35 @@ def _is_channels_last(tensor: Any) -> bool:
         return False
     _, channel, row, column = tensor.stride()
     return bool(channel == 1 and column == tensor.shape[1] and row == column * tensor.shape[3])
+
+
+def is_measured(
+    x: Any, weight: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, groups: int
+) -> bool:
+    """Whether a convolution is of a kind whose memory was measured on real kernels.
+
+    Of two dimensions and not dilated: of one group, of one for each channel, or of groups of whole blocks of
+    channels, with a kernel that is smaller than the image with its padding. Transposed: of one group, of
+    whole blocks of channels, with a stride and up to 9 x 9. Of one small sample, which torch does itself: up
+    to 5 x 5 in up to three dimensions, dilated too; transposed up to 3 x 3.
+    """
+    kernel = tuple(weight.shape[2:])
+    if weight.element_size() not in (2, 4):
+        return False
+    if is_native(x, weight, groups):
+        return bool(max(kernel) <= (3 if transposed else 5))
+    if x.dim() != 4 or max(dilation) > 1:
+        return False
+    whole = weight.shape[1] % BLOCK == 0 and weight.shape[0] // groups % BLOCK == 0
+    if transposed:
+        return bool(groups == 1 and whole and min(stride) > 1 and max(kernel) <= _LARGEST_TRANSPOSED)
+    depthwise = groups == x.shape[1] == weight.shape[0]
+    if not (groups == 1 or depthwise or whole):
+        return False
+    if depthwise and not (x.is_contiguous() or _is_channels_last(x)):
+        return False
+    covered = zip(x.shape[2:], kernel, padding, strict=True)
+    return prod(kernel) == 1 or any(size + 2 * pad > extent for size, extent, pad in covered)
 
 
 class _Convolution:
@@ -161,8 +191,10 @@ def convolution(
     groups: int,
     *,
     out: Any,
-) -> int:
-    """A forward pass."""
+) -> int | None:
+    """A forward pass; None where its kind was not measured."""
+    if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
+        return None
     if is_native(x, weight, groups):
         return forward_bytes(x, weight, out, stride, padding, transposed)
     conv = _Convolution(x, weight, out, stride, padding, transposed, groups)
@@ -194,8 +226,10 @@ def convolution_backward(
     output_mask: Any,
     *,
     out: Any,
-) -> int:
-    """A backward pass: first for the input, then for weight and bias."""
+) -> int | None:
+    """A backward pass: first for the input, then for weight and bias; None where it was not measured."""
+    if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
+        return None
     if is_native(x, weight, groups):
         wants_weight = output_mask[1]
         return backward_bytes(x, weight, grad, stride, padding, dilation, transposed, wants_weight)

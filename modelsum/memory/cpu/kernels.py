@@ -1,9 +1,10 @@
 """Memory that CPU kernels allocate inside themselves, by op.
 
 A rule is called with the arguments of its op and `out=`, its result; it returns the most bytes that are
-allocated while the kernel runs, beyond those of the result. Only shapes are looked at. Each rule says what
-it was measured on: the profiler's records of the CPU allocator, torch 2.14.1, x86 with AVX-512, float32 or
-bfloat16, 2 threads. tests/memory/test_cpu_{kernels,bf16}.py measure again.
+allocated while the kernel runs, beyond those of the result, or None outside of what was measured: then a
+prediction is a lower bound. Only shapes are looked at. Each rule says what it was measured on: the profiler's
+records of the CPU allocator, torch 2.14.1, x86 with AVX-512, float32 or bfloat16, 2 threads.
+tests/memory/test_cpu_{kernels,bf16}.py measure again.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from modelsum.memory.cpu.convolution import nbytes
 from modelsum.memory.cpu.machine import THREADS
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
 
-Rule: TypeAlias = Callable[..., int]
+Rule: TypeAlias = Callable[..., int | None]
 
 _FLOAT_BYTES = 4
 
@@ -199,7 +200,22 @@ def lstm_backward(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: A
     return int(copied + missing + packed + _lstm_scratch(length, batch, hidden) + padded)
 
 
+def not_measured(*arguments: Any, out: Any, **named: Any) -> None:
+    """A kernel that allocates memory of its own: how much is not known."""
+
+
+_NOT_MEASURED = (
+    *("_fft_c2c", "_fft_r2c", "_fft_c2r"),
+    *("grid_sampler_2d", "grid_sampler_2d_backward", "grid_sampler_3d", "grid_sampler_3d_backward"),
+    *("native_group_norm", "native_group_norm_backward"),
+    *("_embedding_bag", "_embedding_bag_forward_only", "_embedding_bag_backward"),
+    *("_embedding_bag_dense_backward", "_trilinear", "linalg_householder_product", "linalg_qr"),
+    *("_ctc_loss", "_ctc_loss_backward", "_ctc_loss.Tensor", "_ctc_loss_backward.Tensor"),
+    *("torchvision::deform_conv2d", "torchvision::_deform_conv2d_backward"),
+)
+
 KERNELS: dict[str, Rule] = {
+    **dict.fromkeys(_NOT_MEASURED, not_measured),
     "convolution": cpu_convolution.convolution,
     "convolution_backward": cpu_convolution.convolution_backward,
     "native_batch_norm": batch_norm,

@@ -106,10 +106,14 @@ def memory_title(memory: Memory) -> str:
 
 def memory(memory: Memory) -> list[Fact]:
     """Peaks of inference and of a training step, the parts of that, and what they take of the device."""
-    facts = [Fact("Inference peak", binary_bytes(memory.inference.bytes), _place(memory.inference))]
+
+    def peak_bytes(size: int) -> str:
+        return f">= {binary_bytes(size)}" if memory.bound == "lower" else binary_bytes(size)
+
+    facts = [Fact("Inference peak", peak_bytes(memory.inference.bytes), _place(memory.inference))]
     if memory.training is not None and memory.saved_for_backward_bytes is not None:
         facts.insert(0, Fact("Saved for backward", binary_bytes(memory.saved_for_backward_bytes)))
-        facts.append(Fact("Training peak", binary_bytes(memory.training.bytes), _place(memory.training)))
+        facts.append(Fact("Training peak", peak_bytes(memory.training.bytes), _place(memory.training)))
     facts += [
         Fact(f"  {part.replace('_', ' ')}", binary_bytes(size))
         for part, size in memory.peak.parts.items()
@@ -117,12 +121,12 @@ def memory(memory: Memory) -> list[Fact]:
     ]
     first = memory.first_step_peak_bytes
     if first is not None and first != memory.training_peak_bytes:
-        facts.append(Fact("First step's peak", binary_bytes(first)))
+        facts.append(Fact("First step's peak", peak_bytes(first)))
     what = "training" if memory.training else "inference"
     if memory.allocated_bytes is not None:
-        facts.append(Fact("Allocated in blocks", binary_bytes(memory.allocated_bytes), what))
+        facts.append(Fact("Allocated in blocks", peak_bytes(memory.allocated_bytes), what))
     if memory.reserved_bytes is not None:
-        facts.append(Fact("Reserved", binary_bytes(memory.reserved_bytes), "by the caching allocator"))
+        facts.append(Fact("Reserved", peak_bytes(memory.reserved_bytes), "by the caching allocator"))
     if memory.process_bytes is not None:
         least, most = map(binary_bytes, memory.process_bytes)
         facts.append(Fact("Process total", f"{least} to {most}", "with context and workspaces"))

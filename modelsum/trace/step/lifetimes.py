@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.higher_order import control_flow
-from modelsum.trace.ops import Verdict, rule_for
+from modelsum.trace.ops import Verdict, name_of, rule_for
 from modelsum.trace.torch_private import (
     DispatchMode,
     HigherOrderOperator,
@@ -36,9 +36,9 @@ from modelsum.trace.torch_private import (
 )
 from modelsum.trace.values.known_values import run
 
-#: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results. Called with
-#: the op's own arguments and `out=`, its result.
-KernelRule = Callable[..., int]
+#: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results; None where
+#: that was never measured. Called with the op's own arguments and `out=`, its result.
+KernelRule = Callable[..., int | None]
 
 #: What tells calls of an op apart whose algorithm the library searches for at the first one of each kind;
 #: None where it does not. Called with the op's own arguments.
@@ -55,6 +55,7 @@ class Lifetimes(DispatchMode):
 
     Attributes:
         log: where it all goes.
+        unmeasured: ops whose kernels allocate what is not known, by name, with how often they ran.
     """
 
     supports_higher_order_operators = True  # so far as to say that they cannot be followed
@@ -69,6 +70,7 @@ class Lifetimes(DispatchMode):
         """Follow a type of device, "meta" or "cpu"; `kernels` and `searches` by op, like "add.Tensor"."""
         super().__init__()
         self.log = log
+        self.unmeasured: Counter[str] = Counter()
         self._is_here: Callable[[Tensor], bool] = attrgetter(f"is_{device}")
         self._kernels = kernels or {}
         self._searches = searches or {}
@@ -156,7 +158,9 @@ class Lifetimes(DispatchMode):
             self._search(func, args)
         if plan[1] is not None:
             inside = plan[1](*args, out=out, **kwargs)
-            if inside > 0:
+            if inside is None:
+                self.unmeasured[name_of(func).replace("::", ".")] += 1
+            elif inside > 0:
                 self.log.use(inside)
         return out
 
@@ -170,7 +174,7 @@ class Lifetimes(DispatchMode):
         if rule_for(func) is Verdict.COMPOSITE and not _has_kernel(func):
             does = _DECOMPOSES
         namespace, _, name = func.name().partition("::")
-        plan = self._plans[func] = (does, self._kernels.get(name) if namespace == "aten" else None)
+        plan = self._plans[func] = (does, self._kernels.get(name if namespace == "aten" else func.name()))
         return plan
 
     def _search(self, func: Any, args: tuple[Any, ...]) -> None:

@@ -6,8 +6,9 @@ them. The CPU keeps a workspace instead, so for a while torch's lstm function is
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -16,28 +17,46 @@ from torch import Tensor
 from modelsum.memory.cpu.kernels import lstm_workspace_bytes
 from modelsum.trace.metakernels.layout import empty, empty_like
 from modelsum.trace.metakernels.table import rule
-from modelsum.trace.torch_private import LSTM
+from modelsum.trace.torch_private import LSTM, OTHER_RECURRENT, Name
 
 _aten = torch.ops.aten
 _LSTM = 2  # at::native's number for the kind of cell
 
 
 @contextmanager
-def fused_lstm(target: str) -> Iterator[None]:
-    """Make nn.LSTM run oneDNN's layers where the target would; torch's function is put back afterwards."""
+def fused_lstm(target: str) -> Iterator[Counter[str]]:
+    """Make nn.LSTM run oneDNN's layers where the target would; torch's function is put back afterwards.
+
+    Yields what ran whose memory on the CPU is not known, by name, with how often: there other recurrent
+    layers work on all steps at once before they go from step to step.
+    """
+    unmeasured: Counter[str] = Counter()
     if target != "cpu" or not torch.backends.mkldnn.is_available():
-        yield
+        yield unmeasured
         return
     original = LSTM.value
 
     def lstm(input: Tensor, *arguments: Any) -> Any:
         # A packed sequence has its batch sizes, a tensor, in second place.
         if isinstance(arguments[0], Tensor) or not _takes(input, arguments[1]):
+            unmeasured["lstm"] += 1
             return original(input, *arguments)
         return _layers(input, *arguments)
 
-    with LSTM.replaced(lstm):
-        yield
+    def counted(name: Name) -> Any:
+        plain = name.value
+
+        def layer(*arguments: Any) -> Any:
+            unmeasured[name.name] += 1
+            return plain(*arguments)
+
+        return layer
+
+    with ExitStack() as changed:
+        changed.enter_context(LSTM.replaced(lstm))
+        for name in OTHER_RECURRENT:
+            changed.enter_context(name.replaced(counted(name)))
+        yield unmeasured
 
 
 def _takes(input: Tensor, weights: Sequence[Tensor]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -51,6 +51,7 @@ class Recording:
         saved: bytes that each module itself saved for backward, by path; the loss left out.
         gradients: how many parameters have a gradient.
         presumed: what was presumed of values, in words.
+        unmeasured: as `Lifetimes.unmeasured`.
     """
 
     categories: list[str]
@@ -62,6 +63,7 @@ class Recording:
     saved: Mapping[str, int]
     gradients: int
     presumed: frozenset[str] = frozenset()
+    unmeasured: Mapping[str, int] = field(default_factory=dict)
 
 
 class Stage:
@@ -113,7 +115,17 @@ class Stage:
             output = call()
         events = self.log.cut()
         del output
-        return Recording(self.log.categories, self._setup, events, [], self._setup, events, {}, 0)
+        return Recording(
+            categories=self.log.categories,
+            setup=self._setup,
+            first=events,
+            between=[],
+            steady_setup=self._setup,
+            steady=events,
+            saved={},
+            gradients=0,
+            unmeasured=self.lifetimes.unmeasured,
+        )
 
     def training(
         self, options: MemoryOptions, implementation: str, *, counts_on_device: bool
@@ -166,6 +178,7 @@ class Stage:
             saved=saved,
             gradients=len(trained),
             presumed=frozenset(self._factories.presumed),
+            unmeasured=self.lifetimes.unmeasured,
         )
 
     # ---- parts of a step

@@ -14,6 +14,7 @@ from the start.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -68,7 +69,7 @@ def predict_memory(
     stage = _stages(call, options, target)
     training: Recording | None = None
     notice: str | None = None
-    with _as_on(target, options, call.device_type) as chosen:
+    with _as_on(target, options, call.device_type) as (chosen, recurrent):
         inference = stage().inference()
         if train:
             with frozen(call.model, options.freeze), checkpointed(call.model, options.checkpoint):
@@ -76,7 +77,12 @@ def predict_memory(
     assumptions = _assumptions(options, chosen.words, target)
     if training and training.presumed:
         assumptions["values"] = ", ".join(sorted(training.presumed))
-    return _memory(inference, training, options, target, assumptions, (notice,) if notice else ())
+    unmeasured = Counter(inference.unmeasured) | Counter(training.unmeasured if training else {})
+    unmeasured.update(recurrent)
+    notices = (notice,) if notice else ()
+    return _memory(
+        inference, training, options, target, assumptions, notices, dict(sorted(unmeasured.items()))
+    )
 
 
 def record_training(
@@ -112,19 +118,21 @@ def _stages(call: Call, options: MemoryOptions, target: str) -> Callable[[], Sta
 
 
 @contextmanager
-def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[attention.Chosen]:
-    """Have the ops of the block run as they would on the target."""
+def _as_on(
+    target: str, options: MemoryOptions, device: str
+) -> Iterator[tuple[attention.Chosen, Counter[str]]]:
+    """Have the ops of the block run as they would on the target; what attention and recurrent layers did."""
     with (
         isolated(),
         uncollected(torch.device(device)),
         plain_ops(),
         runs_on_meta(torch.device(device)),
         autocast_for(target),
-        fused_lstm(target),
+        fused_lstm(target) as recurrent,
         fused_functions(target),
         attention.redirected(target, options.attention) as chosen,
     ):
-        yield chosen
+        yield chosen, recurrent
 
 
 def training_events(recording: Recording) -> Iterator[Event]:
@@ -169,6 +177,7 @@ def _memory(
     target: str,
     assumptions: Mapping[str, str],
     notices: tuple[str, ...],
+    unmeasured: Mapping[str, int],
 ) -> Memory:
     points = options.timeline_points
     without = replay(inference.categories, inference.setup, inference.first, 0 if training else points)
@@ -185,6 +194,12 @@ def _memory(
         simulated = allocator.replay(events, expandable_segments=options.expandable_segments)
         allocated, reserved = simulated.allocated_peak, simulated.reserved_peak
         process = allocator.process_bytes(reserved)
+    if unmeasured:
+        said = ", ".join(f"{op} ({times} x)" for op, times in unmeasured.items())
+        notices = (
+            *notices,
+            f"the peaks are at least these: what {said} allocates in its kernel is not known",
+        )
     return Memory(
         kind="predicted",
         target=target,
@@ -207,4 +222,5 @@ def _memory(
         timeline=shown.timeline,
         assumptions=assumptions,
         notices=notices,
+        unmeasured=unmeasured,
     )
