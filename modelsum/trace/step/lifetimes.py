@@ -8,6 +8,8 @@ that a kernel allocates inside itself is not seen; a table of rules, if there is
 
 from __future__ import annotations
 
+import gc
+import sys
 import weakref
 from bisect import bisect_right
 from collections import Counter, deque
@@ -87,6 +89,7 @@ class Lifetimes(DispatchMode):
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
         self._saving = False
+        self._imported = len(sys.modules)
         # Of a sum of gradients that was just made: its event's place, and the number of the first summand.
         self._sum: tuple[int, int] | None = None
 
@@ -145,6 +148,9 @@ class Lifetimes(DispatchMode):
         self._sum = None
         before = len(self.log.events)
         out = run(func, args, kwargs)
+        if len(sys.modules) != self._imported:
+            self._imported = len(sys.modules)
+            gc.collect()  # torch imported something for the op: frames that did hold on to tensors in a cycle
         if plan[0]:
             if isinstance(out, Tensor):
                 self._watch(out)
