@@ -42,6 +42,8 @@ class Project:
     def __init__(self, folder: Path, cli: Callable[..., object]) -> None:
         self.folder, self.cli = folder, cli
         self.baseline = folder / "reports" / "small.json"
+
+    def begin(self) -> None:
         self.git("init", "-q", "-b", "main")
         self.write("pyproject.toml", CONFIG)
         self.model(8)
@@ -66,23 +68,42 @@ class Project:
         return self.cli("check", *arguments)
 
 
+def enter(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Be in a folder, and not under CI."""
+    for name in ("CI", "GITHUB_WORKSPACE", "GITHUB_STEP_SUMMARY", "CI_PROJECT_DIR"):
+        patch.delenv(name, raising=False)
+    patch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    folder.mkdir(exist_ok=True)
+    patch.chdir(folder)
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modelsum_cli) -> Project:
-    for name in ("CI", "GITHUB_WORKSPACE", "GITHUB_STEP_SUMMARY", "CI_PROJECT_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    folder = tmp_path / "project"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return Project(folder, modelsum_cli)
+    enter(tmp_path / "project", monkeypatch)
+    begun = Project(tmp_path / "project", modelsum_cli)
+    begun.begin()
+    return begun
+
+
+@pytest.fixture(scope="module")
+def stored_once(tmp_path_factory: pytest.TempPathFactory, modelsum_cli) -> Path:
+    """A folder with the project, its baseline stored and committed on main."""
+    folder = tmp_path_factory.mktemp("stored")
+    with pytest.MonkeyPatch.context() as patch:
+        enter(folder, patch)
+        project = Project(folder, modelsum_cli)
+        project.begin()
+        assert project.check("--update").code == 0
+        project.commit()
+    return folder
 
 
 @pytest.fixture
-def stored(project: Project) -> Project:
+def stored(stored_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modelsum_cli) -> Project:
     """The project with its baseline stored and committed on main."""
-    assert project.check("--update").code == 0
-    project.commit()
-    return project
+    enter(tmp_path / "project", monkeypatch)
+    shutil.copytree(stored_once, tmp_path / "project", dirs_exist_ok=True)
+    return Project(tmp_path / "project", modelsum_cli)
 
 
 # ---- from the first baseline to a failing pull request

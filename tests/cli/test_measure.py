@@ -81,7 +81,7 @@ def test_a_real_run_beside_its_prediction(modelsum_cli, net) -> None:
 
 def test_the_text_has_memory_and_time(modelsum_cli, net) -> None:
     text = modelsum_cli("measure", net("Small"), "--input", "10", *QUICK).out
-    for words in ("Measured", "Predicted", "Training peak", "Forward pass", "Training step", "threads"):
+    for words in ("Measured", "Predicted", "Training peak", "Forward pass", "Training step", "thread"):
         assert words in text
     text = modelsum_cli("measure", net("Small"), "--input", "10", "--device", "cpu", "--no-latency").out
     assert "Latency" not in text
