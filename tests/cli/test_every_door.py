@@ -148,6 +148,9 @@ PROJECT = {
         "import torch\nfrom torch import nn\n\nclass TextNet(nn.Module):\n    def __init__(self):\n"
         "        super().__init__()\n        self.embedding = nn.Embedding(9, 4)\n\n"
         "    def forward(self, tokens, lengths):\n        return self.embedding(tokens)\n\n"
+        "class Config:\n    def __init__(self, width):\n        self.width = width\n\n"
+        "class Net(nn.Sequential):\n    def __init__(self, config):\n"
+        "        super().__init__(nn.Linear(4, config.width))\n\n"
         "def make():\n    return nn.Linear(4, 2)\n\ndef example():\n    return torch.zeros(3, 4)\n"
     ),
 }
