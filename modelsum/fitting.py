@@ -17,6 +17,7 @@ from modelsum.memory.fitting.search import MOST, largest
 from modelsum.memory.fitting.ways import Change
 from modelsum.predicting import Predictor, predictor
 from modelsum.request import Request, request_of
+from modelsum.spec import OR_LITERALLY
 from modelsum.units import binary_bytes
 
 if TYPE_CHECKING:
@@ -191,8 +192,6 @@ class _Search:
         try:
             self.first = predictor(request)
         except ForwardError as error:
-            from modelsum.trace.advice import OR_LITERALLY
-
             # A batch is looked for, so the shapes cannot be literal ones.
             error.hint = (error.hint or "").replace(OR_LITERALLY, "") or None
             raise

@@ -119,6 +119,7 @@ def prepare(request: Request, device: torch.device) -> Prepared:
     from modelsum.trace.freezing import freeze
     from modelsum.trace.inputs import move
     from modelsum.trace.isolation import isolated
+    from modelsum.trace.pruning import hidden_by_masks
 
     load = _loader(request)
     text = request.model.text if isinstance(request.model, ModelSpec) else None
@@ -134,8 +135,9 @@ def prepare(request: Request, device: torch.device) -> Prepared:
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
         freeze(loaded.model, request.freeze)
+        pruned = hidden_by_masks(loaded.model if isinstance(request.model, ModelSpec) else request.model)
     identity = Model(text, loaded.source, type(loaded.model).__name__, plain(request.arguments))
-    notices = (*request.notices, *loaded.notices)
+    notices = (*request.notices, *loaded.notices, *((pruned,) if pruned else ()))
     ready = Prepared(loaded, identity, Call(loaded.model), device, None, notices)
     try:
         example = _given(request, loaded)

@@ -70,6 +70,10 @@ class ModelSpec:
         return self.text
 
 
+#: What ends an advice where the shape would do as it is, for a command that can take it so.
+OR_LITERALLY = ", or --no-batch"
+
+
 @dataclass(frozen=True, slots=True)
 class InputSpec:
     """One `--input`: keyword (None: positional), sizes, and dtype (None: the model's own)."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from modelsum.spec import OR_LITERALLY
 from modelsum.summary import Input
 from modelsum.trace.expectations import Wanted, wanted
 from modelsum.trace.recorder import Execution
-
-#: What ends an advice where the shape would do as it is, for a command that can take it so.
-OR_LITERALLY = ", or --no-batch"
 
 
 def advice(root: Execution, failed: Execution, inputs: Sequence[Input], batch: int | None) -> str | None:
