@@ -12,7 +12,7 @@ from modelsum.cli import completion, operands, options, project, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.errors import UsageError
-from modelsum.render.comparison import FORMATS, render_comparison
+from modelsum.render import FORMATS
 
 
 @click.command("compare", cls=Command, short_help="Models side by side.")
@@ -30,7 +30,7 @@ from modelsum.render.comparison import FORMATS, render_comparison
 @options.target
 @options.no_memory
 @options.no_cache
-@result.written(FORMATS)
+@result.written(FORMATS["Comparison"])
 @project.no_defaults
 @result.debug
 def command(
@@ -61,5 +61,4 @@ def command(
             f"{models[0]} is only one model", f"Name another, or `modelsum show {models[0]}` it."
         )
     reports = operands.reports(models, given, cached=not no_cache)
-    place = out.options(None, -1, output)
-    out.write(render_comparison(compare_models(models, reports), format_, place), output)
+    out.show(compare_models(models, reports), format_, output)

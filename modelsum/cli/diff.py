@@ -11,7 +11,7 @@ from modelsum.baselines.changes.changes import compare
 from modelsum.cli import completion, operands, options, project, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
-from modelsum.render.diff import FORMATS, render_diff
+from modelsum.render import FORMATS
 
 
 @click.command("diff", cls=Command, short_help="What changed from one model or report to another.")
@@ -25,7 +25,7 @@ from modelsum.render.diff import FORMATS, render_diff
 @options.no_memory
 @options.no_cache
 @result.depth
-@result.written(FORMATS)
+@result.written(FORMATS["Diff"])
 @project.no_defaults
 @result.debug
 def command(
@@ -55,5 +55,4 @@ def command(
     vit_b_16@3x384x384              its input, @NAME=16:int64 for a keyword
     """
     old, new = operands.reports((a, b), given, cached=not no_cache)
-    place = out.options(depth, -1, output)
-    out.write(render_diff(compare(old, new, (a, b)), format_, place), output)
+    out.show(compare(old, new, (a, b)), format_, output, depth)

@@ -13,7 +13,7 @@ from modelsum.cli import completion, options, project, result, startup
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.cli.option import Word, in_group
-from modelsum.render.measurement import FORMATS, render_measurement
+from modelsum.render import FORMATS
 
 _of_run = in_group("Run")
 
@@ -46,7 +46,7 @@ _of_run = in_group("Run")
     metavar="SECONDS",
     help="Time a forward pass and a training step for so long at least, each.",
 )
-@result.written(FORMATS)
+@result.written(FORMATS["Measurement"])
 @project.no_defaults
 @result.debug
 def command(
@@ -72,4 +72,4 @@ def command(
     measuring.check_device(device)
     startup.ready(request)
     measured = measuring.run(request, device=device, min_time=None if no_latency else min_time)
-    out.write(render_measurement(measured, format_, out.place(output)["width"]), output)
+    out.show(measured, format_, output)

@@ -36,7 +36,7 @@ TORCHINFO = "torchinfo"
 @options.no_memory
 @options.no_cache
 @result.depth
-@result.written((*FORMATS, TORCHINFO))
+@result.written((*FORMATS["Summary"], TORCHINFO))
 @project.no_defaults
 @result.debug
 def command(
@@ -71,7 +71,7 @@ def command(
             if case is not None:
                 request = case.over(request)
                 batch = request.batch
-            how = out.options(depth, _torchsummary_batch(request, batch), output)
+            how = out.options(output, depth, _torchsummary_batch(request, batch))
             summary = answer(
                 request,
                 cached=not no_cache and format_ != TORCHINFO,
@@ -93,10 +93,9 @@ def command(
 
 
 def _show_weights(path: str, format: str, output: Path | None) -> None:
-    from modelsum.render.weights import render_weights
     from modelsum.sources import weights
 
-    out.write(render_weights(weights.read(path), format, out.place(output)["width"]), output)
+    out.show(weights.read(path), format, output)
 
 
 def _torchinfo_table(request: Request, summary: Summary, depth: int | None) -> str:
