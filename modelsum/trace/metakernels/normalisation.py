@@ -42,43 +42,6 @@ def native_batch_norm(
     return _batch_normalised(x), empty(saved, x.dtype), empty(saved, x.dtype)
 
 
-@rule("_native_batch_norm_legit")
-def native_batch_norm_legit(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor,
-    running_var: Tensor,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> Any:
-    """native_batch_norm that declares what it does to the running statistics."""
-    return native_batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
-
-
-@rule("_native_batch_norm_legit.no_stats")
-def native_batch_norm_without_statistics(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
-) -> Any:
-    """native_batch_norm of a layer that keeps no running statistics."""
-    return native_batch_norm(x, weight, bias, None, None, training, momentum, eps)
-
-
-@rule("_native_batch_norm_legit_no_training")
-def native_batch_norm_in_evaluation(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor,
-    running_var: Tensor,
-    momentum: float,
-    eps: float,
-) -> Any:
-    """native_batch_norm with training=False."""
-    return native_batch_norm(x, weight, bias, running_mean, running_var, False, momentum, eps)
-
-
 @rule("native_batch_norm_backward")
 def native_batch_norm_backward(
     grad: Tensor,

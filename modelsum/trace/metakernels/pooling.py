@@ -110,7 +110,7 @@ def upsample2d(x: Tensor, output_size: Sequence[int], *settings: Any, **scales: 
     return empty((*x.shape[:2], *output_size), x.dtype, suggested_format(x))
 
 
-@rule("upsample_nearest2d_backward", "_upsample_nearest_exact2d_backward", "upsample_bilinear2d_backward")
+@rule("upsample_nearest2d_backward", "_upsample_nearest_exact2d_backward")
 def upsample2d_backward(
     grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *settings: Any, **scales: Any
 ) -> Any:
@@ -120,12 +120,3 @@ def upsample2d_backward(
     if grad.shape != (*input_size[:2], *output_size):
         return NotImplemented
     return empty(input_size, grad.dtype, suggested_format(grad))
-
-
-@rule("upsample_bicubic2d_backward")
-def upsample_bicubic2d_backward(
-    grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *settings: Any, **scales: Any
-) -> Any:
-    """As the others, but always contiguous."""
-    out = upsample2d_backward(grad, output_size, input_size)
-    return out if out is NotImplemented else empty(input_size, grad.dtype)
