@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from modelsum.baselines.comparison import compare_models
-from modelsum.cli import completion, operands, options, project, result
+from modelsum.cli import completion, operands, options, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.errors import UsageError
@@ -23,16 +23,8 @@ from modelsum.render import FORMATS
     metavar="MODEL MODEL...",
     shell_complete=completion.models(files=(".json",)),
 )
-@options.call
-@options.mode
-@options.device
-@options.training_step
-@options.target
-@options.no_memory
-@options.no_cache
+@options.summary
 @result.written(FORMATS["Comparison"])
-@project.no_defaults
-@result.debug
 def command(
     models: tuple[str, ...],
     no_cache: bool,

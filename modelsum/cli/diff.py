@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from modelsum.baselines.changes.changes import compare
-from modelsum.cli import completion, operands, options, project, result
+from modelsum.cli import completion, operands, options, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.render import FORMATS
@@ -17,17 +17,9 @@ from modelsum.render import FORMATS
 @click.command("diff", cls=Command, short_help="What changed from one model or report to another.")
 @click.argument("a", metavar="A", shell_complete=completion.models(files=(".json",)))
 @click.argument("b", metavar="B", shell_complete=completion.models(files=(".json",)))
-@options.call
-@options.mode
-@options.device
-@options.training_step
-@options.target
-@options.no_memory
-@options.no_cache
+@options.summary
 @result.depth
 @result.written(FORMATS["Diff"])
-@project.no_defaults
-@result.debug
 def command(
     a: str,
     b: str,

@@ -54,8 +54,6 @@ def _on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> s
 @options.target
 @_of_room("--no-ways", is_flag=True, help="Look for no ways to fit more.")
 @result.written(FORMATS["Fit"])
-@project.no_defaults
-@result.debug
 def command(
     model: str,
     memory: str | None,

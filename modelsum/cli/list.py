@@ -23,7 +23,6 @@ from modelsum.sources.documented import source as documented
 @click.command("list", cls=Command, short_help="The models that have a name.")
 @click.argument("pattern", required=False, metavar="[PATTERN]", shell_complete=completion.names)
 @result.written(FORMATS["Listing"])
-@result.debug
 def command(pattern: str | None, format_: str, output: Path | None, debug: bool) -> None:
     """List the documented names with family, default input, options and whether a stored table exists.
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from modelsum import measuring, spec
-from modelsum.cli import completion, options, project, result, startup
+from modelsum.cli import completion, options, result, startup
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.cli.option import Word, in_group
@@ -47,8 +47,6 @@ _of_run = in_group("Run")
     help="Time a forward pass and a training step for so long at least, each.",
 )
 @result.written(FORMATS["Measurement"])
-@project.no_defaults
-@result.debug
 def command(
     model: str,
     device: str | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelsum import spec
-from modelsum.cli import completion, configured, options, project, result
+from modelsum.cli import completion, configured, options, result
 from modelsum.cli import output as out
 from modelsum.cli.answering import answer
 from modelsum.cli.command import Command
@@ -28,17 +28,9 @@ TORCHINFO = "torchinfo"
 @click.argument(
     "model", metavar="MODEL", shell_complete=completion.models(checks=True, files=spec.WEIGHT_SUFFIXES)
 )
-@options.call
-@options.mode
-@options.device
-@options.training_step
-@options.target
-@options.no_memory
-@options.no_cache
+@options.summary
 @result.depth
 @result.written((*FORMATS["Summary"], TORCHINFO))
-@project.no_defaults
-@result.debug
 def command(
     model: str,
     no_cache: bool,
