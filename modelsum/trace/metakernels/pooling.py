@@ -22,7 +22,7 @@ def max_pool2d_with_indices(
     ceil_mode: bool = False,
 ) -> Any:
     """The maxima, and int64 indices of where they were."""
-    sizes = _pooled(x, kernel_size, stride, padding, dilation, ceil_mode)
+    sizes = _pooled(x, kernel_size, stride or kernel_size, padding, dilation, ceil_mode=ceil_mode)
     if sizes is None:
         return NotImplemented
     shape, chosen = (*x.shape[:-2], *sizes), suggested_format(x)
@@ -40,24 +40,16 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Any:
     """The averages."""
-    sizes = _pooled(x, kernel_size, stride, padding, (1,), ceil_mode)
+    sizes = _pooled(x, kernel_size, stride or kernel_size, padding, (1,), ceil_mode=ceil_mode)
     if sizes is None or divisor_override == 0:
         return NotImplemented
     return empty((*x.shape[:-2], *sizes), x.dtype, suggested_format(x))
 
 
-def _pooled(
-    x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-) -> list[int] | None:
+def _pooled(x: Tensor, *settings: Sequence[int], ceil_mode: bool) -> list[int] | None:
     """Height and width behind the pool, or None where the arguments do not fit together."""
     if x.dim() not in (3, 4) or x.dtype not in FLOATS or not x.numel():
         return None
-    settings = (kernel_size, stride or kernel_size, padding, dilation)
     if any(len(setting) not in (1, 2) for setting in settings):
         return None
     sizes = [
