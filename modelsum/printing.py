@@ -13,11 +13,11 @@ class Printed:
     __slots__ = ()
 
     def __str__(self) -> str:
-        text: str = import_module(_home).printed(self)
+        text: str = import_module(_home).render(self)
         return text.rstrip("\n")
 
 
 def register(module: str) -> None:
-    """Say which module has the function `printed`, value -> text; it is imported with the first print."""
+    """Say which module has the function `render`, value -> text; it is imported with the first print."""
     global _home
     _home = module

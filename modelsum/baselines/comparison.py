@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from modelsum.baselines.reports.report import MEMORY_TOTALS, Case, Report
+from modelsum.plain import plain, plain_fields
 from modelsum.printing import Printed
+from modelsum.summary import SCHEMA_VERSION
 
 #: Sections and what they are of, in the order in which they are shown.
 TOTALS, TORCHSUMMARY, MEMORY = "totals", "torchsummary", "memory"
@@ -27,6 +30,8 @@ class Figure:
         name: a total's name, or the class of layers.
         values: one a model; None where it is not known.
     """
+
+    DERIVED: ClassVar = ("ratios",)
 
     section: str
     name: str
@@ -84,6 +89,26 @@ class Comparison(Printed):
             for name in ("inputs", "batch", "mode", "dtype", "memory")
             if any(_condition(case, name) != _condition(self.cases[0], name) for case in self.cases)
         )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as JSON values, schema version 1; figures and ratios in the order of the models."""
+        models = zip(self.names, self.cases, self.uncounted_ops, strict=True)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "comparison",
+            "models": [
+                {"name": n, "case": plain(case), "uncounted_ops": plain(ops)} for n, case, ops in models
+            ],
+            "different_conditions": list(self.different_conditions),
+            "figures": [
+                plain_fields(figure)
+                | {"largest": self._named(figure.largest), "smallest": self._named(figure.smallest)}
+                for figure in self.figures
+            ],
+        }
+
+    def _named(self, places: Iterable[int]) -> list[str]:
+        return [self.names[place] for place in sorted(places)]
 
 
 def compare_models(names: Sequence[str], reports: Sequence[Report]) -> Comparison:

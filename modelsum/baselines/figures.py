@@ -60,20 +60,13 @@ def amount(name: str, n: int) -> str:
 
 def of_summary(summary: Summary) -> dict[str, int | None]:
     """Every figure of a summary, by name; None for those of a memory that is not known."""
-    total, memory = summary.totals, summary.memory
-    return {
-        "params": total.params,
-        "trainable_params": total.trainable_params,
-        "param_bytes": total.param_bytes,
-        "buffers": total.buffers,
-        "buffer_bytes": total.buffer_bytes,
-        "macs": total.macs,
-        "flops": total.flops,
+    known: dict[str, int | None] = {
         "uncounted_ops": sum(summary.uncounted_ops.values()),
         "forward_backward": summary.torchsummary.forward_backward_bytes,
-        "saved_for_backward": memory.saved_for_backward_bytes if memory else None,
-        "inference_peak": memory.inference_peak_bytes if memory else None,
-        "training_peak": memory.training_peak_bytes if memory else None,
-        "first_step_peak": memory.first_step_peak_bytes if memory else None,
-        "reserved": memory.reserved_bytes if memory else None,
     }
+    for name in FIGURES.keys() - known.keys():
+        if FIGURES[name].of_memory:
+            known[name] = getattr(summary.memory, f"{name}_bytes", None)
+        else:
+            known[name] = getattr(summary.totals, name)
+    return known

@@ -18,8 +18,10 @@ from modelsum.cli.command import Command
 from modelsum.cli.option import in_group, one_of
 from modelsum.cli.progress import Progress
 from modelsum.errors import OutputError, UsageError, valid_words
+from modelsum.render import FORMATS, render
 from modelsum.render.checks import render_checks
-from modelsum.render.verdict import FORMATS, render_outcome
+
+_FORMATS = FORMATS["Outcome"]
 
 _of_baselines = in_group("Baselines")
 _of_run = in_group("Run")
@@ -58,14 +60,14 @@ _of_output = in_group("Output")
     reason="--list builds nothing, and is text.",
     help="List the checks; nothing is built.",
 )
-@_of_output("--format", "format_", type=one_of("format", FORMATS), default=FORMATS[0], show_default=True)
+@_of_output("--format", "format_", type=one_of("format", _FORMATS), default=_FORMATS[0], show_default=True)
 @_of_output(
     "-o",
     "--output",
     "outputs",
     multiple=True,
     metavar="FORMAT=FILE",
-    shell_complete=completion.outputs(FORMATS),
+    shell_complete=completion.outputs(_FORMATS),
     help="Write the result there in that format too; repeatable.",
 )
 @_of_run(
@@ -114,10 +116,10 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
 
         outcome = checking.run(found, debug=debug, ready=_ready, progress=progress, say=say, **given)
     for other, file in outputs:
-        out.write(render_outcome(outcome, other), file)
+        out.show(outcome, other, file)
     if "github" in (format_, *(other for other, _ in outputs)):
         _append_to_step_summary(outcome)
-    out.write(render_outcome(outcome, format_, color=out.place(None)["color"]), None)
+    out.show(outcome, format_, None)
     return outcome.exit_code
 
 
@@ -139,8 +141,8 @@ def _parse_output(text: str) -> tuple[str, Path]:
     format_, equals, file = text.partition("=")
     if not equals or not file:
         raise UsageError(f"--output {text!r} is not FORMAT=FILE", "Write --output junit=costs.xml.")
-    if format_ not in FORMATS:
-        raise UsageError(f"--output {text!r}: unknown format {format_!r}", valid_words(format_, FORMATS))
+    if format_ not in _FORMATS:
+        raise UsageError(f"--output {text!r}: unknown format {format_!r}", valid_words(format_, _FORMATS))
     return format_, Path(file).resolve()
 
 
@@ -151,6 +153,6 @@ def _append_to_step_summary(outcome: Outcome) -> None:
         return
     try:
         with open(file, "a", encoding="utf-8") as summary:
-            summary.write(render_outcome(outcome, "markdown"))
+            summary.write(render(outcome, "markdown"))
     except OSError as error:
         raise OutputError(f"cannot write GITHUB_STEP_SUMMARY {file!r}: {error.strerror}") from error

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from modelsum.baselines.comparison import compare_models
-from modelsum.cli import completion, operands, options, project, result
+from modelsum.cli import completion, operands, options, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.errors import UsageError
-from modelsum.render.comparison import FORMATS, render_comparison
+from modelsum.render import FORMATS
 
 
 @click.command("compare", cls=Command, short_help="Models side by side.")
@@ -23,16 +23,8 @@ from modelsum.render.comparison import FORMATS, render_comparison
     metavar="MODEL MODEL...",
     shell_complete=completion.models(files=(".json",)),
 )
-@options.call
-@options.mode
-@options.device
-@options.training_step
-@options.target
-@options.no_memory
-@options.no_cache
-@result.written(FORMATS)
-@project.no_defaults
-@result.debug
+@options.summary
+@result.written(FORMATS["Comparison"])
 def command(
     models: tuple[str, ...],
     no_cache: bool,
@@ -61,5 +53,4 @@ def command(
             f"{models[0]} is only one model", f"Name another, or `modelsum show {models[0]}` it."
         )
     reports = operands.reports(models, given, cached=not no_cache)
-    place = out.options(None, -1, output)
-    out.write(render_comparison(compare_models(models, reports), format_, place), output)
+    out.show(compare_models(models, reports), format_, output)

@@ -8,26 +8,18 @@ from typing import Any
 import click
 
 from modelsum.baselines.changes.changes import compare
-from modelsum.cli import completion, operands, options, project, result
+from modelsum.cli import completion, operands, options, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
-from modelsum.render.diff import FORMATS, render_diff
+from modelsum.render import FORMATS
 
 
 @click.command("diff", cls=Command, short_help="What changed from one model or report to another.")
 @click.argument("a", metavar="A", shell_complete=completion.models(files=(".json",)))
 @click.argument("b", metavar="B", shell_complete=completion.models(files=(".json",)))
-@options.call
-@options.mode
-@options.device
-@options.training_step
-@options.target
-@options.no_memory
-@options.no_cache
+@options.summary
 @result.depth
-@result.written(FORMATS)
-@project.no_defaults
-@result.debug
+@result.written(FORMATS["Diff"])
 def command(
     a: str,
     b: str,
@@ -55,5 +47,4 @@ def command(
     vit_b_16@3x384x384              its input, @NAME=16:int64 for a keyword
     """
     old, new = operands.reports((a, b), given, cached=not no_cache)
-    place = out.options(depth, -1, output)
-    out.write(render_diff(compare(old, new, (a, b)), format_, place), output)
+    out.show(compare(old, new, (a, b)), format_, output, depth)

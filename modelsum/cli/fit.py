@@ -14,7 +14,7 @@ from modelsum.cli.command import Command
 from modelsum.cli.option import in_group
 from modelsum.cli.progress import Progress
 from modelsum.errors import UsageError
-from modelsum.render.fit import FORMATS, render_fit
+from modelsum.render import FORMATS
 
 _VERDICT_IS_NO = 1
 
@@ -53,9 +53,7 @@ def _on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> s
 @options.training_step
 @options.target
 @_of_room("--no-ways", is_flag=True, help="Look for no ways to fit more.")
-@result.written(FORMATS)
-@project.no_defaults
-@result.debug
+@result.written(FORMATS["Fit"])
 def command(
     model: str,
     memory: str | None,
@@ -91,5 +89,5 @@ def command(
         fit = fitting.run(
             request, room, train=of == "train", batch=batch, more=not no_ways, progress=progress
         )
-    out.write(render_fit(fit, format_, out.place(output)["width"]), output)
+    out.show(fit, format_, output)
     return 0 if fit.fits else _VERDICT_IS_NO

@@ -14,15 +14,15 @@ from modelsum.cli import completion, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.errors import UnknownModelError, did_you_mean
-from modelsum.render.listing import FORMATS, Listing, render_list
+from modelsum.render import FORMATS
+from modelsum.render.listing import Listing
 from modelsum.sources import catalogue
 from modelsum.sources.documented import source as documented
 
 
 @click.command("list", cls=Command, short_help="The models that have a name.")
 @click.argument("pattern", required=False, metavar="[PATTERN]", shell_complete=completion.names)
-@result.written(FORMATS)
-@result.debug
+@result.written(FORMATS["Listing"])
 def command(pattern: str | None, format_: str, output: Path | None, debug: bool) -> None:
     """List the documented names with family, default input, options and whether a stored table exists.
 
@@ -36,8 +36,7 @@ def command(pattern: str | None, format_: str, output: Path | None, debug: bool)
     models: timm/, torchvision/, transformers/. What no documented name matches is looked for in all that are
     installed.
     """
-    found = _found(pattern or "")
-    out.write(render_list(found, format_, out.options(None, -1, output)), output)
+    out.show(_found(pattern or ""), format_, output)
 
 
 def _found(pattern: str) -> Listing:

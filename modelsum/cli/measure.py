@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from modelsum import measuring, spec
-from modelsum.cli import completion, options, project, result, startup
+from modelsum.cli import completion, options, result, startup
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.cli.option import Word, in_group
-from modelsum.render.measurement import FORMATS, render_measurement
+from modelsum.render import FORMATS
 
 _of_run = in_group("Run")
 
@@ -46,9 +46,7 @@ _of_run = in_group("Run")
     metavar="SECONDS",
     help="Time a forward pass and a training step for so long at least, each.",
 )
-@result.written(FORMATS)
-@project.no_defaults
-@result.debug
+@result.written(FORMATS["Measurement"])
 def command(
     model: str,
     device: str | None,
@@ -72,4 +70,4 @@ def command(
     measuring.check_device(device)
     startup.ready(request)
     measured = measuring.run(request, device=device, min_time=None if no_latency else min_time)
-    out.write(render_measurement(measured, format_, out.place(output)["width"]), output)
+    out.show(measured, format_, output)

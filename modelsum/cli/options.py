@@ -66,6 +66,7 @@ _CALL = (
         help="Constructor argument, a Python literal.",
     ),
     _of_input("--dtype", type=_DTYPE, project=True, help="Of the model and its inputs.  [default: as built]"),
+    project.no_defaults,
 )
 
 _STEP = (
@@ -169,6 +170,11 @@ device = _of_run(
 mode = _of_run("--train/--eval", "train", default=False, help="Mode of the model.  [default: eval]")
 
 no_cache = _of_run("--no-cache", is_flag=True, help="Neither use a kept answer nor keep this one.")
+
+
+def summary(command: Command) -> Command:
+    """Everything that a summary can be asked for."""
+    return _with((call, mode, device, training_step, target, no_memory, no_cache), command)
 
 
 def call(command: Command) -> Command:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TextIO, TypedDict
+from typing import Any, TextIO, TypedDict
 
 from modelsum import files
 from modelsum.errors import OutputError
-from modelsum.render import RenderOptions
+from modelsum.render import RenderOptions, render
 
 _DEFAULT_COLUMNS = 80
 
@@ -23,9 +23,14 @@ class _Place(TypedDict):
     color: bool
 
 
-def options(depth: int | None, torchsummary_batch: int, output: Path | None) -> RenderOptions:
+def options(output: Path | None, depth: int | None = None, torchsummary_batch: int = -1) -> RenderOptions:
     """How to render for the place where the result goes: fitted and coloured on a terminal alone."""
     return RenderOptions(depth=depth, torchsummary_batch=torchsummary_batch, **place(output))
+
+
+def show(value: Any, format: str, output: Path | None, depth: int | None = None) -> None:
+    """Write a value in a format, for the place where it goes. Raises UsageError and OutputError."""
+    write(render(value, format, options(output, depth)), output)
 
 
 def place(output: Path | None) -> _Place:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelsum import spec
-from modelsum.cli import completion, configured, options, project, result
+from modelsum.cli import completion, configured, options, result
 from modelsum.cli import output as out
 from modelsum.cli.answering import answer
 from modelsum.cli.command import Command
@@ -28,17 +28,9 @@ TORCHINFO = "torchinfo"
 @click.argument(
     "model", metavar="MODEL", shell_complete=completion.models(checks=True, files=spec.WEIGHT_SUFFIXES)
 )
-@options.call
-@options.mode
-@options.device
-@options.training_step
-@options.target
-@options.no_memory
-@options.no_cache
+@options.summary
 @result.depth
-@result.written((*FORMATS, TORCHINFO))
-@project.no_defaults
-@result.debug
+@result.written((*FORMATS["Summary"], TORCHINFO))
 def command(
     model: str,
     no_cache: bool,
@@ -71,7 +63,7 @@ def command(
             if case is not None:
                 request = case.over(request)
                 batch = request.batch
-            how = out.options(depth, _torchsummary_batch(request, batch), output)
+            how = out.options(output, depth, _torchsummary_batch(request, batch))
             summary = answer(
                 request,
                 cached=not no_cache and format_ != TORCHINFO,
@@ -93,10 +85,9 @@ def command(
 
 
 def _show_weights(path: str, format: str, output: Path | None) -> None:
-    from modelsum.render.weights import render_weights
     from modelsum.sources import weights
 
-    out.write(render_weights(weights.read(path), format, out.place(output)["width"]), output)
+    out.show(weights.read(path), format, output)
 
 
 def _torchinfo_table(request: Request, summary: Summary, depth: int | None) -> str:

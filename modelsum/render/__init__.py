@@ -1,32 +1,50 @@
-"""Summary -> text, a format a file. Takes a finished value and measures nothing; never imports torch."""
+"""Values -> text, a format at a time. Takes a finished value and measures nothing; never imports torch."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any
 
 from modelsum.errors import UsageError, valid_words
-from modelsum.summary import Summary
 
-__all__ = ["FORMATS", "RenderOptions", "printed", "render"]
+__all__ = ["FORMATS", "RenderOptions", "render"]
 
-# Imported when asked for: what `--format json` does not need, it should not wait for.
-_MODULES = {
-    "text": "modelsum.render.summary.text",
-    "torchsummary": "modelsum.render.summary.torchsummary",
-    "json": "modelsum.render.summary.json_",
-    "csv": "modelsum.render.summary.csv_",
-    "markdown": "modelsum.render.summary.markdown",
+_TABLE = ("text", "json", "csv", "markdown")
+_GATE = ("text", "markdown", "json", "junit", "github", "codequality", "sarif")
+
+#: The formats of a value, by its class; the first is what `print` shows.
+#: (torchinfo's own table of a summary needs the model as well.)
+FORMATS: Mapping[str, tuple[str, ...]] = {
+    "Summary": ("text", "torchsummary", "json", "csv", "markdown"),
+    "Comparison": _TABLE,
+    "Diff": _TABLE,
+    "Outcome": _GATE,
+    "Fit": _TABLE,
+    "Measurement": _TABLE,
+    "Weights": _TABLE,
+    "Listing": _TABLE,
 }
 
-#: The formats that a summary alone can be rendered in. (torchinfo's own table needs the model as well.)
-FORMATS: tuple[str, ...] = tuple(_MODULES)
+# Where their renderers are: a function a format in a module, or in a package a module a format, which is
+# imported when asked for: what `--format json` does not need, it should not wait for.
+_HOMES = {
+    "Summary": "summary.{}.render",
+    "Comparison": "comparison.{}.render",
+    "Diff": "diff.{}.render",
+    "Outcome": "verdict.{}.render",
+    "Fit": "fit.{}",
+    "Measurement": "measurement.{}",
+    "Weights": "weights.{}",
+    "Listing": "listing.{}",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class RenderOptions:
-    """How a summary is displayed. No option changes a figure.
+    """How a value is displayed. No option changes a figure.
 
     Attributes:
         depth: layers deeper than this are not displayed; what they cost is added to the row above them.
@@ -41,34 +59,25 @@ class RenderOptions:
     torchsummary_batch: int = -1
 
 
-def render(summary: Summary, format: str, options: RenderOptions) -> str:
-    """The summary in one of `FORMATS`, ending with one newline.
+_PLAIN = RenderOptions()
+
+
+def render(value: Any, format: str = "text", options: RenderOptions = _PLAIN) -> str:
+    """The value in one of the `FORMATS` of its class, ending with one newline.
 
     Raises:
-        UsageError: there is no such format, or the depth is negative.
+        UsageError: it has no such format, or the depth is negative.
     """
-    if format not in _MODULES:
-        raise UsageError(f"unknown format {format!r}", valid_words(format, FORMATS))
+    kind = type(value).__name__
+    if format not in FORMATS[kind]:
+        if format in (*FORMATS["Summary"], "torchinfo"):
+            what = f"format {format!r} shows layers of a forward pass, which is not the answer here"
+            raise UsageError(what, f"Valid are {', '.join(FORMATS[kind][:-1])} and {FORMATS[kind][-1]}.")
+        raise UsageError(f"unknown format {format!r}", valid_words(format, FORMATS[kind]))
     if options.depth is not None and options.depth < 0:
         raise UsageError(f"depth {options.depth} is negative", "0 is the model as a whole, 1 its own parts.")
-    renderer: Callable[[Summary, RenderOptions], str] = import_module(_MODULES[format]).render
-    return renderer(summary, options).rstrip("\n") + "\n"
-
-
-# Who renders what `print` shows, by the value's class, and what it takes behind the format.
-_PRINTED: Mapping[str, tuple[str, tuple[object, ...]]] = {
-    "Summary": ("modelsum.render.render", (RenderOptions(),)),
-    "Comparison": ("modelsum.render.comparison.render_comparison", (RenderOptions(),)),
-    "Diff": ("modelsum.render.diff.render_diff", (RenderOptions(),)),
-    "Outcome": ("modelsum.render.verdict.render_outcome", ()),
-    "Fit": ("modelsum.render.fit.render_fit", (None,)),
-    "Measurement": ("modelsum.render.measurement.render_measurement", (None,)),
-}
-
-
-def printed(value: object) -> str:
-    """What `print` shows of a value (`modelsum.printing`): its text, complete and without colours."""
-    renderer, options = _PRINTED[type(value).__name__]
-    module, _, function = renderer.rpartition(".")
-    text: str = getattr(import_module(module), function)(value, "text", *options)
-    return text
+    if format == "json" and hasattr(value, "to_dict"):
+        return json.dumps(value.to_dict(), indent=2) + "\n"
+    module, _, function = f"modelsum.render.{_HOMES[kind].format(format)}".rpartition(".")
+    renderer: Callable[[Any, RenderOptions], str] = getattr(import_module(module), function)
+    return renderer(value, options).rstrip("\n") + "\n"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import textwrap
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelsum.errors import UsageError
-from modelsum.render.summary.cells import shape
+from modelsum.render import RenderOptions
+from modelsum.render.layout import (
+    aligned,
+    csv_text,
+    escaped,
+    markdown_list,
+    markdown_notices,
+    markdown_table,
+    stated,
+    wrapped,
+)
+from modelsum.render.summary.cells import given, model_and_class, model_name
 from modelsum.units import binary_bytes, count
 
 if TYPE_CHECKING:
     from modelsum.memory.measurement import Comparison, Latency, Measurement
-
-FORMATS = ("text", "json", "csv", "markdown")
 
 _LABELS = {
     "inference_peak_bytes": "Inference peak",
@@ -33,23 +37,6 @@ _COLUMNS = (
     *("kind", "figure", "phase", "measured_bytes", "predicted_bytes", "predicted_most_bytes"),
     *("error_percent", "median_seconds", "iqr_seconds", "samples_per_second", "runs", "text"),
 )
-
-
-def render_measurement(measurement: Measurement, format: str, width: int | None) -> str:
-    """The measurement as text, json, csv or markdown; text is fitted to `width` columns, None: left whole.
-
-    Raises UsageError for the formats that show a table of layers.
-    """
-    if format == "json":
-        return json.dumps(measurement.to_dict(), indent=2) + "\n"
-    if format == "csv":
-        return _csv(measurement)
-    if format in FORMATS:
-        lines = _markdown(measurement) if format == "markdown" else _text(measurement, width)
-        return "\n".join(lines) + "\n"
-    raise UsageError(
-        f"format {format!r} shows layers, which a measurement does not", f"Valid are {', '.join(FORMATS)}."
-    )
 
 
 # ---- the cells
@@ -103,10 +90,8 @@ def _three_digits(value: float) -> str:
 def _facts(measurement: Measurement) -> Iterator[tuple[str, str]]:
     """Of which model, on what input, where and how it was measured."""
     model, device = measurement.model, measurement.device
-    name = model.spec or model.class_name
-    yield "Model", f"{name} (class {model.class_name})" if model.spec else name
-    for given in measurement.inputs:
-        yield "Input", f"{f'{given.name}: ' if given.name else ''}{shape(given.shape)} {given.dtype}"
+    yield "Model", model_and_class(model)
+    yield from (("Input", given(each)) for each in measurement.inputs)
     yield "Dtype", measurement.dtype
     yield "Step", "; ".join(f"{name}: {value}" for name, value in measurement.step.items())
     threads = "1 thread" if measurement.threads == 1 else f"{measurement.threads} threads"
@@ -118,13 +103,18 @@ def _notices(measurement: Measurement) -> Sequence[str]:
     return tuple(dict.fromkeys((*measurement.notices, *measurement.measured.notices)))
 
 
-# ---- text
+# ---- the formats
 
 
-def _text(measurement: Measurement, width: int | None) -> Iterator[str]:
-    tables = [_aligned([_MEMORY, *_memory(measurement)])]
+def text(measurement: Measurement, options: RenderOptions) -> str:
+    """Both tables and the facts below them, on a terminal wrapped to its width."""
+    return "\n".join(_lines(measurement, options.width))
+
+
+def _lines(measurement: Measurement, width: int | None) -> Iterator[str]:
+    tables = [aligned([_MEMORY, *_memory(measurement)])]
     if times := _latencies(measurement):
-        tables.append(_aligned([_LATENCY, *times]))
+        tables.append(aligned([_LATENCY, *times]))
     rule = max(len(line) for table in tables for line in table)
     yield "-" * rule
     for header, *rows in tables:
@@ -133,67 +123,33 @@ def _text(measurement: Measurement, width: int | None) -> Iterator[str]:
         yield from rows
         yield "-" * rule
     for label, value in _facts(measurement):
-        yield from _wrapped(f"{label + ':':9}{value}", width, 9)
+        yield from stated(label, value, width, 9)
     if notices := _notices(measurement):
         yield "-" * rule
         for notice in notices:
-            yield from _wrapped(f"Notice: {notice}", width, 8)
+            yield from wrapped(f"Notice: {notice}", width, 8)
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-
-
-def _wrapped(text: str, width: int | None, indent: int) -> list[str]:
-    if width is None or len(text) <= width:
-        return [text]
-    return textwrap.wrap(text, max(width, 2 * indent), subsequent_indent=" " * indent, break_on_hyphens=False)
-
-
-# ---- markdown
-
-
-def _markdown(measurement: Measurement) -> Iterator[str]:
-    name = measurement.model.spec or measurement.model.class_name
-    yield f"## {_escaped(name)} on {measurement.device}"
+def markdown(measurement: Measurement, options: RenderOptions) -> str:
+    """The same, complete at any width."""
+    blocks = [f"## {escaped(model_name(measurement.model))} on {measurement.device}"]
     for header, rows in ((_MEMORY, _memory(measurement)), (_LATENCY, _latencies(measurement))):
         if rows:
-            yield ""
-            yield f"| {' | '.join(header)} |"
-            yield f"| :--- |{' ---: |' * (len(header) - 1)}"
-            yield from (f"| {' | '.join(map(_cell, row))} |" for row in rows)
-    yield ""
-    yield from (f"- {label}: {_escaped(value)}" for label, value in _facts(measurement))
-    for notice in _notices(measurement):
-        yield ""
-        yield f"> **Notice:** {_escaped(notice)}"
+            phases = ((label.replace("  ", "&nbsp;&nbsp;"), *cells) for label, *cells in rows)
+            blocks.append(markdown_table(header, "l" + "r" * (len(header) - 1), phases))
+    blocks += [markdown_list(_facts(measurement)), *markdown_notices(_notices(measurement))]
+    return "\n\n".join(blocks)
 
 
-def _cell(text: str) -> str:
-    return f"&nbsp;&nbsp;{text.lstrip()}" if text.startswith("  ") else text
+def csv(measurement: Measurement, options: RenderOptions) -> str:
+    """A row a figure, and one a notice."""
+    return csv_text(_COLUMNS, _rows(measurement))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")
-
-
-# ---- csv
-
-
-def _csv(measurement: Measurement) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+def _rows(measurement: Measurement) -> Iterator[dict[str, Any]]:
     for figure in measurement.comparisons():
         least, most = figure.predicted if isinstance(figure.predicted, tuple) else (figure.predicted, None)
-        writer.writerow(
+        yield (
             {"kind": "memory", "figure": figure.figure.removesuffix("_bytes"), "phase": figure.phase}
             | {"measured_bytes": figure.measured, "predicted_bytes": least, "predicted_most_bytes": most}
             | {"error_percent": figure.error_percent}
@@ -201,10 +157,9 @@ def _csv(measurement: Measurement) -> str:
     run = measurement.measured
     for name, time in (("forward", run.forward), ("training_step", run.training_step)):
         if time is not None:
-            writer.writerow(
+            yield (
                 {"kind": "latency", "figure": name, "median_seconds": time.median_seconds, "runs": time.runs}
                 | {"iqr_seconds": time.iqr_seconds, "samples_per_second": time.samples_per_second}
             )
     for notice in _notices(measurement):
-        writer.writerow({"kind": "notice", "text": notice})
-    return out.getvalue()
+        yield {"kind": "notice", "text": notice}

@@ -18,37 +18,10 @@ from typing import Any
 
 import torch
 
+from modelsum.trace import rules
 from modelsum.trace.higher_order import as_written
 from modelsum.trace.ignored import IGNORED
-from modelsum.trace.rules import (
-    Rule,
-    addmm,
-    addmv,
-    attention,
-    baddbmm,
-    bilinear,
-    bmm,
-    convolution,
-    cudnn_rnn,
-    deformable_convolution,
-    efficient_attention,
-    grouped_mm,
-    linear,
-    matmul,
-    mm,
-    mv,
-    packed_cell,
-    packed_convolution,
-    packed_linear,
-    packed_rnn,
-    packed_transposed_convolution,
-    plain_convolution,
-    ragged_attention,
-    rnn_layer,
-    sampled_addmm,
-    time_batch_convolution,
-    transposed_convolution,
-)
+from modelsum.trace.rules import Rule
 from modelsum.trace.torch_private import (
     HigherOrderOperator,
     has_kernel,
@@ -65,104 +38,70 @@ class Verdict(enum.Enum):
     UNKNOWN = "no rule"
 
 
+# The ops that each rule counts; names of the aten namespace without a prefix.
+_BY_RULE: dict[Rule, str] = {
+    rules.convolution: "convolution _convolution convolution_overrideable",
+    rules.plain_convolution: """
+        cudnn_convolution cudnn_convolution_relu cudnn_convolution_add_relu miopen_convolution
+        miopen_depthwise_convolution mkldnn_convolution _slow_conv2d_forward slow_conv3d_forward
+        slow_conv_dilated2d slow_conv_dilated3d _conv_depthwise2d conv_depthwise3d torchvision::deform_conv2d
+    """,
+    rules.transposed_convolution: """
+        cudnn_convolution_transpose miopen_convolution_transpose slow_conv_transpose2d slow_conv_transpose3d
+    """,
+    rules.time_batch_convolution: "conv_tbc",
+    rules.mm: """
+        mm _int_mm _scaled_mm _scaled_mm_v2 _sparse_mm _sparse_mm_reduce_impl _sparse_sparse_matmul hspmm
+    """,
+    rules.addmm: "addmm _addmm_activation _sparse_addmm sspaddmm",
+    rules.sampled_addmm: "sparse_sampled_addmm",
+    rules.matmul: "matmul quantized::matmul",
+    rules.bmm: "bmm",
+    rules.baddbmm: "baddbmm addbmm",
+    rules.mv: "mv dot vdot",
+    rules.addmv: "addmv",
+    rules.linear: "linear mkldnn_linear mkldnn::_linear_pointwise",
+    rules.packed_linear: """
+        _weight_int4pack_mm _weight_int4pack_mm_for_cpu _weight_int8pack_mm _dyn_quant_matmul_4bit
+        quantized::linear quantized::linear_relu quantized::linear_dynamic quantized::linear_relu_dynamic
+        quantized::linear_dynamic_fp16 quantized::linear_relu_dynamic_fp16 quantized::linear_leaky_relu
+        quantized::linear_tanh
+    """,
+    rules.packed_convolution: """
+        quantized::conv1d quantized::conv1d_relu quantized::conv1d_dynamic quantized::conv2d
+        quantized::conv2d_relu quantized::conv2d_add quantized::conv2d_add_relu quantized::conv2d_dynamic
+        quantized::conv3d quantized::conv3d_relu quantized::conv3d_dynamic
+    """,
+    rules.packed_transposed_convolution: """
+        quantized::conv_transpose1d quantized::conv_transpose1d_dynamic quantized::conv_transpose2d
+        quantized::conv_transpose2d_dynamic quantized::conv_transpose3d quantized::conv_transpose3d_dynamic
+    """,
+    rules.packed_cell(gates=4): "quantized::quantized_lstm_cell_dynamic",
+    rules.packed_cell(gates=3): "quantized::quantized_gru_cell_dynamic",
+    rules.packed_cell(gates=1): """
+        quantized::quantized_rnn_tanh_cell_dynamic quantized::quantized_rnn_relu_cell_dynamic
+    """,
+    rules.packed_rnn: "quantized_lstm quantized_gru",
+    # The last is of transformers itself, where torch has none for the device.
+    rules.grouped_mm: """
+        _grouped_mm _scaled_grouped_mm _scaled_grouped_mm_v2 transformers::grouped_mm_fallback
+    """,
+    rules.bilinear: "_trilinear",
+    rules.attention: """
+        _scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu
+        _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
+        _scaled_dot_product_fused_attention_overrideable higher_order::flex_attention
+    """,
+    rules.ragged_attention: "_flash_attention_forward",
+    rules.efficient_attention: "_efficient_attention_forward",
+    rules.rnn_layer: "mkldnn_rnn_layer",
+    rules.cudnn_rnn: "_cudnn_rnn miopen_rnn",
+}
+
 COUNTED: dict[str, Rule] = {
-    "aten::convolution": convolution,
-    "aten::_convolution": convolution,
-    "aten::convolution_overrideable": convolution,
-    "aten::cudnn_convolution": plain_convolution,
-    "aten::cudnn_convolution_relu": plain_convolution,
-    "aten::cudnn_convolution_add_relu": plain_convolution,
-    "aten::cudnn_convolution_transpose": transposed_convolution,
-    "aten::miopen_convolution": plain_convolution,
-    "aten::miopen_depthwise_convolution": plain_convolution,
-    "aten::miopen_convolution_transpose": transposed_convolution,
-    "aten::mkldnn_convolution": plain_convolution,
-    "aten::_slow_conv2d_forward": plain_convolution,
-    "aten::slow_conv3d_forward": plain_convolution,
-    "aten::slow_conv_dilated2d": plain_convolution,
-    "aten::slow_conv_dilated3d": plain_convolution,
-    "aten::slow_conv_transpose2d": transposed_convolution,
-    "aten::slow_conv_transpose3d": transposed_convolution,
-    "aten::_conv_depthwise2d": plain_convolution,
-    "aten::conv_depthwise3d": plain_convolution,
-    "aten::conv_tbc": time_batch_convolution,
-    "torchvision::deform_conv2d": deformable_convolution,
-    "aten::mm": mm,
-    "aten::_int_mm": mm,
-    "aten::_scaled_mm": mm,
-    "aten::_scaled_mm_v2": mm,
-    "aten::_sparse_mm": mm,
-    "aten::_sparse_mm_reduce_impl": mm,
-    "aten::_sparse_sparse_matmul": mm,
-    "aten::hspmm": mm,
-    "aten::addmm": addmm,
-    "aten::_addmm_activation": addmm,
-    "aten::_sparse_addmm": addmm,
-    "aten::sspaddmm": addmm,
-    "aten::sparse_sampled_addmm": sampled_addmm,
-    "aten::matmul": matmul,
-    "aten::bmm": bmm,
-    "aten::baddbmm": baddbmm,
-    "aten::addbmm": baddbmm,
-    "aten::mv": mv,
-    "aten::dot": mv,
-    "aten::vdot": mv,
-    "aten::addmv": addmv,
-    "aten::linear": linear,
-    "aten::mkldnn_linear": linear,
-    "mkldnn::_linear_pointwise": linear,
-    "aten::_weight_int4pack_mm": packed_linear,
-    "aten::_weight_int4pack_mm_for_cpu": packed_linear,
-    "aten::_weight_int8pack_mm": packed_linear,
-    "aten::_dyn_quant_matmul_4bit": packed_linear,
-    "quantized::linear": packed_linear,
-    "quantized::linear_relu": packed_linear,
-    "quantized::linear_dynamic": packed_linear,
-    "quantized::linear_relu_dynamic": packed_linear,
-    "quantized::linear_dynamic_fp16": packed_linear,
-    "quantized::linear_relu_dynamic_fp16": packed_linear,
-    "quantized::linear_leaky_relu": packed_linear,
-    "quantized::linear_tanh": packed_linear,
-    "quantized::matmul": matmul,
-    "quantized::conv1d": packed_convolution,
-    "quantized::conv1d_relu": packed_convolution,
-    "quantized::conv1d_dynamic": packed_convolution,
-    "quantized::conv2d": packed_convolution,
-    "quantized::conv2d_relu": packed_convolution,
-    "quantized::conv2d_add": packed_convolution,
-    "quantized::conv2d_add_relu": packed_convolution,
-    "quantized::conv2d_dynamic": packed_convolution,
-    "quantized::conv3d": packed_convolution,
-    "quantized::conv3d_relu": packed_convolution,
-    "quantized::conv3d_dynamic": packed_convolution,
-    "quantized::conv_transpose1d": packed_transposed_convolution,
-    "quantized::conv_transpose1d_dynamic": packed_transposed_convolution,
-    "quantized::conv_transpose2d": packed_transposed_convolution,
-    "quantized::conv_transpose2d_dynamic": packed_transposed_convolution,
-    "quantized::conv_transpose3d": packed_transposed_convolution,
-    "quantized::conv_transpose3d_dynamic": packed_transposed_convolution,
-    "quantized::quantized_lstm_cell_dynamic": packed_cell(gates=4),
-    "quantized::quantized_gru_cell_dynamic": packed_cell(gates=3),
-    "quantized::quantized_rnn_tanh_cell_dynamic": packed_cell(gates=1),
-    "quantized::quantized_rnn_relu_cell_dynamic": packed_cell(gates=1),
-    "aten::quantized_lstm": packed_rnn,
-    "aten::quantized_gru": packed_rnn,
-    "aten::_grouped_mm": grouped_mm,
-    "aten::_scaled_grouped_mm": grouped_mm,
-    "aten::_scaled_grouped_mm_v2": grouped_mm,
-    "transformers::grouped_mm_fallback": grouped_mm,  # its own, where torch has none for the device
-    "aten::_trilinear": bilinear,
-    "aten::_scaled_dot_product_flash_attention": attention,
-    "aten::_scaled_dot_product_flash_attention_for_cpu": attention,
-    "aten::_scaled_dot_product_efficient_attention": attention,
-    "aten::_scaled_dot_product_cudnn_attention": attention,
-    "aten::_scaled_dot_product_fused_attention_overrideable": attention,
-    "aten::_flash_attention_forward": ragged_attention,
-    "aten::_efficient_attention_forward": efficient_attention,
-    "higher_order::flex_attention": attention,
-    "aten::mkldnn_rnn_layer": rnn_layer,
-    "aten::_cudnn_rnn": cudnn_rnn,
-    "aten::miopen_rnn": cudnn_rnn,
+    name if "::" in name else f"aten::{name}": rule
+    for rule, names in _BY_RULE.items()
+    for name in names.split()
 }
 
 _cache: dict[Any, Rule | Verdict] = {}

@@ -35,7 +35,7 @@ def _kernel_work(positions: Tensor, weight: Tensor) -> int:
 
 
 def plain_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
-    """A convolution op that is never transposed."""
+    """A convolution op that is never transposed; of a deformable one, sampling is not a matmul."""
     return _kernel_work(out, weight)
 
 
@@ -47,11 +47,6 @@ def transposed_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__
 def time_batch_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
     """torch.conv_tbc: x [time, batch, in], weight [kernel, in, out]."""
     return out.numel() * weight.shape[0] * weight.shape[1]
-
-
-def deformable_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
-    """torchvision's deform_conv2d: the convolution; the bilinear sampling ahead of it is not a matmul."""
-    return _kernel_work(out, weight)
 
 
 def mm(a: Tensor, b: Tensor, *_: Any, out: Any, **__: Any) -> int:

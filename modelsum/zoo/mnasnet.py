@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from modelsum.zoo import checks
 from modelsum.zoo.mnasnet_blocks import MnasBlock, read_blocks
-from modelsum.zoo.parts import init_convolutions, make_divisible
+from modelsum.zoo.parts import conv_bn, init_convolutions, make_divisible
 
 # The running averages decay by 0.9997, as in published weights; torch's momentum is one minus that.
-_BN_MOMENTUM = 1 - 0.9997
+_conv_bn = partial(conv_bn, momentum=1 - 0.9997)
 
 
 class SqueezeExcitation(nn.Module):
@@ -104,23 +105,6 @@ class _InvertedResidual(_Layer):
 
 
 _LAYERS: dict[str, type[_Layer]] = {"conv": _Conv, "sepconv": _SeparableConv, "mbconv": _InvertedResidual}
-
-
-def _conv_bn(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
-) -> list[nn.Module]:
-    return [
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding=kernel_size // 2,
-            groups=groups,
-            bias=False,
-        ),
-        nn.BatchNorm2d(out_channels, momentum=_BN_MOMENTUM),
-    ]
 
 
 def _squeeze_excitation(block: MnasBlock, in_channels: int, channels: int) -> list[nn.Module]:

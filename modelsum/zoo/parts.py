@@ -21,18 +21,24 @@ class Conv2dNormActivation(nn.Sequential):
         activation: type[nn.ReLU] | type[nn.ReLU6] = nn.ReLU,
     ) -> None:
         super().__init__(
-            nn.Conv2d(
-                in_channels,
-                out_channels,
-                kernel_size,
-                stride,
-                padding=kernel_size // 2,
-                groups=groups,
-                bias=False,
-            ),
-            nn.BatchNorm2d(out_channels),
-            activation(inplace=True),
+            *conv_bn(in_channels, out_channels, kernel_size, stride, groups), activation(inplace=True)
         )
+
+
+def conv_bn(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    groups: int = 1,
+    momentum: float = 0.1,
+) -> tuple[nn.Conv2d, nn.BatchNorm2d]:
+    """A convolution without bias, padded to keep the size at stride 1, and its BatchNorm."""
+    padding = kernel_size // 2
+    convolution = nn.Conv2d(
+        in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=False
+    )
+    return convolution, nn.BatchNorm2d(out_channels, momentum=momentum)
 
 
 def conv3x3(

@@ -112,42 +112,24 @@ def _members(
 
 def _all_members() -> Iterator[Architecture]:
     """Every architecture, family by family, in the order in which they are listed."""
-    mnasnet = {"alpha": 1.0, "num_classes": 1000, "dropout": 0.2, "blocks": "B1", "stem": 32}
-    yield from _members(
-        "MNASNet",
-        "mnasnet:MNASNet",
-        "Tan et al. 2019, section 4 and Figure 7; the B1 form without squeeze-and-excitation",
-        IMAGENET,
-        mnasnet,
-        mnasnet0_5={"alpha": 0.5},
-        mnasnet0_75={"alpha": 0.75},
-        mnasnet1_0={"alpha": 1.0},
-        mnasnet1_3={"alpha": 1.3},
-    )
-    yield from _members(
-        "MNASNet",
-        "mnasnet:MNASNet",
-        "Tan et al. 2019, Figure 7: MnasNet-A1",
-        IMAGENET,
-        mnasnet,
-        mnasnet_a1={"blocks": "A1"},
-    )
-    yield from _members(
-        "MNASNet",
-        "mnasnet:MNASNet",
-        "Tan et al. 2019, the small model of the authors' code (tensorflow/tpu, models/official/mnasnet)",
-        IMAGENET,
-        mnasnet,
-        mnasnet_small={"blocks": "small", "stem": 8},
-    )
-    yield from _members(
-        "MNASNet",
-        "mnasnet:MNASNet",
-        "Tan et al. 2019, section 4.1: any point of the factorized hierarchical search space, by blocks",
-        IMAGENET,
-        mnasnet,
-        mnasnet={"blocks": "A1"},
-    )
+    mnasnet: dict[str, dict[str, dict[str, Any]]] = {
+        "Tan et al. 2019, section 4 and Figure 7; the B1 form without squeeze-and-excitation": {
+            "mnasnet0_5": {"alpha": 0.5},
+            "mnasnet0_75": {"alpha": 0.75},
+            "mnasnet1_0": {"alpha": 1.0},
+            "mnasnet1_3": {"alpha": 1.3},
+        },
+        "Tan et al. 2019, Figure 7: MnasNet-A1": {"mnasnet_a1": {"blocks": "A1"}},
+        "Tan et al. 2019, the small model of the authors' code (tensorflow/tpu, models/official/mnasnet)": {
+            "mnasnet_small": {"blocks": "small", "stem": 8}
+        },
+        "Tan et al. 2019, section 4.1: any point of the factorized hierarchical search space, by blocks": {
+            "mnasnet": {"blocks": "A1"}
+        },
+    }
+    options = {"alpha": 1.0, "num_classes": 1000, "dropout": 0.2, "blocks": "B1", "stem": 32}
+    for source, members in mnasnet.items():
+        yield from _members("MNASNet", "mnasnet:MNASNet", source, IMAGENET, options, **members)
 
     yield from _members(
         "MobileNetV1",

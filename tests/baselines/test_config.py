@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelsum.baselines.configuration import config
-from modelsum.baselines.configuration.toml_lines import Lines
+from modelsum.baselines.lines import of_toml
 from modelsum.baselines.quantity import parse_amount, parse_bound, parse_tolerance
 from modelsum.errors import ConfigError, UsageError
 
@@ -271,6 +271,6 @@ def test_what_is_no_bound(text: str) -> None:
 
 
 def test_lines_of_quoted_and_dotted_keys() -> None:
-    lines = Lines('[a."b"]\nc.d = 1\n"e" = 2\n[[a.f]]\ng = {"h" = 1, i = 2}\n[[a.f]]\n')
+    lines = of_toml('[a."b"]\nc.d = 1\n"e" = 2\n[[a.f]]\ng = {"h" = 1, i = 2}\n[[a.f]]\n')
     found = [("a", "b"), ("a", "b", "c", "d"), ("a", "b", "e"), ("a", "f", 0, "g", "i"), ("a", "f", 1)]
     assert [lines.of(key) for key in found] == [1, 2, 3, 5, 6]

@@ -11,8 +11,7 @@ from dataclasses import replace
 from hand_made_report import CASE, report, row
 
 from modelsum.baselines.comparison import Comparison, compare_models
-from modelsum.render import RenderOptions
-from modelsum.render.comparison import render_comparison
+from modelsum.render import RenderOptions, render
 
 PLAIN = RenderOptions()
 
@@ -69,11 +68,11 @@ Uncounted ops: they do arithmetic that is not in MACs:
 
 def test_text_is_one_column_a_model():
     """4000 + 768 = 4768 bytes and 1440 + 768 = 2208, 0.463 of it."""
-    assert render_comparison(two(), "text", PLAIN) == TEXT
+    assert render(two(), "text", PLAIN) == TEXT
 
 
 def test_markdown_is_one_table_a_section():
-    text = render_comparison(two(), "markdown", PLAIN)
+    text = render(two(), "markdown", PLAIN)
     assert text.startswith("## linear, conv\n\n|  | linear | conv |\n| :--- | ---: | ---: |\n")
     assert "| MACs | 2,000 ▼ | 25,000 x12.5 ▲ |\n" in text
     assert (
@@ -85,7 +84,7 @@ def test_markdown_is_one_table_a_section():
 
 
 def test_json_has_every_value_and_ratio():
-    value = json.loads(render_comparison(two(), "json", PLAIN))
+    value = json.loads(render(two(), "json", PLAIN))
     assert (value["schema_version"], value["kind"]) == (1, "comparison")
     assert [model["name"] for model in value["models"]] == ["linear", "conv"]
     assert value["models"][1]["uncounted_ops"] == {"aten.cumsum": 2}
@@ -103,7 +102,7 @@ def test_json_has_every_value_and_ratio():
 
 
 def test_csv_has_a_row_a_figure():
-    rows = list(csv.reader(io.StringIO(render_comparison(two(), "csv", PLAIN))))
+    rows = list(csv.reader(io.StringIO(render(two(), "csv", PLAIN))))
     assert rows[0] == ["section", "figure", "linear", "conv", "ratio of linear", "ratio of conv"]
     assert ["totals", "macs", "2000", "25000", "1", "12.5"] in rows
     assert ["memory", "training_peak_bytes", "3145728", "", "1", ""] in rows
@@ -113,15 +112,15 @@ def test_csv_has_a_row_a_figure():
 def test_a_condition_that_differs_is_said_of_each_model():
     other = replace(CASE, inputs=(replace(CASE.inputs[0], name="image", shape=(1, 3, 9, 9)),), batch=None)
     models = compare_models(("a", "b"), (report(row("x", "A", macs=1)), report(case=other)))
-    text = render_comparison(models, "text", RenderOptions(width=100))
+    text = render(models, "text", RenderOptions(width=100))
     assert "Input differs: a: [1, 3, 8, 8] float32; b: image [1, 3, 9, 9] float32\n" in text
     assert "Batch differs: a: 1; b: in the shapes as given\n" in text
     assert "Mode: eval\n" in text
 
 
 def test_colours_are_asked_for_and_move_nothing():
-    plain = render_comparison(two(), "text", PLAIN)
-    colored = render_comparison(two(), "text", RenderOptions(color=True))
+    plain = render(two(), "text", PLAIN)
+    colored = render(two(), "text", RenderOptions(color=True))
     assert "\033[31m▲\033[0m" in colored
     assert re.sub("\033\\[\\d+m", "", colored) == plain
 
@@ -129,10 +128,10 @@ def test_colours_are_asked_for_and_move_nothing():
 def test_as_many_columns_as_fit_and_the_others_below():
     one = report(row("a", "Linear", params=10))
     many = compare_models([f"model{i}" for i in range(9)], [one] * 9)
-    text = render_comparison(many, "text", PLAIN)
+    text = render(many, "text", PLAIN)
     assert max(map(len, text.splitlines())) <= 80
     headings = [line.split() for line in text.splitlines() if "model" in line and "ratio" not in line]
     assert [name for line in headings for name in line] == [f"model{i}" for i in range(9)]
     assert len(headings) > 1
-    wide = render_comparison(many, "text", RenderOptions(width=200))
+    wide = render(many, "text", RenderOptions(width=200))
     assert len([line for line in wide.splitlines() if "model0" in line and "model8" in line]) == 1

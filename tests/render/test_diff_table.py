@@ -10,8 +10,7 @@ from dataclasses import replace
 from hand_made_report import CASE, block, report, row
 
 from modelsum.baselines.changes.changes import Diff, compare
-from modelsum.render import RenderOptions
-from modelsum.render.diff import render_diff
+from modelsum.render import RenderOptions, render
 
 NAMES = ("old.json", "new.json")
 PLAIN = RenderOptions()
@@ -82,25 +81,25 @@ Biggest cause: stride 2x2 -> 1x1 of Conv2d (stem): +810 MACs, 98% of the change
 
 
 def test_text_has_totals_layers_and_the_biggest_cause_last():
-    assert render_diff(case(), "text", PLAIN) == TEXT
+    assert render(case(), "text", PLAIN) == TEXT
 
 
 def test_nothing_changed():
     same = compare(report(*block("a")), report(*block("a")))
-    text = render_diff(replace(same, names=("a", "a")), "text", PLAIN)
+    text = render(replace(same, names=("a", "a")), "text", PLAIN)
     assert "Params    6    6           0\nMACs     40   40           0\nUnchanged: " in text
     assert text.endswith("\n\nNo layer changed.\n")
 
 
 def test_a_depth_shows_blocks_with_what_changed_in_them():
-    text = render_diff(case(), "text", RenderOptions(depth=1))
+    text = render(case(), "text", RenderOptions(depth=1))
     assert "~ layers (ModuleList)      +2   +20\n    13 modules\n" in text
     assert "layers.0" not in text
     assert text.splitlines()[7] == TEXT.splitlines()[7]  # no option changes a total
 
 
 def test_on_a_narrow_terminal_paths_lose_their_beginning_and_figures_nothing():
-    text = render_diff(case(), "text", RenderOptions(width=40))
+    text = render(case(), "text", RenderOptions(width=40))
     below_totals = text.split("Unchanged", 1)[1]
     assert max(map(len, below_totals.splitlines())) == 40
     assert "~ \u2026rs.0.norm (BatchNorm2d)       0     0" in text
@@ -109,40 +108,40 @@ def test_on_a_narrow_terminal_paths_lose_their_beginning_and_figures_nothing():
 def test_off_a_terminal_paths_are_whole_however_long():
     path = ".".join(["a" * 30] * 4)
     diff = compare(report(row(path, "Linear", params=1)), report(row(path, "Linear", params=2)))
-    assert path in render_diff(diff, "text", PLAIN)
+    assert path in render(diff, "text", PLAIN)
 
 
 def test_colours_are_asked_for():
-    assert "\033[" not in render_diff(case(), "text", PLAIN)
-    colored = render_diff(case(), "text", RenderOptions(color=True))
+    assert "\033[" not in render(case(), "text", PLAIN)
+    colored = render(case(), "text", RenderOptions(color=True))
     assert "\033[32m+ drop (Dropout)                    0     0\033[0m" in colored
 
 
 def test_added_and_removed_blocks_say_how_much_is_in_them():
     more = compare(report(*block("layer1")), report(*(r for i in (1, 2, 3) for r in block(f"layer{i}"))))
-    text = render_diff(more, "text", PLAIN)
+    text = render(more, "text", PLAIN)
     assert "+ layer[2-3] (2 x Block)     +12   +80\n    4 modules each\n" in text
     assert text.endswith("Biggest cause: 2 x Block added (layer2, layer3): +80 MACs, 100% of the change\n")
-    fewer = render_diff(compare(report(*block("a"), *block("b")), report(*block("a"))), "text", PLAIN)
+    fewer = render(compare(report(*block("a"), *block("b")), report(*block("a"))), "text", PLAIN)
     assert "- b (Block)      -6   -40\n    4 modules\n" in fewer
 
 
 def test_another_input_is_named_as_the_cause_where_no_setting_changed():
     old = report(row("a", "Conv2d", macs=10, shape=(1, 8, 4, 4), k=1))
     new = report(row("a", "Conv2d", macs=40, shape=(1, 8, 8, 8), k=1))
-    text = render_diff(compare(old, new), "text", PLAIN)
+    text = render(compare(old, new), "text", PLAIN)
     assert "    output [1, 8, 4, 4] -> [1, 8, 8, 8]\n" in text
     assert "Biggest cause: Conv2d with another input (a): +30 MACs, 100% of the change\n" in text
 
 
 def test_other_rules_of_counting_are_said_before_any_figure():
     other = replace(report(row("a", "A")), convention={"macs": 2, "memory": 2, "torchsummary": 1})
-    text = render_diff(compare(report(row("a", "A")), other), "text", PLAIN)
+    text = render(compare(report(row("a", "A")), other), "text", PLAIN)
     assert text.splitlines()[2].startswith("macs 1 -> 2: counted by other rules")
 
 
 def test_markdown():
-    text = render_diff(replace(case(), names=("a|b", "new")), "markdown", PLAIN)
+    text = render(replace(case(), names=("a|b", "new")), "markdown", PLAIN)
     assert text.startswith("## a\\|b → new\n\n- argument stride: 2 -> not given\n\n| Figure | Old | New |")
     assert "| MACs | 430 | 1,260 | +830 | +193.02% |\n" in text
     assert "| `stem` (Conv2d) | changed | 0 | +810 | stride 2x2 -> 1x1 |\n" in text
@@ -154,7 +153,7 @@ def test_markdown():
 
 
 def test_json_has_every_total_and_every_module_that_is_not_the_same():
-    value = json.loads(render_diff(case(), "json", RenderOptions(depth=0)))
+    value = json.loads(render(case(), "json", RenderOptions(depth=0)))
     assert (value["schema_version"], value["kind"]) == (1, "diff")
     assert value["old"]["name"] == "old.json"
     assert value["case_differences"] == {"argument stride": {"old": "2", "new": None}}
@@ -178,7 +177,7 @@ def test_json_has_every_total_and_every_module_that_is_not_the_same():
 
 
 def test_csv_has_a_row_for_everything_that_changed():
-    rows = list(csv.DictReader(io.StringIO(render_diff(case(), "csv", PLAIN))))
+    rows = list(csv.DictReader(io.StringIO(render(case(), "csv", PLAIN))))
     totals = {r["figure"]: (r["old"], r["new"], r["difference"]) for r in rows if r["kind"] == "total"}
     assert totals["macs"] == ("430", "1260", "830")
     assert totals["input_bytes"] == ("768", "768", "0")

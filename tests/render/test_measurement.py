@@ -12,7 +12,7 @@ import pytest
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, Peak
 from modelsum.memory.measurement import Comparison, Latency, Measurement, RealRun
-from modelsum.render.measurement import FORMATS, render_measurement
+from modelsum.render import FORMATS, RenderOptions, render
 from modelsum.summary import Input, Model
 
 MIB = 2**20
@@ -91,12 +91,12 @@ Notice: it is said once
 
 
 def test_the_text_has_both_figures_and_the_error() -> None:
-    assert render_measurement(MEASUREMENT, "text", None) == TEXT
+    assert render(MEASUREMENT, "text") == TEXT
     assert str(MEASUREMENT) == TEXT.rstrip("\n")
 
 
 def test_cuda_adds_what_the_allocator_and_the_process_take() -> None:
-    text = render_measurement(ON_CUDA, "text", 80)
+    text = render(ON_CUDA, "text", RenderOptions(width=80))
     assert "Allocated in blocks         401.00 MiB" in text
     assert "Reserved by the allocator   500.00 MiB" in text
     process = next(line for line in text.splitlines() if line.startswith("Process total"))
@@ -110,19 +110,19 @@ def test_the_text_fits_eighty_columns(measurement: Measurement) -> None:
     long = dataclasses.replace(
         measurement, notices=("word " * 40,), step={"checkpoint": ", ".join(f"layer{n}.*" for n in range(30))}
     )
-    assert max(map(len, render_measurement(long, "text", 80).splitlines())) <= 80
+    assert max(map(len, render(long, "text", RenderOptions(width=80)).splitlines())) <= 80
 
 
 def test_figures_that_are_not_there_are_a_dash() -> None:
     bare = dataclasses.replace(MEASUREMENT, measured=RealRun(100 * MIB), predicted=None)
-    text = render_measurement(bare, "text", None)
+    text = render(bare, "text")
     training = next(line for line in text.splitlines() if line.startswith("Training peak"))
     assert training.split() == ["Training", "peak", "-", "-", "-"]
     assert "Latency" not in text
 
 
 def test_the_json_has_measured_predicted_and_error_side_by_side() -> None:
-    block = json.loads(render_measurement(ON_CUDA, "json", None))
+    block = json.loads(render(ON_CUDA, "json"))
     assert block["schema_version"] == 1
     assert block["kind"] == "measurement"
     model = {"spec": "resnet50", "source": "documented", "class": "ResNet", "arguments": {}}
@@ -140,7 +140,7 @@ def test_the_json_has_measured_predicted_and_error_side_by_side() -> None:
 
 
 def test_the_markdown_has_both_tables() -> None:
-    lines = render_measurement(MEASUREMENT, "markdown", None).splitlines()
+    lines = render(MEASUREMENT, "markdown").splitlines()
     assert "| Memory | Measured | Predicted | Error |" in lines
     assert "| Training peak | 400.00 MiB | 398.00 MiB | -0.50 % |" in lines
     assert "| Forward pass | 35.2 ms | 410 µs | 227 samples/s | 28 |" in lines
@@ -148,7 +148,7 @@ def test_the_markdown_has_both_tables() -> None:
 
 
 def test_the_csv_has_a_row_a_figure() -> None:
-    rows = list(csv.DictReader(io.StringIO(render_measurement(ON_CUDA, "csv", None))))
+    rows = list(csv.DictReader(io.StringIO(render(ON_CUDA, "csv"))))
     by_figure = {(row["kind"], row["figure"], row["phase"]): row for row in rows}
     assert by_figure["memory", "training_peak", ""]["measured_bytes"] == str(400 * MIB)
     assert by_figure["memory", "phase_peak", "backward"]["predicted_bytes"] == str(398 * MIB)
@@ -160,8 +160,8 @@ def test_the_csv_has_a_row_a_figure() -> None:
 
 def test_formats_of_layers_are_refused() -> None:
     with pytest.raises(UsageError, match="format 'torchsummary' shows layers"):
-        render_measurement(MEASUREMENT, "torchsummary", None)
-    assert all(render_measurement(MEASUREMENT, format, None).endswith("\n") for format in FORMATS)
+        render(MEASUREMENT, "torchsummary")
+    assert all(render(MEASUREMENT, format).endswith("\n") for format in FORMATS["Measurement"])
 
 
 @pytest.mark.parametrize(

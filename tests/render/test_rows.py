@@ -144,7 +144,7 @@ def test_nested_shapes_are_written_compactly(tree: object, text: str, tensors: i
     assert tensor_count(tree) == tensors
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", FORMATS["Summary"])
 def test_every_format_ends_with_one_newline_and_shows_no_escape_codes(format: str):
     text = render(TINY, format, RenderOptions())
     assert text.endswith("\n")

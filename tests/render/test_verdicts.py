@@ -12,7 +12,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Place, RuleChange, Verdict
-from modelsum.render.verdict import FORMATS, render_outcome
+from modelsum.render import FORMATS, RenderOptions, render
 from modelsum.render.verdict.words import amount, change, percent
 
 MACS = Finding(
@@ -70,12 +70,12 @@ PINNED = RuleChange("x", "macs", "is pinned", False, Place("pyproject.toml", 21)
 ALL = Outcome((OK, RED, WARNED, FAILED, NEW, BETTER), "the baselines in reports", (PINNED, LOOSENED))
 
 
-@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("format_", FORMATS["Outcome"])
 @pytest.mark.parametrize(
     "outcome", [ALL, Outcome((), "nothing"), Outcome((OK,), "it")], ids=["all", "none", "ok"]
 )
 def test_every_format_takes_every_outcome(format_: str, outcome: Outcome) -> None:
-    text = render_outcome(outcome, format_)
+    text = render(outcome, format_)
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
 
@@ -85,7 +85,7 @@ def test_every_format_takes_every_outcome(format_: str, outcome: Outcome) -> Non
 
 def test_text_in_full() -> None:
     assert (
-        render_outcome(Outcome((OK, RED), "the baselines in reports"), "text")
+        render(Outcome((OK, RED), "the baselines in reports"), "text")
         == """\
 vgg16     ok
 resnet50  regressed
@@ -116,7 +116,7 @@ def test_text_fits_into_80_columns_however_large_the_figures(size: int) -> None:
     causes = tuple(Cause(f"blocks.{n}.mlp", "width 64 => 65", dict.fromkeys(figures, size)) for n in range(3))
     verdict = replace(RED, findings=findings, causes=causes, message="a word " * 40, accepted=findings)
     rules = (replace(LOOSENED, change=f"{'a word ' * 20} => 2"),)
-    text = render_outcome(Outcome((verdict,), "the baselines in a folder with a long name", rules), "text")
+    text = render(Outcome((verdict,), "the baselines in a folder with a long name", rules), "text")
     assert max(map(len, text.splitlines())) <= 80
     for name in figures:
         exact = f"{4 * size:,} B" if "_" in name else f"{4 * size:,}"
@@ -125,27 +125,27 @@ def test_text_fits_into_80_columns_however_large_the_figures(size: int) -> None:
 
 def test_what_is_less_than_a_kib_has_no_other_unit() -> None:
     small = replace(PEAK, most=100, new=200)
-    assert "200 B  +100 B  +100.00%\n  Fix" in render_outcome(
+    assert "200 B  +100 B  +100.00%\n  Fix" in render(
         Outcome((replace(RED, findings=(small,), causes=(), message=""),), ""), "text"
     )
 
 
 def test_loosened_rules_are_said_apart() -> None:
-    text = render_outcome(ALL, "text")
+    text = render(ALL, "text")
     assert "Loosened on this branch:\n  x: limit of macs 1 => 2\n" in text
     assert "Changed on this branch:\n  x: macs is pinned\n" in text
-    for format_ in set(FORMATS) - {"text"}:
-        assert "x: limit of macs 1 =" in render_outcome(ALL, format_), format_
+    for format_ in set(FORMATS["Outcome"]) - {"text"}:
+        assert "x: limit of macs 1 =" in render(ALL, format_), format_
 
 
 def test_colour_is_for_a_terminal_alone() -> None:
-    assert "\033[31mregressed\033[0m" in render_outcome(ALL, "text", color=True)
-    assert "\033[3" not in render_outcome(ALL, "text")
+    assert "\033[31mregressed\033[0m" in render(ALL, "text", RenderOptions(color=True))
+    assert "\033[3" not in render(ALL, "text")
 
 
 def test_many_layers_are_cut_and_counted() -> None:
     many = replace(RED, causes=tuple(Cause(f"block.{n}", "", {"macs": 1}) for n in range(37)))
-    text = render_outcome(Outcome((many,), ""), "text")
+    text = render(Outcome((many,), ""), "text")
     assert text.count("block.") + int(re.search(r"and (\d+) more", text)[1]) == 37
 
 
@@ -187,7 +187,7 @@ def unescaped(text: str) -> str:
 
 
 def annotations(outcome: Outcome) -> list[tuple[str, dict[str, str], str]]:
-    *commands, last = render_outcome(outcome, "github").splitlines()
+    *commands, last = render(outcome, "github").splitlines()
     assert not last.startswith("::")
     found = []
     for line in commands:
@@ -234,13 +234,13 @@ def test_github_hostile_text_stays_in_its_place() -> None:
     _, properties, message = annotations(ALL)[2]
     assert (properties["file"], properties["line"]) == ("a,b:c.toml", "2")
     assert "100% wrong,\n" in message
-    assert len(render_outcome(Outcome((FAILED,), "x\n::error::y"), "github").splitlines()) == 2
+    assert len(render(Outcome((FAILED,), "x\n::error::y"), "github").splitlines()) == 2
 
 
 def test_github_shows_at_most_ten_of_a_kind_the_worst_first_and_counts_the_rest() -> None:
     red = tuple(replace(RED, name=f"red{n}") for n in range(4))
     warned = tuple(replace(WARNED, name=f"warned{n}") for n in range(13))
-    text = render_outcome(Outcome((*warned, *red), ""), "github")
+    text = render(Outcome((*warned, *red), ""), "github")
     commands = [line for line in text.splitlines() if line.startswith("::")]
     assert [line.startswith("::error") for line in commands] == [True] * 4 + [False] * 10
     assert "3 more have no annotation" in text
@@ -277,7 +277,7 @@ def assert_junit(element: Xml.Element) -> None:
 
 
 def test_junit_is_by_its_schema_and_its_counts_are_right() -> None:
-    root = Xml.fromstring(render_outcome(ALL, "junit"))
+    root = Xml.fromstring(render(ALL, "junit"))
     assert root.tag == "testsuites"
     assert_junit(root)
     (suite,) = root
@@ -292,9 +292,7 @@ def test_junit_is_by_its_schema_and_its_counts_are_right() -> None:
 
 
 def test_junit_says_failure_error_and_skipped() -> None:
-    cases = {
-        case.attrib["name"]: case for case in Xml.fromstring(render_outcome(ALL, "junit")).iter("testcase")
-    }
+    cases = {case.attrib["name"]: case for case in Xml.fromstring(render(ALL, "junit")).iter("testcase")}
     kinds = {name: [child.tag for child in case] for name, case in cases.items()}
     assert kinds == {
         "vgg16": [],
@@ -313,7 +311,7 @@ def test_junit_says_failure_error_and_skipped() -> None:
 
 
 def rendered(outcome: Outcome) -> str:
-    return MarkdownIt("gfm-like", {"linkify": False}).render(render_outcome(outcome, "markdown"))
+    return MarkdownIt("gfm-like", {"linkify": False}).render(render(outcome, "markdown"))
 
 
 def test_markdown_renders_as_tables_with_a_hidden_marker() -> None:
@@ -351,7 +349,7 @@ def test_markdown_has_bytes_as_they_are_read() -> None:
 
 
 def test_code_quality_has_what_gitlab_reads() -> None:
-    issues = json.loads(render_outcome(ALL, "codequality"))
+    issues = json.loads(render(ALL, "codequality"))
     for issue in issues:
         assert set(issue) == {"description", "check_name", "fingerprint", "severity", "location"}
         assert issue["severity"] in ("info", "minor", "major", "critical", "blocker")
@@ -370,7 +368,7 @@ def test_code_quality_has_what_gitlab_reads() -> None:
 
 
 def test_figures_of_one_check_are_one_issue_with_all_of_them() -> None:
-    (issue,) = json.loads(render_outcome(Outcome((RED,), ""), "codequality"))
+    (issue,) = json.loads(render(Outcome((RED,), ""), "codequality"))
     assert issue["description"].startswith("resnet50: regressed (macs +5.99%): macs 3,857,973,248 => ")
     assert "; training_peak 82,737,664 B (78.90 MiB) > limit" in issue["description"]
 
@@ -386,8 +384,7 @@ MOVED = replace(
 def test_a_fingerprint_depends_neither_on_figures_nor_on_lines() -> None:
     """GitLab tells an issue that was there before from a new one by it."""
     before, after = (
-        [i["fingerprint"] for i in json.loads(render_outcome(Outcome((v,), ""), "codequality"))]
-        for v in (RED, MOVED)
+        [i["fingerprint"] for i in json.loads(render(Outcome((v,), ""), "codequality"))] for v in (RED, MOVED)
     )
     assert before == after
 
@@ -431,7 +428,7 @@ def sarif(outcome: Outcome) -> dict[str, Any]:
         assert re.fullmatch(r"[\w.~/%-]+", artifact["uri"]), "not a relative reference"
         assert has("region", physical["region"])["startLine"] >= 1
 
-    log = has("log", json.loads(render_outcome(outcome, "sarif")))
+    log = has("log", json.loads(render(outcome, "sarif")))
     assert log["version"] == "2.1.0"
     (run,) = log["runs"]
     has("run", run)
@@ -498,7 +495,7 @@ def test_sarif_braces_are_no_places_for_arguments() -> None:
 
 
 def test_json_has_every_verdict_with_exact_figures() -> None:
-    outcome = json.loads(render_outcome(ALL, "json"))
+    outcome = json.loads(render(ALL, "json"))
     assert (outcome["kind"], outcome["schema_version"], outcome["passed"], outcome["exit_code"]) == (
         "check",
         1,

@@ -27,11 +27,7 @@ FLOATING = (torch.float32, torch.float64, torch.bfloat16)
 ANY = (*FLOATING, torch.float32, torch.int64, torch.int32, torch.uint8, torch.bool, torch.complex64)
 
 # Where rules say more than the CPU: it has no statistics of a batch norm that does not train.
-EMPTY_ON_THE_CPU = (
-    "native_batch_norm",
-    "_native_batch_norm_legit",
-    "_native_batch_norm_legit_no_training",
-)
+EMPTY_ON_THE_CPU = ("native_batch_norm",)
 
 
 def permuted(x: Tensor) -> Tensor:

@@ -149,6 +149,15 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
     )
 
 
+def setting(value: Any) -> str:
+    """The value of an attribute as people write it: sizes 2x2, none, true."""
+    if isinstance(value, (list, tuple)) and value and all(type(each) is int for each in value):
+        return "x".join(map(str, value))
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _changes(old: list[Module], new: list[Module]) -> list[Change]:
     """The modules of both in the order of the new model; removed ones before what followed them."""
     pairs = match(old, new)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from modelsum.baselines.configuration.toml_lines import Key, Lines
+from modelsum.baselines.lines import Key, Lines
 from modelsum.errors import ConfigError, ModelsumError, did_you_mean
 
 T = TypeVar("T")

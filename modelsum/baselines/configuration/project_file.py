@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelsum.baselines.configuration.place import Place
-from modelsum.baselines.configuration.toml_lines import Lines
+from modelsum.baselines.lines import of_toml
 from modelsum.errors import ConfigError
 
 OWN, SHARED = "modelsum.toml", "pyproject.toml"
@@ -62,7 +62,7 @@ def table_of(text: str, path: Path) -> tuple[Place, dict[str, Any]]:
     """
     names = _TABLE if path.name == SHARED else ()
     table: Any = _read(path, text)
-    at = Place(path, Lines(text), names)
+    at = Place(path, of_toml(text), names)
     for name in names:
         table = table.get(name, {})
         if not isinstance(table, dict):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from modelsum.baselines.changes.changes import Change, Diff, compare
+from modelsum.baselines.changes.changes import Change, Diff, compare, setting
 from modelsum.baselines.changes.reasons import reasons
 from modelsum.baselines.figures import FIGURES
 from modelsum.baselines.gate.verdict import Cause
@@ -78,13 +77,7 @@ def _by_layer(diff: Diff, column: str) -> Iterator[tuple[str, int, str]]:
 
 
 def _what(change: Change) -> str:
-    said = [f"{name} {_value(old)} => {_value(new)}" for name, (old, new) in change.attributes.items()]
+    said = [f"{name} {setting(old)} => {setting(new)}" for name, (old, new) in change.attributes.items()]
     if change.is_renamed:
         said.insert(0, f"was {change.old_path}")
     return ", ".join(said)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, (list, tuple)) and value and all(isinstance(v, int) for v in value):
-        return "x".join(map(str, value))
-    return "none" if value is None else str(value)

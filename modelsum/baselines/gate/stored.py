@@ -9,8 +9,8 @@ from pathlib import Path
 
 from modelsum.baselines.figures import FIGURES
 from modelsum.baselines.gate.verdict import Place
+from modelsum.baselines.lines import Lines, of_json
 from modelsum.baselines.reports import text as report_text
-from modelsum.baselines.reports.json_lines import Lines
 from modelsum.baselines.reports.report import KIND, SCHEMA_VERSION, Report
 from modelsum.errors import ReportError
 
@@ -35,7 +35,7 @@ class Stored:
 
     @cached_property
     def _lines(self) -> Lines:
-        return Lines(self.text)
+        return of_json(self.text)
 
     def place(self, figure: str) -> Place:
         """The line of a figure's total, or the file's first where it has none."""

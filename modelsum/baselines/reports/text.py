@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelsum.baselines.reports.json_lines import Lines
+from modelsum.baselines.lines import of_json
 from modelsum.baselines.reports.report import (
     KIND,
     MEMORY_TOTALS,
@@ -46,7 +46,7 @@ def parse(text: str, file: str) -> Report:
         name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.at)
         what = f"{name.removeprefix('.')}: " if name else ""
         hint = did_you_mean(error.name, error.known) or error.hint or HINT
-        line = Lines(text).of(error.at)
+        line = of_json(text).of(error.at)
         raise ReportError(f"{file}:{line}: {what}{error.message}", hint) from error
 
 

@@ -9,12 +9,10 @@ from collections.abc import Iterable
 from math import prod
 from typing import Any
 
+from modelsum.memory.cpu.convolution import nbytes
+
 _FLOAT_BYTES = 4
 _MOST_RESAMPLED_PIXELS = 128
-
-
-def _nbytes(tensor: Any) -> int:
-    return int(tensor.numel() * tensor.element_size())
 
 
 def mixed_types(*operands: Any, out: Any, **_: Any) -> int:
@@ -58,9 +56,9 @@ def resample(x: Any, *rest: Any, out: Any, **_: Any) -> int:
     Only up to a height and width of 128 together (UpSampleKernel.cpp, _use_vectorized_kernel_cond_2d).
     """
     is_small = sum(out.shape[2:]) <= _MOST_RESAMPLED_PIXELS
-    return _nbytes(x) + _nbytes(out) if is_small and x.is_contiguous() and prod(x.shape[2:]) > 1 else 0
+    return nbytes(x) + nbytes(out) if is_small and x.is_contiguous() and prod(x.shape[2:]) > 1 else 0
 
 
 def resample_backward(grad: Any, *rest: Any, out: Any, **_: Any) -> int:
     """A copy of an expanded gradient, as that of a sum: 2,752,512 bytes for [8, 21, 64, 64]."""
-    return _nbytes(grad) if 0 in grad.stride() and grad.numel() > 1 else 0
+    return nbytes(grad) if 0 in grad.stride() and grad.numel() > 1 else 0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from modelsum.baselines.comparison import SECTIONS
 from modelsum.render import RenderOptions
 from modelsum.render.comparison import words
+from modelsum.render.layout import escaped, markdown_table
 from modelsum.render.summary.facts import UNCOUNTED
-from modelsum.render.summary.markdown import escaped, table
 
 if TYPE_CHECKING:
     from modelsum.baselines.comparison import Comparison
@@ -23,7 +23,9 @@ def render(comparison: Comparison, options: RenderOptions) -> str:
             rows = [
                 (words.figure_label(f), *(" ".join(filter(None, c)) for c in words.cells(f))) for f in figures
             ]
-            blocks.append(table((words.title(comparison, section), *names), "l" + "r" * len(names), rows))
+            blocks.append(
+                markdown_table((words.title(comparison, section), *names), "l" + "r" * len(names), rows)
+            )
     blocks.append(f"x is the ratio to {escaped(names[0])}; {words.LEGEND}.")
     blocks.append("\n".join(f"- {escaped(said)}" for said in words.conditions(comparison)))
     if uncounted := words.uncounted(comparison):

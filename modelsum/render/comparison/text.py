@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -10,28 +9,27 @@ from modelsum.baselines.comparison import SECTIONS
 from modelsum.render import RenderOptions
 from modelsum.render.comparison import words
 from modelsum.render.comparison.words import Cell
+from modelsum.render.layout import GAP, WIDTH, painted, wrapped
 from modelsum.render.summary.facts import UNCOUNTED
 
 if TYPE_CHECKING:
     from modelsum.baselines.comparison import Comparison
 
-_WIDTH = 80
-_GAP = "  "
 _COLORS = {words.LARGEST: "31", words.SMALLEST: "32"}
 
 
 def render(comparison: Comparison, options: RenderOptions) -> str:
     """The comparison, as wide as the terminal or 80 columns."""
-    width = options.width or _WIDTH
+    width = options.width or WIDTH
     table = _Table(comparison, options.color)
     blocks = ["\n".join(table.lines(places, width)) for places in table.blocks(width)]
-    below = [line for said in words.conditions(comparison) for line in _wrapped(said, width)]
+    below = [line for said in words.conditions(comparison) for line in wrapped(said, width, 2)]
     if len(comparison.names) > 1:
         reference = f"x is the ratio to {comparison.names[0]}; {words.LEGEND}."
-        below = [*_wrapped(reference, width), *below]
+        below = [*wrapped(reference, width, 2), *below]
     if uncounted := words.uncounted(comparison):
-        below += _wrapped(f"{UNCOUNTED}:", width)
-        below += [line for said in uncounted for line in _wrapped(f"  {said}", width)]
+        below += wrapped(f"{UNCOUNTED}:", width, 2)
+        below += [line for said in uncounted for line in wrapped(said, width, 2, first=2)]
     return "\n\n".join([*blocks, "\n".join(below)])
 
 
@@ -61,7 +59,7 @@ class _Table:
         block: list[int] = []
         room = width - self._labels
         for place in range(len(self._names)):
-            taken = len(_GAP) + self._width(place)
+            taken = len(GAP) + self._width(place)
             if block and taken > room:
                 yield block
                 block, room = [], width - self._labels
@@ -72,19 +70,19 @@ class _Table:
     def lines(self, places: Sequence[int], width: int) -> Iterator[str]:
         """One block; headings are wrapped to `width`."""
         widths = [self._width(place) for place in places]
-        rule = "-" * (self._labels + sum(widths) + len(_GAP) * len(widths))
+        rule = "-" * (self._labels + sum(widths) + len(GAP) * len(widths))
         names = (self._names[place].rjust(size) for place, size in zip(places, widths, strict=True))
-        yield _GAP.join((" " * self._labels, *names))
+        yield GAP.join((" " * self._labels, *names))
         for title, figures in self._sections:
             shown = [figure for figure in figures if any(self._cells[figure][p].value != "-" for p in places)]
             if not shown:
                 continue
             yield rule
             if title:
-                yield from _wrapped(title, width)
+                yield from wrapped(title, width, 2)
             for figure in shown:
                 cells = (self._cell(place, self._cells[figure][place]) for place in places)
-                yield _GAP.join((words.figure_label(figure).ljust(self._labels), *cells)).rstrip()
+                yield GAP.join((words.figure_label(figure).ljust(self._labels), *cells)).rstrip()
 
     def _cell(self, place: int, cell: Cell) -> str:
         parts = [
@@ -94,9 +92,5 @@ class _Table:
         ]
         text = " ".join(parts).rjust(self._width(place))
         if self._color and cell.mark:
-            return text.replace(cell.mark, f"\033[{_COLORS[cell.mark]}m{cell.mark}\033[0m")
+            return text.replace(cell.mark, painted(cell.mark, _COLORS[cell.mark]))
         return text
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)

@@ -9,7 +9,7 @@ from modelsum.baselines.changes.folding import Line, lines
 from modelsum.render import RenderOptions
 from modelsum.render.diff import words
 from modelsum.render.figure_words import change
-from modelsum.render.summary.markdown import escaped, table
+from modelsum.render.layout import escaped, markdown_table
 
 if TYPE_CHECKING:
     from modelsum.baselines.changes.changes import Diff
@@ -20,14 +20,14 @@ def render(diff: Diff, options: RenderOptions) -> str:
     blocks = [f"## {escaped(diff.names[0])} → {escaped(diff.names[1])}"]
     if case := words.case(diff):
         blocks.append("\n".join(f"- {escaped(said)}" for said in case))
-    blocks.append(table(("Figure", "Old", "New", "Difference", ""), "lrrrr", words.totals(diff)))
+    blocks.append(markdown_table(("Figure", "Old", "New", "Difference", ""), "lrrrr", words.totals(diff)))
     if same := words.unchanged(diff):
         blocks.append(f"Unchanged: {escaped(same)}")
     shown = [line for line in lines(diff, options.depth) if line.state != "same"]
     changed = [line for line in shown if not line.is_consequence]
     if changed:
         rows = [_row(line) for line in changed]
-        blocks.append(table(("Layer", "", "Params", "MACs", "What changed"), "llrrl", rows))
+        blocks.append(markdown_table(("Layer", "", "Params", "MACs", "What changed"), "llrrl", rows))
     else:
         blocks.append(words.NO_LAYER)
     if said := words.consequences([line for line in shown if line.is_consequence]):

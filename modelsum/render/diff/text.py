@@ -6,7 +6,6 @@ sentences are wrapped.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,48 +13,42 @@ from modelsum.baselines.changes.folding import Line, lines
 from modelsum.render import RenderOptions
 from modelsum.render.diff import words
 from modelsum.render.figure_words import change
+from modelsum.render.layout import GAP, WIDTH, aligned, cut_left, painted, wrapped
 
 if TYPE_CHECKING:
     from modelsum.baselines.changes.changes import Diff
 
-_WIDTH = 80
-_GAP = "  "
 _COLORS = {"added": "32", "removed": "31", "same": "2", "renamed": "2"}
 
 
 def render(diff: Diff, options: RenderOptions) -> str:
     """The diff, at most as wide as the terminal or 80 columns where the paths allow it."""
-    width = options.width or _WIDTH
-    blocks = [list(_wrapped(f"{diff.names[0]} -> {diff.names[1]}", width))]
+    width = options.width or WIDTH
+    blocks = [wrapped(f"{diff.names[0]} -> {diff.names[1]}", width)]
     if case := words.case(diff):
-        blocks.append([line for said in case for line in _wrapped(said, width, "  ")])
+        blocks.append([line for said in case for line in wrapped(said, width, 2)])
     blocks.append(list(_totals(diff, width)))
     shown = lines(diff, options.depth)
     changed = [line for line in shown if not line.is_consequence]
     blocks.append(list(_layers(changed, options, width)) or [words.NO_LAYER])
     last: list[str] = []
     if said := words.consequences([line for line in shown if line.is_consequence]):
-        last += _wrapped(said, width)
+        last += wrapped(said, width)
     if said := words.uncounted(diff):
-        last += _wrapped(f"Uncounted ops: {said}", width, "  ")
+        last += wrapped(f"Uncounted ops: {said}", width, 2)
     if said := words.cause(diff):
-        last += _wrapped(f"Biggest cause: {said}", width, "  ")
+        last += wrapped(f"Biggest cause: {said}", width, 2)
     blocks.append(last)
     return "\n\n".join("\n".join(block) for block in blocks if block)
 
 
 def _totals(diff: Diff, width: int) -> Iterator[str]:
-    header = ("Figure", "Old", "New", "Difference", "")
-    rows = [header, *words.totals(diff)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rule = "-" * (sum(widths) + len(_GAP) * (len(widths) - 1))
-    for number, (name, *figures) in enumerate(rows):
-        cells = (figure.rjust(size) for figure, size in zip(figures, widths[1:], strict=True))
-        yield _GAP.join((name.ljust(widths[0]), *cells)).rstrip()
-        if number == 0:
-            yield rule
+    header, *rows = aligned([("Figure", "Old", "New", "Difference", ""), *words.totals(diff)])
+    yield header
+    yield "-" * max(map(len, (header, *rows)))
+    yield from rows
     if same := words.unchanged(diff):
-        yield from _wrapped(f"Unchanged: {same}", width, "  ")
+        yield from wrapped(f"Unchanged: {same}", width, 2)
 
 
 def _layers(changed: Sequence[Line], options: RenderOptions, width: int) -> Iterator[str]:
@@ -65,18 +58,18 @@ def _layers(changed: Sequence[Line], options: RenderOptions, width: int) -> Iter
     figures = [_figures(line) for line in changed]
     widths = [max(map(len, column)) for column in zip(header, *figures, strict=True)]
     names = [f"{words.mark(line)} {_name(line)}" for line in changed]
-    room = width - sum(widths) - len(_GAP) * len(widths)
+    room = width - sum(widths) - len(GAP) * len(widths)
     size = max(map(len, names))
     if options.width is not None:
         size = min(size, max(room, 16))
-    yield _GAP.join(("  Layer".ljust(size), *map(str.rjust, header, widths)))
-    yield "-" * (size + sum(widths) + len(_GAP) * len(widths))
+    yield GAP.join(("  Layer".ljust(size), *map(str.rjust, header, widths)))
+    yield "-" * (size + sum(widths) + len(GAP) * len(widths))
     for line, name, cells in zip(changed, names, figures, strict=True):
         text = _cut(name, size).ljust(size)
-        row = _GAP.join((text, *map(str.rjust, cells, widths))).rstrip()
-        yield _colored(row, line.state) if options.color else row
+        row = GAP.join((text, *map(str.rjust, cells, widths))).rstrip()
+        yield painted(row, _COLORS.get(line.state) if options.color else None)
         if said := ", ".join(words.details(line)):
-            yield from _wrapped(f"    {said}", width, "    ")
+            yield from wrapped(said, width, 4, first=4)
 
 
 def _name(line: Line) -> str:
@@ -93,15 +86,4 @@ def _figures(line: Line) -> tuple[str, str]:
 
 def _cut(name: str, width: int) -> str:
     """The name of a layer, its beginning left out where it is too long; the mark stays."""
-    return name if len(name) <= width else f"{name[:2]}\u2026{name[len(name) - width + 3 :]}"
-
-
-def _colored(text: str, state: str) -> str:
-    code = _COLORS.get(state)
-    return f"\033[{code}m{text}\033[0m" if code else text
-
-
-def _wrapped(text: str, width: int, indent: str = "") -> Iterator[str]:
-    yield from textwrap.wrap(
-        text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
-    )
+    return name[:2] + cut_left(name[2:], width - 2)

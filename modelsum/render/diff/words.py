@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelsum.baselines.changes.changes import setting
 from modelsum.baselines.changes.reasons import biggest
 from modelsum.render.figure_words import amount, change, is_bytes, label, percent
 from modelsum.render.summary.cells import shape
@@ -98,14 +99,7 @@ def details(line: Line) -> list[str]:
 
 
 def _attribute(name: str, old: Any, new: Any) -> str:
-    return f"{name} {_value(old)} -> {_value(new)}"
-
-
-def _value(value: Any) -> str:
-    """A setting as it is written: sizes 2x2, None as "none"."""
-    if isinstance(value, list) and value and all(type(each) is int for each in value):
-        return "x".join(map(str, value))
-    return value if isinstance(value, str) else json.dumps(value)
+    return f"{name} {setting(old)} -> {setting(new)}"
 
 
 def _shapes(texts: str) -> str:

@@ -1,66 +1,57 @@
-"""What fits into some memory, in every format."""
+"""What fits into some memory, a function a format."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from modelsum.errors import UsageError
+from modelsum.render import RenderOptions
 from modelsum.render.fit import words
+from modelsum.render.layout import (
+    GAP,
+    WIDTH,
+    aligned,
+    csv_text,
+    escaped,
+    markdown_list,
+    markdown_notices,
+    markdown_table,
+    stated,
+    wrapped,
+)
+from modelsum.render.summary.cells import model_name
 
 if TYPE_CHECKING:
     from modelsum.memory.fitting.fit import Fit, Need
 
-FORMATS = ("text", "json", "csv", "markdown")
-
-_GAP = "  "
-_WIDTH = 80  # of the text where there is no terminal
 _COLUMNS = (
     *("kind", "words", "batch", "samples", "needs_bytes", "least_bytes", "peak_bytes", "room_bytes"),
     *("fits", "cost"),
 )
 
 
-def render_fit(fit: Fit, format: str, width: int | None) -> str:
-    """The result as text, json, csv or markdown; text is fitted to `width` columns, None: 80.
-
-    Raises UsageError for the formats that show a table of layers.
-    """
-    if format == "json":
-        return json.dumps(fit.to_dict(), indent=2) + "\n"
-    if format == "csv":
-        return _csv(fit)
-    if format in FORMATS:
-        lines = _markdown(fit) if format == "markdown" else _text(fit, max(width or _WIDTH, 60))
-        return "\n".join(line.rstrip() for line in lines) + "\n"
-    raise UsageError(
-        f"format {format!r} shows layers, which this answer does not", f"Valid are {', '.join(FORMATS)}."
-    )
+def text(fit: Fit, options: RenderOptions) -> str:
+    """The answer, what it needs, and the ways to fit more, as wide as the terminal or 80 columns."""
+    return "\n".join(_lines(fit, max(options.width or WIDTH, 60)))
 
 
-# ---- text
-
-
-def _text(fit: Fit, width: int) -> Iterator[str]:
+def _lines(fit: Fit, width: int) -> Iterator[str]:
     rule = "-" * min(width, 100)
     yield rule
-    yield from _wrapped(words.verdict(fit), width, 2)
+    yield from wrapped(words.verdict(fit), width, 2)
     yield "=" * len(rule)
-    yield from _aligned([words.NEEDS, *words.needs(fit)])
+    yield from aligned([words.NEEDS, *words.needs(fit)])
     for label, value in words.reasons(fit):
-        yield from _wrapped(f"{label + ':':10}{value}", width, 10)
+        yield from stated(label, value, width)
     if fit.ways:
         yield rule
         yield from _ways(fit, len(rule))
     yield rule
     for label, value in words.provenance(fit):
-        yield from _wrapped(f"{label + ':':10}{value}", width, 10)
+        yield from stated(label, value, width)
     for notice in fit.notices:
-        yield from _wrapped(f"Notice:   {notice}", width, 10)
+        yield from stated("Notice", notice, width)
 
 
 def _ways(fit: Fit, width: int) -> Iterator[str]:
@@ -69,84 +60,52 @@ def _ways(fit: Fit, width: int) -> Iterator[str]:
         header = words.ways_header(fit)
         table = [header, *((row.words, row.needs, row.batch, row.gain) for row in rows)]
         widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[1:]]
-        first = width - sum(widths) - len(_GAP) * len(widths)
+        first = width - sum(widths) - len(GAP) * len(widths)
         for name, *cells in table:
             line, *rest = textwrap.wrap(name, first, subsequent_indent="  ", break_on_hyphens=False)
-            figures = (_GAP + cell.rjust(size) for cell, size in zip(cells, widths, strict=True))
+            figures = (GAP + cell.rjust(size) for cell, size in zip(cells, widths, strict=True))
             yield line.ljust(first) + "".join(figures)
             yield from rest
-        yield from _wrapped(f"Cost:     {words.costs(fit)}", width, 10)
+        yield from stated("Cost", words.costs(fit), width)
     if little := words.little(fit):
-        yield from _wrapped(f"Under 1 %: {little}", width, 11)
+        yield from stated("Under 1 %", little, width, 11)
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield _GAP.join(
-            cell.rjust(size) if place else cell.ljust(size)
-            for place, (cell, size) in enumerate(zip(row, widths, strict=True))
-        )
-
-
-def _wrapped(text: str, width: int, indent: int) -> list[str]:
-    return textwrap.wrap(text, width, subsequent_indent=" " * indent, break_on_hyphens=False)
-
-
-# ---- markdown
-
-
-def _markdown(fit: Fit) -> Iterator[str]:
-    yield f"## {_escaped(words.name(fit))} in {_escaped(words.room(fit))}"
-    yield ""
-    yield f"**{_escaped(words.verdict(fit))}**"
-    yield ""
-    yield from _table(words.NEEDS, words.needs(fit))
-    yield ""
-    yield from (f"- {label}: {_escaped(value)}" for label, value in words.reasons(fit))
+def markdown(fit: Fit, options: RenderOptions) -> str:
+    """The same, complete at any width."""
+    blocks = [
+        f"## {escaped(model_name(fit.model))} in {escaped(words.room(fit))}",
+        f"**{escaped(words.verdict(fit))}**",
+        markdown_table(words.NEEDS, "lrrrr", words.needs(fit)),
+        markdown_list(words.reasons(fit)),
+    ]
     if fit.ways:
-        yield ""
-        cells = [(f"`{row.words}`", *row[1:]) for row in words.ways(fit)]
-        yield from _table((*words.ways_header(fit), "Cost"), cells)
+        rows = [(f"`{row.words}`", *row[1:]) for row in words.ways(fit)]
+        blocks.append(markdown_table((*words.ways_header(fit), "Cost"), "lrrrr", rows))
         if little := words.little(fit):
-            yield ""
-            yield f"Under 1 %: {_escaped(little)}"
-    yield ""
-    yield from (f"- {label}: {_escaped(value)}" for label, value in words.provenance(fit))
-    for notice in fit.notices:
-        yield ""
-        yield f"> **Notice:** {_escaped(notice)}"
+            blocks.append(f"Under 1 %: {escaped(little)}")
+    blocks += [markdown_list(words.provenance(fit)), *markdown_notices(fit.notices)]
+    return "\n\n".join(blocks)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    yield f"| {' | '.join(header)} |"
-    yield f"| :--- |{' ---: |' * (len(header) - 1)}"
-    yield from (f"| {' | '.join(row)} |" for row in rows)
+def csv(fit: Fit, options: RenderOptions) -> str:
+    """A row for each batch that was asked about, and for each way."""
+    return csv_text(_COLUMNS, _rows(fit))
 
 
-def _escaped(text: str) -> str:
-    return text.replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")
-
-
-# ---- csv
-
-
-def _csv(fit: Fit) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+def _rows(fit: Fit) -> Iterator[dict[str, object]]:
     for kind, need in (("below", fit.below), ("above", fit.above), ("asked", fit.asked)):
         if need is not None:
-            writer.writerow({"kind": kind, **_need(fit, need)})
+            yield {"kind": kind, **_need(fit, need)}
     for way in fit.ways:
-        row = _need(fit, way.need) | {
+        own = {
+            "kind": "way",
             "batch": way.batch,
             "samples": way.samples,
             "words": way.words,
             "cost": way.cost,
         }
-        writer.writerow({"kind": "way", **row})
-    return out.getvalue()
+        yield _need(fit, way.need) | own
 
 
 def _need(fit: Fit, need: Need) -> dict[str, object]:
@@ -157,5 +116,5 @@ def _need(fit: Fit, need: Need) -> dict[str, object]:
         "least_bytes": need.least_bytes,
         "peak_bytes": need.peak.bytes,
         "room_bytes": fit.room.bytes,
-        "fits": "true" if need.bytes <= fit.room.bytes else "false",
+        "fits": need.bytes <= fit.room.bytes,
     }

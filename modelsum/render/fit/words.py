@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelsum.render.summary.cells import shape
+from modelsum.render.summary.cells import given, model_and_class, model_name
 from modelsum.units import binary_bytes, count
 
 if TYPE_CHECKING:
@@ -13,11 +13,6 @@ if TYPE_CHECKING:
 
 NEEDS = ("Batch", "Needs at most", "At least", "Live tensors", "Fits")
 _NONE = "-"
-
-
-def name(fit: Fit) -> str:
-    """What the model is called: the user's words for it, else its class."""
-    return fit.model.spec or fit.model.class_name
 
 
 def room(fit: Fit) -> str:
@@ -29,7 +24,7 @@ def room(fit: Fit) -> str:
 
 def verdict(fit: Fit) -> str:
     """The answer in one sentence."""
-    what = f"{fit.task} of {name(fit)} in {room(fit)}"
+    what = f"{fit.task} of {model_name(fit.model)} in {room(fit)}"
     if fit.asked is not None:
         said = "fits" if fit.fits else "does not fit"
         return f"Batch {count(fit.asked.batch)} {said}; {_largest(fit)}: {what}"
@@ -131,11 +126,9 @@ def costs(fit: Fit) -> str:
 
 def provenance(fit: Fit) -> Iterator[tuple[str, str]]:
     """Of which model, for what input, and what was taken for granted."""
-    said = f"{name(fit)} (class {fit.model.class_name})" if fit.model.spec else name(fit)
-    yield "Model", f"{said}, {fit.dtype}"
-    for given in fit.inputs:
-        label = f"{given.name}: " if given.name else ""
-        yield "Input", f"{label}{shape(given.shape)} {given.dtype}, the first size is the batch"
+    yield "Model", f"{model_and_class(fit.model)}, {fit.dtype}"
+    for each in fit.inputs:
+        yield "Input", f"{given(each)}, the first size is the batch"
     yield "Assumed", "; ".join(f"{name}: {value}" for name, value in fit.assumptions.items())
     predictions = "1 prediction" if fit.predictions == 1 else f"{count(fit.predictions)} predictions"
     yield "Computed", f"from shapes, in {predictions}; nothing was run"

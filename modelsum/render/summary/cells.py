@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from modelsum.render.summary.rows import Row
-from modelsum.summary import ShapeTree, Summary
+from modelsum.summary import Input, Model, ShapeTree, Summary
 from modelsum.units import binary_unit, count
 
 
@@ -48,6 +48,21 @@ def shape(tree: ShapeTree) -> str:
     if isinstance(tree, dict):
         return f"{{{', '.join(f'{key}: {shape(value)}' for key, value in tree.items())}}}"
     return str(tree)
+
+
+def model_name(model: Model) -> str:
+    """What a model is called: the user's words for it, else its class."""
+    return model.spec or model.class_name
+
+
+def model_and_class(model: Model) -> str:
+    """What it is called, and its class where that is something else."""
+    return f"{model.spec} (class {model.class_name})" if model.spec else model.class_name
+
+
+def given(value: Input) -> str:
+    """An input on one line: "mask: [1, 16] int64"."""
+    return f"{f'{value.name}: ' if value.name else ''}{shape(value.shape)} {value.dtype}"
 
 
 def tensor_count(tree: ShapeTree) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelsum.render.summary.cells import shape
+from modelsum.render.summary.cells import given, model_name
 from modelsum.summary import Difference, Summary
 from modelsum.units import binary_bytes, count, short_count, torchsummary_mb
 
@@ -44,11 +44,6 @@ class Fact(NamedTuple):
 def unfinished(summary: Summary) -> str | None:
     """What is said where the forward began and did not reach its end."""
     return UNFINISHED if summary.called and not summary.executed else None
-
-
-def model_name(summary: Summary) -> str:
-    """What the model is called: the user's words for it, else its class."""
-    return summary.model.spec or summary.model.class_name
 
 
 def totals(summary: Summary) -> list[Fact]:
@@ -149,10 +144,8 @@ def provenance(summary: Summary) -> list[Fact]:
     said = [_SOURCES.get(model.source, f"from {model.source}")]
     if model.spec is not None:
         said.append(f"class {model.class_name}")
-    facts = [Fact("Model", f"{model_name(summary)} ({', '.join(said)})")]
-    for given in summary.inputs:
-        name = f"{given.name}: " if given.name is not None else ""
-        facts.append(Fact("Input", f"{name}{shape(given.shape)} {given.dtype}"))
+    facts = [Fact("Model", f"{model_name(model)} ({', '.join(said)})")]
+    facts += [Fact("Input", given(each)) for each in summary.inputs]
     if not summary.called:
         return [*facts, Fact("Dtype", summary.dtype)]
     batch = "in the shapes as given" if summary.batch is None else count(summary.batch)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from modelsum.render.layout import escaped, markdown_list, markdown_notices, markdown_table
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.rows import Row, displayed
 from modelsum.summary import Summary
@@ -19,48 +19,36 @@ def render(summary: Summary, options: RenderOptions) -> str:
     figures = cells.columns(summary)
     outputs = ("Output shape",) if summary.called else ()
     header = ("Layer", *outputs, *(column.title for column in figures))
-    blocks = [f"## {escaped(facts.model_name(summary))}"]
+    blocks = [f"## {escaped(cells.model_name(summary.model))}"]
     if unfinished := facts.unfinished(summary):
         blocks.append(f"**{unfinished}**")
     body = [
         (_name(row), *(cells.output(row) for _ in outputs), *(column.cell(row) for column in figures))
         for row in rows
     ]
-    blocks.append(table(header, "l" * (1 + len(outputs)) + "r" * len(figures), body))
-    blocks.append(table(("Totals", "", ""), "lrl", facts.totals(summary)))
+    blocks.append(markdown_table(header, "l" * (1 + len(outputs)) + "r" * len(figures), body))
+    blocks.append(markdown_table(("Totals", "", ""), "lrl", facts.totals(summary)))
     if summary.memory:
         peaks = [(label.replace("  ", "&nbsp; "), *rest) for label, *rest in facts.memory(summary.memory)]
-        blocks.append(table((facts.memory_title(summary.memory), "", ""), "lrl", peaks))
-        blocks += [f"> **Notice:** {escaped(notice)}" for notice in summary.memory.notices]
+        blocks.append(markdown_table((facts.memory_title(summary.memory), "", ""), "lrl", peaks))
+        blocks += markdown_notices(summary.memory.notices)
         assumed = facts.assumptions(summary.memory)
         blocks.append("Assumed: " + "; ".join(f"{f.label}: {escaped(f.value)}" for f in assumed))
     if summary.called:
         convention = [fact[:2] for fact in facts.convention(summary)]
-        blocks.append(table((facts.CONVENTION, ""), "lr", convention))
-    blocks.append("\n".join(f"- {f.label}: {escaped(f.value)}" for f in facts.provenance(summary)))
+        blocks.append(markdown_table((facts.CONVENTION, ""), "lr", convention))
+    blocks.append(markdown_list(fact[:2] for fact in facts.provenance(summary)))
     if summary.uncounted_ops:
         blocks.append(f"**{facts.UNCOUNTED}:**")
         blocks.append("\n".join(f"- `{fact.label}`: {fact.value}" for fact in facts.uncounted(summary)))
-    blocks += [f"> **Notice:** {escaped(notice)}" for notice in summary.notices]
+    blocks += markdown_notices(summary.notices)
     if line := facts.baseline_line(summary):
         blocks.append(f"**Baseline:** {escaped(line)}")
     if comparisons := facts.comparisons(summary):
-        blocks.append(table(("Figure", "Documented", "Now", "Difference"), "lrrr", comparisons))
+        blocks.append(markdown_table(("Figure", "Documented", "Now", "Difference"), "lrrr", comparisons))
     return "\n\n".join(blocks)
 
 
 def _name(row: Row) -> str:
     layer = row.layer
     return f"`{layer.path}` ({layer.class_name})" if layer.path else layer.class_name
-
-
-def table(header: Sequence[str], alignment: str, rows: Sequence[Sequence[str]]) -> str:
-    """A table; `alignment` is "l" or "r" for each column."""
-    rules = ["---:" if side == "r" else ":---" for side in alignment]
-    head, *body = ([escaped(cell) for cell in row] for row in (header, *rows))
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rules, *body))
-
-
-def escaped(text: str) -> str:
-    """The text with what Markdown would take for a tag, a column or emphasis marked as plain."""
-    return text.replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")

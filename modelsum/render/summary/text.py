@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelsum.render.layout import GAP, aligned, cut_left, cut_right, wrapped
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.cells import Column
 from modelsum.render.summary.facts import Fact
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from modelsum.render import RenderOptions
 
 _HEADER = ("Layer", "Output shape")
-_GAP = "  "
 _ELLIPSIS = "\u2026"
 _SHAPE_LINES = 3  # of one row on a terminal; a cache of 24 layers would fill the screen
 _MIN_LAYER, _MIN_SHAPE, _MIN_PATH = 12, 12, 16
@@ -92,7 +92,7 @@ class _Table:
         ]
         layers = _widest(("".join(_layer_cell(row, None)) for row in rows), self._header[0])
         shapes = _widest(chain(*self._outputs), self._header[1])
-        figures = len(_GAP) + sum(len(_GAP) + width for width in self._widths)
+        figures = len(GAP) + sum(len(GAP) + width for width in self._widths)
         layers += max(min(_MIN_TABLE, terminal or _MIN_TABLE) - layers - shapes - figures, 0)
         self._fitted = terminal is not None and layers + shapes + figures > terminal
         if terminal is not None and self._fitted:
@@ -136,15 +136,15 @@ class _Table:
             [Span(text, style or dim) for text, dim in zip(figures, quiet, strict=True)],
         )
         for text in rest:
-            yield [Span(" " * (self._layer_width + len(_GAP)) + text, style)]
+            yield [Span(" " * (self._layer_width + len(GAP)) + text, style)]
 
     def _line(self, name: Line, name_length: int, shape: Span, figures: Sequence[Span]) -> Line:
         return [
             *name,
-            Span(" " * (self._layer_width - name_length) + _GAP),
+            Span(" " * (self._layer_width - name_length) + GAP),
             Span(shape.text.ljust(self._shape_width), shape.style),
             *(
-                Span(_GAP + figure.text.rjust(width), figure.style)
+                Span(GAP + figure.text.rjust(width), figure.style)
                 for figure, width in zip(figures, self._widths, strict=True)
             ),
         ]
@@ -171,19 +171,11 @@ def _layer_cell(row: Row, width: int | None) -> tuple[str, str]:
     """
     path, class_name = row.layer.path, row.layer.class_name
     if not path:
-        return "", _cut_right(class_name, width)
+        return "", cut_right(class_name, width)
     class_name = f" ({class_name})"
     if width is None or min(len(path), _MIN_PATH) + len(class_name) <= width:
-        return _cut_left(path, None if width is None else width - len(class_name)), class_name
-    return _cut_left(path, width), ""
-
-
-def _cut_left(text: str, width: int | None) -> str:
-    return text if width is None or len(text) <= width else _ELLIPSIS + text[len(text) - width + 1 :]
-
-
-def _cut_right(text: str, width: int | None) -> str:
-    return text if width is None or len(text) <= width else text[: max(width - 1, 0)] + _ELLIPSIS
+        return cut_left(path, None if width is None else width - len(class_name)), class_name
+    return cut_left(path, width), ""
 
 
 def _wrapped_output(row: Row, text: str, width: int) -> list[str]:
@@ -248,7 +240,7 @@ def _below_table(summary: Summary, table_width: int, terminal: int | None) -> It
 
 def _figure(fact: Fact, labels: int, figures: int, terminal: int | None) -> Iterator[Line]:
     line = [Span(f"{fact.label}:".ljust(labels)), Span(fact.value.rjust(figures), "bold")]
-    note = [Span(f"{_GAP}({fact.note})", "dim")] if fact.note else []
+    note = [Span(f"{GAP}({fact.note})", "dim")] if fact.note else []
     if terminal is not None and sum(len(span.text) for span in (*line, *note)) > terminal:
         yield line
         yield note
@@ -270,26 +262,19 @@ def _uncounted(summary: Summary, rule: Line, terminal: int | None) -> Iterator[L
     names = max(len(op.label) for op in ops)
     times = max(len(op.value) for op in ops)
     for op in ops:
-        yield [Span(f"  {op.label:<{names}}{_GAP}{op.value:>{times}}", "yellow")]
+        yield [Span(f"  {op.label:<{names}}{GAP}{op.value:>{times}}", "yellow")]
 
 
 def _comparison(summary: Summary) -> Iterator[Line]:
     comparisons = facts.comparisons(summary)
     if not comparisons:
         return
-    header = facts.Comparison("Figure", "Documented", "Now", "Difference")
-    widths = [max(map(len, column)) for column in zip(header, *comparisons, strict=True)]
+    header, *lines = aligned([("Figure", "Documented", "Now", "Difference"), *comparisons])
     yield []
-    for line in (header, *comparisons):
-        style = "bold" if line is header else "red" if line.difference != "0" else ""
-        figures = (text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True))
-        yield [Span(_GAP.join((line.figure.ljust(widths[0]), *figures)), style)]
+    yield [Span(header, "bold")]
+    for line, comparison in zip(lines, comparisons, strict=True):
+        yield [Span(line, "red" if comparison.difference != "0" else "")]
 
 
 def _wrapped(text: str, terminal: int | None, style: str, indent: int = 0) -> Iterator[Line]:
-    lines = [text]
-    if terminal is not None and len(text) > terminal:
-        lines = textwrap.wrap(
-            text, max(terminal, indent + 10), subsequent_indent=" " * indent, break_on_hyphens=False
-        )
-    yield from ([Span(line, style)] for line in lines)
+    yield from ([Span(line, style)] for line in wrapped(text, terminal, indent))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from modelsum.render import RenderOptions
 from modelsum.render.verdict.issues import Issue, issues
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 _SEVERITIES = {"error": "major", "warn": "minor", "note": "info"}
 
 
-def render(outcome: Outcome) -> str:
+def render(outcome: Outcome, options: RenderOptions) -> str:
     """A list of issues, the worst first; empty where nothing is to be said."""
     return json.dumps(list(map(_issue, issues(outcome))), indent=2, ensure_ascii=False)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelsum.render import RenderOptions
 from modelsum.render.verdict import words
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class _Annotation(NamedTuple):
         return f"::{self.command} {properties}::{_data(self.message)}"
 
 
-def render(outcome: Outcome) -> str:
+def render(outcome: Outcome, options: RenderOptions) -> str:
     """At most `MOST` annotations of a kind, the worst first; what has no room is counted in the last line."""
     shown: list[str] = []
     kinds, more = Counter[str](), 0

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
+from modelsum.render import RenderOptions
 from modelsum.render.verdict import words
 from modelsum.render.verdict.text import lines
 
@@ -18,7 +19,7 @@ _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 _ELEMENTS = {"failed": "error"}
 
 
-def render(outcome: Outcome) -> str:
+def render(outcome: Outcome, options: RenderOptions) -> str:
     """One suite. A red verdict is a failure, a model that did not run an error, a note on neither skipped."""
     cases = [_case(verdict) for verdict in outcome.verdicts]
     counts = {

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from modelsum.render import RenderOptions
 from modelsum.render.verdict import words
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _CODE = re.compile(r"(`[^`\n]+`)")
 _SPECIAL = re.compile(r"([\\`*_\[\]~])")
 
 
-def render(outcome: Outcome) -> str:
+def render(outcome: Outcome, options: RenderOptions) -> str:
     """A table of all checks, then a section for each that there is more to say of, the worst first."""
     failing = sum(verdict.fails for verdict in outcome.verdicts)
     verb = f"{failing} of {len(outcome.verdicts)} failed" if failing else "passed"

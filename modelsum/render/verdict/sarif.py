@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from modelsum.render import RenderOptions
 from modelsum.render.verdict.issues import Issue, issues
 from modelsum.version import __version__
 
@@ -28,7 +29,7 @@ _RULES = {
 }
 
 
-def render(outcome: Outcome) -> str:
+def render(outcome: Outcome, options: RenderOptions) -> str:
     """A log of one run; without results where nothing broke a rule."""
     found = issues(outcome)
     rules = {_rule_id(issue): issue for issue in found}

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from modelsum.render import RenderOptions
+from modelsum.render.layout import WIDTH, painted, wrapped
 from modelsum.render.verdict import table, words
 
 if TYPE_CHECKING:
     from modelsum.baselines.gate.verdict import Finding, Outcome, RuleChange, Verdict
 
-_WIDTH = 80
 _NO_BREAK = "\u00a0"
 _COLORS = {"error": "31", "warn": "33"}
 
 
-def render(outcome: Outcome, color: bool = False) -> str:
+def render(outcome: Outcome, options: RenderOptions) -> str:
     """Every check in the order of the configuration, the rules that were changed, and the count."""
     width = max((len(v.name) for v in outcome.verdicts), default=0)
-    said = [line for verdict in outcome.verdicts for line in lines(verdict, width, color)]
-    loosened = _painted("Loosened on this branch", "warn", color)
+    said = [line for verdict in outcome.verdicts for line in lines(verdict, width, options.color)]
+    loosened = painted("Loosened on this branch", _COLORS["warn"] if options.color else None)
     said += _rules(loosened, outcome.loosened)
     said += _rules("Changed on this branch", (rule for rule in outcome.rules if not rule.loosens))
-    return "\n".join([*said, "", *_wrapped(f"{words.totals(outcome)} (against {outcome.against})", "", "  ")])
+    return "\n".join([*said, "", *wrapped(f"{words.totals(outcome)} (against {outcome.against})", WIDTH, 2)])
 
 
 def lines(verdict: Verdict, width: int = 0, color: bool = False) -> list[str]:
@@ -33,7 +33,7 @@ def lines(verdict: Verdict, width: int = 0, color: bool = False) -> list[str]:
 
 def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
     state = verdict.state + (" (warning)" if verdict.severity == "warn" else "")
-    yield f"{verdict.name:<{width}}  {_painted(state, verdict.severity, color)}"
+    yield f"{verdict.name:<{width}}  {painted(state, _COLORS.get(verdict.severity) if color else None)}"
     yield from _wrapped(verdict.reason)
     yield from _figures(verdict.findings, verdict.state, "  ")
     if verdict.accepted:
@@ -44,7 +44,7 @@ def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
         yield "  layers behind it:"
     for path, said in layers:
         whole = ", ".join(part.replace(" ", _NO_BREAK) for part in said)
-        lines = _wrapped(f"{path}: {whole}", "    ", "      ")
+        lines = wrapped(f"{path}: {whole}", WIDTH, 6, first=4)
         yield from (line.replace(_NO_BREAK, " ") for line in lines)
     if more:
         yield f"    and {more} more"
@@ -53,7 +53,7 @@ def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
 
 
 def _rules(title: str, rules: Iterable[RuleChange]) -> list[str]:
-    said = [line for rule in rules for line in _wrapped(str(rule), "  ", "    ")]
+    said = [line for rule in rules for line in _wrapped(str(rule), 4)]
     return ["", f"{title}:", *said] if said else []
 
 
@@ -61,25 +61,10 @@ def _figures(findings: tuple[Finding, ...], state: str, indent: str) -> Iterator
     def note(found: Finding, inner: str) -> list[str]:
         other = "" if found.state in (state, "ok", "over limit") else found.state
         said = ", ".join(filter(None, (other, words.rule(found))))
-        return _wrapped(f"({said})", inner, f"{inner} ") if said else []
+        return wrapped(f"({said})", WIDTH, len(inner) + 1, first=len(inner)) if said else []
 
-    return table.lines(findings, indent, _WIDTH, note)
-
-
-def _painted(text: str, severity: str, color: bool) -> str:
-    code = _COLORS.get(severity) if color else None
-    return f"\033[{code}m{text}\033[0m" if code else text
+    return table.lines(findings, indent, WIDTH, note)
 
 
-def _wrapped(text: str, indent: str = "  ", further: str = "  ") -> list[str]:
-    wrapped = []
-    for line in text.splitlines():
-        wrapped += textwrap.wrap(
-            line,
-            _WIDTH,
-            initial_indent=indent,
-            subsequent_indent=further,
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-    return wrapped
+def _wrapped(text: str, further: int = 2) -> list[str]:
+    return [line for each in text.splitlines() for line in wrapped(each, WIDTH, further, first=2)]

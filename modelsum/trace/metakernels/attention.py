@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,16 +12,7 @@ from modelsum.trace.metakernels.table import rule
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu")
-def flash_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    attn_mask: Tensor | None = None,
-    scale: float | None = None,
-) -> Any:
+def flash_attention(query: Tensor, key: Tensor, value: Tensor, *settings: Any, **options: Any) -> Any:
     """[N, heads, s, d], laid out as the query, and logsumexp [N, heads, s], laid out with heads behind s."""
     if not _are_heads(query, key, value) or query.shape[-1] != value.shape[-1]:
         return NotImplemented
@@ -38,8 +28,6 @@ def flash_attention_backward(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *saved: Any, **options: Any
 ) -> Any:
     """The gradients of query, key and value, laid out with heads behind the sequence."""
-    if not _are_heads(query, key, value):
-        return NotImplemented
     return _gradients(query, key, value)
 
 
@@ -51,8 +39,7 @@ def flash_attention_on_cuda(
     dropout_p: float = 0.0,
     is_causal: bool = False,
     return_debug_mask: bool = False,
-    *,
-    scale: float | None = None,
+    **options: Any,
 ) -> Any:
     """[N, heads, s, d], laid out as the query; logsumexp; the generator's state, of two numbers, and a spare.
 
@@ -61,17 +48,10 @@ def flash_attention_on_cuda(
     if query.dim() != 4 or query.dtype not in FLOATS or torch.version.hip or return_debug_mask:
         return NotImplemented
     batch, heads, length, _ = query.shape
-    return (
-        empty_like(query),
-        empty((batch, heads, length), torch.float32),
-        None,
-        None,
-        length,
-        key.shape[2],
-        empty((2,), torch.uint64),
-        empty((), torch.uint64),
-        empty((0,), query.dtype),
-    )
+    state = (empty((2,), torch.uint64), empty((), torch.uint64))
+    logsumexp = empty((batch, heads, length), torch.float32)
+    spare = empty((0,), query.dtype)
+    return empty_like(query), logsumexp, None, None, length, key.shape[2], *state, spare
 
 
 @rule("_scaled_dot_product_efficient_attention")
@@ -81,10 +61,8 @@ def efficient_attention(
     value: Tensor,
     attn_bias: Tensor | None,
     compute_log_sumexp: bool,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
+    *settings: Any,
+    **options: Any,
 ) -> Any:
     """[N, heads, s, d] with heads behind s, logsumexp of s rounded up to 32, and the generator's state."""
     if not _are_heads(query, key, value) or torch.version.hip:
@@ -94,32 +72,20 @@ def efficient_attention(
     return (
         empty((batch, length, heads, value.shape[-1]), query.dtype).transpose(1, 2),
         empty((batch, heads, rows), torch.float32),
-        empty((), torch.int64),
-        empty((), torch.int64),
+        *(empty((), torch.int64) for _ in range(2)),
     )
 
 
 @rule("_scaled_dot_product_efficient_attention_backward")
 def efficient_attention_backward(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_bias: Tensor | None,
-    out: Tensor,
-    logsumexp: Tensor,
-    seed: Tensor,
-    offset: Tensor,
-    dropout_p: float,
-    grad_input_mask: Sequence[bool],
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, *saved: Any, **options: Any
 ) -> Any:
     """The gradients of query, key and value, laid out with heads behind the sequence, and none of a bias."""
-    if not _are_heads(query, key, value) or (attn_bias is not None and grad_input_mask[3]):
+    bias, _, _, _, _, _, mask, *_ = saved
+    if bias is not None and mask[3]:
         return NotImplemented
-    return (*_gradients(query, key, value), None)
+    of_inputs = _gradients(query, key, value)
+    return of_inputs if of_inputs is NotImplemented else (*of_inputs, None)
 
 
 def _are_heads(query: Tensor, key: Tensor, value: Tensor) -> bool:
@@ -134,7 +100,9 @@ def _are_heads(query: Tensor, key: Tensor, value: Tensor) -> bool:
     )
 
 
-def _gradients(*inputs: Tensor) -> tuple[Tensor, ...]:
+def _gradients(*inputs: Tensor) -> Any:
+    if not _are_heads(*inputs):
+        return NotImplemented
     return tuple(
         empty((x.shape[0], x.shape[2], x.shape[1], x.shape[3]), x.dtype).transpose(1, 2) for x in inputs
     )

@@ -106,20 +106,9 @@ def _laid_out(shape: Sequence[int], dtype: torch.dtype, memory_format: torch.mem
 
 
 @rule("convolution_backward")
-def convolution_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    bias_sizes: Sequence[int] | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    transposed: bool,
-    output_padding: Sequence[int],
-    groups: int,
-    output_mask: Sequence[bool],
-) -> Any:
+def convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *settings: Any) -> Any:
     """The gradients of input, weight and bias, those that the mask asks for."""
+    *_, mask = settings
     if weight.dim() < 3 or x.dim() != weight.dim() or not _is_of(weight.dtype, x, grad):
         return NotImplemented
     if not x.numel() or not weight.numel():
@@ -128,7 +117,7 @@ def convolution_backward(
     if chosen is CHANNELS_LAST_3D:
         return NotImplemented
     return (
-        _laid_out(x.shape, x.dtype, chosen) if output_mask[0] else None,
-        _laid_out(weight.shape, weight.dtype, chosen) if output_mask[1] else None,
-        empty((grad.shape[1],), weight.dtype) if output_mask[2] else None,
+        _laid_out(x.shape, x.dtype, chosen) if mask[0] else None,
+        _laid_out(weight.shape, weight.dtype, chosen) if mask[1] else None,
+        empty((grad.shape[1],), weight.dtype) if mask[2] else None,
     )

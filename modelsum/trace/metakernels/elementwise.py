@@ -71,31 +71,16 @@ def power_of_number(number: Any, x: Tensor) -> Any:
 
 
 @rule(
-    *("gelu_", "silu_", "mish_", "relu_", "leaky_relu_", "elu_", "hardtanh_", "hardswish_", "hardsigmoid_"),
+    *("gelu_", "silu_", "mish_", "leaky_relu_", "elu_", "hardtanh_", "hardswish_", "hardsigmoid_"),
     *("sigmoid_", "tanh_", "exp_", "log_", "sqrt_", "rsqrt_", "neg_", "abs_", "erfinv_"),
-    *("normal_", "uniform_", "exponential_", "log_normal_", "cauchy_", "bernoulli_.float"),
+    *("normal_", "uniform_", "exponential_", "log_normal_", "cauchy_"),
 )
 def unary_in_place(x: Tensor, *numbers: Any, **options: Any) -> Any:
     """x = f(x) for floating point x; also what overwrites x with random numbers."""
     return x if x.dtype in FLOATS and not is_expanded(x) else NotImplemented
 
 
-@rule("random_.to", "random_.from")
-def random_in_place(x: Tensor, *bounds: Any, **options: Any) -> Any:
-    """x = random integers below the last bound."""
-    least, most = (0, *bounds)[-2:]
-    plain = x.dtype in FLOATS or x.dtype is torch.int64
-    return fill_in_place(x, *bounds) if plain and most is not None and least < most else NotImplemented
-
-
-@rule("zero_", "random_", "fill_.Scalar")
-def fill_in_place(x: Tensor, *numbers: Any, **options: Any) -> Any:
-    """x = values, for any dtype that is not complex."""
-    plain = not x.dtype.is_complex and all(map(_is_real, (n for n in numbers if n is not None)))
-    return x if plain and not is_expanded(x) else NotImplemented
-
-
-@rule("mul_.Scalar", "div_.Scalar", "pow_.Scalar", "clamp_min_", "clamp_max_")
+@rule("div_.Scalar", "pow_.Scalar", "clamp_min_", "clamp_max_")
 def with_number_in_place(x: Tensor, number: Any) -> Any:
     """x = f(x, number)."""
     return unary_in_place(x) if _is_real(number) else NotImplemented
@@ -234,9 +219,8 @@ def native_dropout_derivative(grad: Tensor, mask: Tensor, scale: float) -> Any:
 
 
 @rule(
-    *("sigmoid_backward", "tanh_backward", "silu_backward", "mish_backward", "hardswish_backward"),
-    *("hardsigmoid_backward", "gelu_backward", "hardtanh_backward"),
-    *("softplus_backward", "softshrink_backward", "hardshrink_backward"),
+    *("sigmoid_backward", "tanh_backward", "mish_backward", "hardswish_backward", "hardsigmoid_backward"),
+    *("gelu_backward", "hardtanh_backward", "softplus_backward"),
 )
 def derivative(grad: Tensor, x: Tensor, *numbers: Any, **options: Any) -> Any:
     """grad * f'(x)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from modelsum.trace.metakernels.layout import FLOATS, empty
 from modelsum.trace.metakernels.table import rule
 
-_NONE, _MEAN, _SUM = 0, 1, 2  # at::Reduction
+_NONE = 0  # at::Reduction
 
 
 @rule("nll_loss_forward")
@@ -30,13 +30,7 @@ def nll_loss(
 
 @rule("nll_loss_backward")
 def nll_loss_backward(
-    grad: Tensor,
-    log_probabilities: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    ignore_index: int,
-    total_weight: Tensor,
+    grad: Tensor, log_probabilities: Tensor, target: Tensor, weight: Tensor | None, *settings: Any
 ) -> Any:
     """The gradient of the log-probabilities."""
     if log_probabilities.dim() != 2 or not log_probabilities.is_contiguous() or weight is not None:

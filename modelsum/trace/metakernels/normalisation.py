@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -22,85 +22,25 @@ from modelsum.trace.metakernels.table import rule
 
 
 @rule("native_batch_norm")
-def native_batch_norm(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> Any:
+def native_batch_norm(x: Tensor, *settings: Any) -> Any:
     """Normalised x, and the mean and 1 / deviation that training saves; in evaluation these are of size 0."""
-    of_channels = (weight, bias, running_mean, running_var)
+    *of_channels, training, _, _ = settings  # weight and bias, running mean and variance
     if not _is_batch(x) or not _are_of(x, (x.shape[1],), of_channels):
         return NotImplemented
-    if not training and (running_mean is None or running_var is None):
+    if not training and (of_channels[2] is None or of_channels[3] is None):
         return NotImplemented
     saved = (x.shape[1] if training else 0,)
     return _batch_normalised(x), empty(saved, x.dtype), empty(saved, x.dtype)
 
 
-@rule("_native_batch_norm_legit")
-def native_batch_norm_legit(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor,
-    running_var: Tensor,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> Any:
-    """native_batch_norm that declares what it does to the running statistics."""
-    return native_batch_norm(x, weight, bias, running_mean, running_var, training, momentum, eps)
-
-
-@rule("_native_batch_norm_legit.no_stats")
-def native_batch_norm_without_statistics(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, momentum: float, eps: float
-) -> Any:
-    """native_batch_norm of a layer that keeps no running statistics."""
-    return native_batch_norm(x, weight, bias, None, None, training, momentum, eps)
-
-
-@rule("_native_batch_norm_legit_no_training")
-def native_batch_norm_in_evaluation(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor,
-    running_var: Tensor,
-    momentum: float,
-    eps: float,
-) -> Any:
-    """native_batch_norm with training=False."""
-    return native_batch_norm(x, weight, bias, running_mean, running_var, False, momentum, eps)
-
-
 @rule("native_batch_norm_backward")
-def native_batch_norm_backward(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    save_mean: Tensor | None,
-    save_invstd: Tensor | None,
-    training: bool,
-    eps: float,
-    output_mask: Sequence[bool],
-) -> Any:
+def native_batch_norm_backward(grad: Tensor, x: Tensor, weight: Tensor | None, *settings: Any) -> Any:
     """The gradients of input, weight and bias, those that the mask asks for."""
-    if grad.shape != x.shape or not _is_batch(x) or not _are_of(x, (x.shape[1],), (weight,)):
-        return NotImplemented
+    *_, mask = settings
     channels = (x.shape[1],)
-    return (
-        _batch_normalised(x) if output_mask[0] else None,
-        empty(channels, x.dtype) if output_mask[1] else None,
-        empty(channels, x.dtype) if output_mask[2] else None,
-    )
+    if grad.shape != x.shape or not _is_batch(x) or not _are_of(x, channels, (weight,)):
+        return NotImplemented
+    return _batch_normalised(x) if mask[0] else None, *_of_affine(channels, x, mask[1:])
 
 
 def _is_batch(x: Tensor) -> bool:
@@ -139,41 +79,24 @@ def native_layer_norm(
 
 @rule("native_layer_norm_backward")
 def native_layer_norm_backward(
-    grad: Tensor,
-    x: Tensor,
-    normalized_shape: Sequence[int],
-    mean: Tensor,
-    rstd: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    output_mask: Sequence[bool],
+    grad: Tensor, x: Tensor, normalized_shape: Sequence[int], *settings: Any
 ) -> Any:
     """The gradients of input, weight and bias, contiguous, those that the mask asks for."""
+    _, _, weight, bias, mask = settings
     shape = tuple(normalized_shape)
     if x.dtype not in FLOATS or not x.numel() or not _are_of(x, shape, (weight, bias)):
         return NotImplemented
-    return (
-        empty(x.shape, x.dtype) if output_mask[0] else None,
-        empty(shape, x.dtype) if output_mask[1] and weight is not None else None,
-        empty(shape, x.dtype) if output_mask[2] and bias is not None else None,
-    )
+    asked = (mask[1] and weight is not None, mask[2] and bias is not None)
+    return empty(x.shape, x.dtype) if mask[0] else None, *_of_affine(shape, x, asked)
 
 
 # ---- group normalisation
 
 
 @rule("native_group_norm")
-def native_group_norm(
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    batch: int,
-    channels: int,
-    positions: int,
-    groups: int,
-    eps: float,
-) -> Any:
+def native_group_norm(x: Tensor, *settings: Any) -> Any:
     """Normalised x, and mean and 1 / deviation of each group of each sample."""
+    weight, bias, batch, channels, positions, groups, _ = settings
     if not _is_batch(x) or not _are_of(x, (channels,), (weight, bias)) or groups < 1 or channels % groups:
         return NotImplemented
     if x.numel() != batch * channels * positions:
@@ -183,26 +106,12 @@ def native_group_norm(
 
 
 @rule("native_group_norm_backward")
-def native_group_norm_backward(
-    grad: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    rstd: Tensor,
-    weight: Tensor | None,
-    batch: int,
-    channels: int,
-    positions: int,
-    groups: int,
-    output_mask: Sequence[bool],
-) -> Any:
+def native_group_norm_backward(grad: Tensor, x: Tensor, *settings: Any) -> Any:
     """The gradients of input, weight and bias, those that the mask asks for."""
+    _, _, weight, _, channels, _, _, mask = settings
     if grad.shape != x.shape or not _is_batch(x) or not _are_of(x, (channels,), (weight,)):
         return NotImplemented
-    return (
-        _denormalised(x) if output_mask[0] else None,
-        empty((channels,), x.dtype) if output_mask[1] else None,
-        empty((channels,), x.dtype) if output_mask[2] else None,
-    )
+    return _denormalised(x) if mask[0] else None, *_of_affine((channels,), x, mask[1:])
 
 
 def _denormalised(x: Tensor) -> Tensor:
@@ -220,6 +129,11 @@ def weight_norm_backward(grad: Tensor, v: Tensor, g: Tensor, norms: Tensor, dim:
     if v.dtype not in FLOATS or g.dtype is not v.dtype or not all(t.is_contiguous() for t in (v, g, norms)):
         return NotImplemented
     return empty(v.shape, v.dtype), empty(g.shape, g.dtype)
+
+
+def _of_affine(shape: Sequence[int], x: Tensor, mask: Sequence[bool]) -> Iterator[Tensor | None]:
+    """The gradients of weight and bias, those that the mask asks for."""
+    return (empty(shape, x.dtype) if asked else None for asked in mask)
 
 
 def _are_of(x: Tensor, shape: Sequence[int], tensors: Sequence[Tensor | None]) -> bool:

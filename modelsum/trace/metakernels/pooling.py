@@ -22,7 +22,7 @@ def max_pool2d_with_indices(
     ceil_mode: bool = False,
 ) -> Any:
     """The maxima, and int64 indices of where they were."""
-    sizes = _pooled(x, kernel_size, stride, padding, dilation, ceil_mode)
+    sizes = _pooled(x, kernel_size, stride or kernel_size, padding, dilation, ceil_mode=ceil_mode)
     if sizes is None:
         return NotImplemented
     shape, chosen = (*x.shape[:-2], *sizes), suggested_format(x)
@@ -40,24 +40,16 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Any:
     """The averages."""
-    sizes = _pooled(x, kernel_size, stride, padding, (1,), ceil_mode)
+    sizes = _pooled(x, kernel_size, stride or kernel_size, padding, (1,), ceil_mode=ceil_mode)
     if sizes is None or divisor_override == 0:
         return NotImplemented
     return empty((*x.shape[:-2], *sizes), x.dtype, suggested_format(x))
 
 
-def _pooled(
-    x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil_mode: bool,
-) -> list[int] | None:
+def _pooled(x: Tensor, *settings: Sequence[int], ceil_mode: bool) -> list[int] | None:
     """Height and width behind the pool, or None where the arguments do not fit together."""
     if x.dim() not in (3, 4) or x.dtype not in FLOATS or not x.numel():
         return None
-    settings = (kernel_size, stride or kernel_size, padding, dilation)
     if any(len(setting) not in (1, 2) for setting in settings):
         return None
     sizes = [
@@ -110,7 +102,7 @@ def upsample2d(x: Tensor, output_size: Sequence[int], *settings: Any, **scales: 
     return empty((*x.shape[:2], *output_size), x.dtype, suggested_format(x))
 
 
-@rule("upsample_nearest2d_backward", "_upsample_nearest_exact2d_backward", "upsample_bilinear2d_backward")
+@rule("upsample_nearest2d_backward", "_upsample_nearest_exact2d_backward")
 def upsample2d_backward(
     grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *settings: Any, **scales: Any
 ) -> Any:
@@ -120,12 +112,3 @@ def upsample2d_backward(
     if grad.shape != (*input_size[:2], *output_size):
         return NotImplemented
     return empty(input_size, grad.dtype, suggested_format(grad))
-
-
-@rule("upsample_bicubic2d_backward")
-def upsample_bicubic2d_backward(
-    grad: Tensor, output_size: Sequence[int], input_size: Sequence[int], *settings: Any, **scales: Any
-) -> Any:
-    """As the others, but always contiguous."""
-    out = upsample2d_backward(grad, output_size, input_size)
-    return out if out is NotImplemented else empty(input_size, grad.dtype)

@@ -1,4 +1,4 @@
-"""Joining, padding, shifting, looking up: ops that move values into a result of another shape."""
+"""Joining, shifting, looking up: ops that move values into a result of another shape."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from modelsum.trace.metakernels.layout import (
     CONTIGUOUS,
-    FLOATS,
     are_plain_meta,
     empty,
     empty_like,
@@ -20,19 +19,13 @@ from modelsum.trace.metakernels.layout import (
 )
 from modelsum.trace.metakernels.table import rule
 
-# ---- views that torch does not call views
+# ---- a view that torch does not call one
 
 
 @rule("_unsafe_view")
 def unsafe_view(x: Tensor, size: Sequence[int]) -> Any:
     """The elements of x in another shape."""
     return torch.ops.aten.view.default(x, size)
-
-
-@rule("unsafe_split.Tensor")
-def unsafe_split(x: Tensor, split_size: int, dim: int = 0) -> Any:
-    """Parts of x along a dimension."""
-    return torch.ops.aten.split.Tensor(x, split_size, dim)
 
 
 # ---- joining
@@ -77,22 +70,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Any:
     return empty((*first.shape[:dim], len(tensors), *first.shape[dim:]), first.dtype)
 
 
-# ---- padding and shifting
-
-
-@rule("constant_pad_nd")
-def constant_pad_nd(x: Tensor, pad: Sequence[int], value: Any = 0) -> Any:
-    """More values on either side of the last len(pad) / 2 dimensions; a negative pad crops."""
-    if len(pad) % 2 or len(pad) > 2 * x.dim():
-        return NotImplemented
-    shape = list(x.shape)
-    for i in range(len(pad) // 2):
-        shape[-1 - i] += pad[2 * i] + pad[2 * i + 1]
-    if min(shape, default=1) < 1 or (min(pad, default=0) < 0 < max(pad)):
-        return NotImplemented
-    if max(pad, default=0) > 0:
-        return empty(shape, x.dtype, suggested_format(x))
-    return empty_like(x.as_strided(shape, x.stride()))  # cropping is a view of x, copied
+# ---- shifting
 
 
 @rule("roll")
@@ -120,16 +98,6 @@ def embedding(
     if weight.dim() != 2 or indices.dtype not in (torch.int64, torch.int32) or not weight.shape[0]:
         return NotImplemented
     return empty((*indices.shape, weight.shape[1]), weight.dtype)
-
-
-@rule("embedding_dense_backward")
-def embedding_dense_backward(
-    grad: Tensor, indices: Tensor, num_weights: int, padding_idx: int, scale_grad_by_freq: bool
-) -> Any:
-    """The gradient of the weight: [num_weights, features]."""
-    if grad.dtype not in FLOATS or grad.shape[:-1] != indices.shape:
-        return NotImplemented
-    return empty((num_weights, grad.shape[-1]), grad.dtype)
 
 
 @rule("index.Tensor")

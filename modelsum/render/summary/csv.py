@@ -16,12 +16,11 @@ are left out.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from modelsum.render.layout import csv_text
 from modelsum.render.summary import facts
 from modelsum.render.summary.rows import Row, folded
 from modelsum.summary import Summary
@@ -31,54 +30,54 @@ if TYPE_CHECKING:
     from modelsum.render import RenderOptions
 
 COLUMNS = (
-    "kind",
-    "path",
-    "class",
-    "call",
-    "depth",
-    "index",
-    "parent",
-    "exit_order",
-    "container",
-    "failed",
-    "reused",
-    "params",
-    "own_params",
-    "counted_params",
-    "trainable_params",
-    "own_trainable_params",
-    "macs",
-    "own_macs",
-    "output_elements",
-    "output_bytes",
-    "saved_bytes",
-    "own_saved_bytes",
-    "peak_bytes",
-    "input_shapes",
-    "output_shapes",
-    "text",
-    "count",
+    *(
+        "kind",
+        "path",
+        "class",
+        "call",
+        "depth",
+        "index",
+        "parent",
+        "exit_order",
+        "container",
+        "failed",
+        "reused",
+    ),
+    *(
+        "params",
+        "own_params",
+        "counted_params",
+        "trainable_params",
+        "own_trainable_params",
+        "macs",
+        "own_macs",
+    ),
+    *("output_elements", "output_bytes", "saved_bytes", "own_saved_bytes", "peak_bytes"),
+    *("input_shapes", "output_shapes", "text", "count"),
+)
+# Columns that are fields of a layer as they are.
+_OF_LAYER = (
+    *("path", "call", "depth", "exit_order", "container", "failed", "reused", "params", "own_params"),
+    *("trainable_params", "own_trainable_params", "macs", "output_elements", "output_bytes"),
 )
 
 
 def render(summary: Summary, options: RenderOptions) -> str:
     """The summary as CSV with a header row."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    return csv_text(COLUMNS, _rows(summary, options))
+
+
+def _rows(summary: Summary, options: RenderOptions) -> Iterator[dict[str, Any]]:
     modules = summary.memory.modules if summary.memory else {}
     for row in folded(summary.layers, options.depth, modules):
-        module = modules.get(row.layer.path) if row.peak_bytes is not None else None
-        writer.writerow(_layer(row, module))
-    writer.writerow(_total(summary))
-    if summary.memory:
-        for name, size in _memory(summary.memory):
-            writer.writerow({"kind": "memory", "text": name, "count": size})
+        yield _layer(row, modules.get(row.layer.path) if row.peak_bytes is not None else None)
+    yield _total(summary)
+    for name, size in _memory(summary.memory) if summary.memory else ():
+        yield {"kind": "memory", "text": name, "count": size}
     for op, times in summary.uncounted_ops.items():
-        writer.writerow({"kind": "uncounted", "text": op, "count": times})
+        yield {"kind": "uncounted", "text": op, "count": times}
     for notice in filter(None, (facts.unfinished(summary), *summary.notices)):
-        writer.writerow({"kind": "notice", "text": notice})
-    return out.getvalue()
+        yield {"kind": "notice", "text": notice}
 
 
 def _memory(memory: Memory) -> Iterator[tuple[str, int]]:
@@ -95,29 +94,16 @@ def _memory(memory: Memory) -> Iterator[tuple[str, int]]:
 def _layer(row: Row, module: ModuleMemory | None) -> dict[str, Any]:
     layer = row.layer
     return {
+        **{name: getattr(layer, name) for name in _OF_LAYER},
         "kind": "layer",
-        "path": layer.path,
         "class": layer.class_name,
-        "call": layer.call,
-        "depth": layer.depth,
         "index": row.index,
-        "parent": _or_empty(row.parent),
-        "exit_order": _or_empty(layer.exit_order),
-        "container": _bool(layer.container),
-        "failed": _bool(layer.failed),
-        "reused": _bool(layer.reused),
-        "params": layer.params,
-        "own_params": layer.own_params,
+        "parent": row.parent,
         "counted_params": row.params,
-        "trainable_params": layer.trainable_params,
-        "own_trainable_params": layer.own_trainable_params,
-        "macs": layer.macs,
         "own_macs": row.macs,
-        "output_elements": layer.output_elements,
-        "output_bytes": layer.output_bytes,
-        "saved_bytes": _or_empty(module.saved_bytes if module else None),
-        "own_saved_bytes": "" if module is None and not row.saved_bytes else row.saved_bytes,
-        "peak_bytes": _or_empty(row.peak_bytes),
+        "saved_bytes": module.saved_bytes if module else None,
+        "own_saved_bytes": None if module is None and not row.saved_bytes else row.saved_bytes,
+        "peak_bytes": row.peak_bytes,
         "input_shapes": json.dumps(layer.input_shapes),
         "output_shapes": json.dumps(layer.output_shapes),
     }
@@ -125,24 +111,16 @@ def _layer(row: Row, module: ModuleMemory | None) -> dict[str, Any]:
 
 def _total(summary: Summary) -> dict[str, Any]:
     total, memory = summary.totals, summary.memory
-    saved = _or_empty(memory.saved_for_backward_bytes if memory else None)
+    saved = memory.saved_for_backward_bytes if memory else None
     return {
         "kind": "total",
         "class": summary.model.class_name,
         "params": total.params,
         "counted_params": total.params,
         "trainable_params": total.trainable_params,
-        "macs": _or_empty(total.macs),
-        "own_macs": _or_empty(total.macs),
+        "macs": total.macs,
+        "own_macs": total.macs,
         "saved_bytes": saved,
         "own_saved_bytes": saved,
-        "peak_bytes": _or_empty(memory.peak.bytes if memory else None),
+        "peak_bytes": memory.peak.bytes if memory else None,
     }
-
-
-def _or_empty(value: int | None) -> int | str:
-    return "" if value is None else value
-
-
-def _bool(value: bool) -> str:
-    return "true" if value else "false"  # as in the JSON

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelsum.render import RenderOptions
+from modelsum.render.layout import csv_text
 
 if TYPE_CHECKING:
     from modelsum.baselines.comparison import Comparison
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 def render(comparison: Comparison, options: RenderOptions) -> str:
     """The comparison as CSV with a header row; what is not known is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
     names = comparison.names
-    writer.writerow(("section", "figure", *names, *(f"ratio of {name}" for name in names)))
+    columns = ("section", "figure", *names, *(f"ratio of {name}" for name in names))
+    return csv_text(columns, _rows(comparison))
+
+
+def _rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
     for figure in comparison.figures:
-        values = ("" if value is None else value for value in figure.values)
         ratios = ("" if ratio is None else f"{ratio:.6g}" for ratio in figure.ratios)
-        writer.writerow((figure.section, figure.name, *values, *ratios))
-    for name, ops in zip(names, comparison.uncounted_ops, strict=True):
+        yield (figure.section, figure.name, *figure.values, *ratios)
+    for name, ops in zip(comparison.names, comparison.uncounted_ops, strict=True):
         for op, times in ops.items():
-            writer.writerow(("uncounted", op, *(times if name == each else "" for each in names)))
-    return out.getvalue()
+            yield ("uncounted", op, *(times if name == each else None for each in comparison.names))

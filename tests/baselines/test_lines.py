@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelsum.baselines.reports.json_lines import Lines
+from modelsum.baselines.lines import of_json
 
 TEXT = """\
 {
@@ -44,14 +44,14 @@ TEXT = """\
     ],
 )
 def test_the_line_of_every_value(key: tuple[str | int, ...], line: int):
-    assert Lines(TEXT).of(key) == line
+    assert of_json(TEXT).of(key) == line
 
 
 def test_a_key_that_is_not_there_is_where_it_would_be():
-    assert Lines(TEXT).of(("rows", 1, "macs")) == 10
-    assert Lines(TEXT).of(("rows", 7)) == 4
-    assert Lines(TEXT).of(("more",)) == 1
+    assert of_json(TEXT).of(("rows", 1, "macs")) == 10
+    assert of_json(TEXT).of(("rows", 7)) == 4
+    assert of_json(TEXT).of(("more",)) == 1
 
 
 def test_one_line_is_line_one():
-    assert Lines('{"a": [{"b": 1}]}').of(("a", 0, "b")) == 1
+    assert of_json('{"a": [{"b": 1}]}').of(("a", 0, "b")) == 1

@@ -9,13 +9,12 @@ A module that only got another name has one row, with the figure "path".
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from modelsum.render import RenderOptions
+from modelsum.render.layout import csv_text
 
 if TYPE_CHECKING:
     from modelsum.baselines.changes.changes import Change, Diff
@@ -25,18 +24,18 @@ COLUMNS = ("kind", "state", "path", "old_path", "class", "figure", "old", "new",
 
 def render(diff: Diff, options: RenderOptions) -> str:
     """The diff as CSV with a header row; no option leaves anything out."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
+    return csv_text(COLUMNS, _rows(diff))
+
+
+def _rows(diff: Diff) -> Iterator[dict[str, Any]]:
     for total in diff.totals:
         state = "same" if total.old == total.new else "changed"
-        writer.writerow({"kind": "total", "state": state, **_figure(total.name, total.old, total.new)})
+        yield {"kind": "total", "state": state, **_figure(total.name, total.old, total.new)}
     for change in diff.changes:
         if change.state != "same":
-            writer.writerows(_layer(change))
+            yield from _layer(change)
     for op, (old, new) in diff.uncounted_ops.items():
-        writer.writerow({"kind": "uncounted", "state": "changed", **_figure(op, old, new)})
-    return out.getvalue()
+        yield {"kind": "uncounted", "state": "changed", **_figure(op, old, new)}
 
 
 def _layer(change: Change) -> Iterator[dict[str, Any]]:
@@ -44,7 +43,7 @@ def _layer(change: Change) -> Iterator[dict[str, Any]]:
         "kind": "layer",
         "state": change.state,
         "path": change.path,
-        "old_path": change.old_path if change.old_path is not None else "",
+        "old_path": change.old_path,
         "class": change.class_name,
     }
     if change.is_renamed:
@@ -61,10 +60,5 @@ def _layer(change: Change) -> Iterator[dict[str, Any]]:
 
 
 def _figure(name: str, old: int | None, new: int | None) -> dict[str, Any]:
-    difference = "" if old is None or new is None else new - old
-    return {
-        "figure": name,
-        "old": "" if old is None else old,
-        "new": "" if new is None else new,
-        "difference": difference,
-    }
+    difference = None if old is None or new is None else new - old
+    return {"figure": name, "old": old, "new": new, "difference": difference}

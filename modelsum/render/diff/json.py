@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from modelsum.baselines.changes.reasons import Reason, reasons
+from modelsum.plain import plain
 from modelsum.render import RenderOptions
+from modelsum.summary import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from modelsum.baselines.changes.changes import Change, Diff
-
-SCHEMA_VERSION = 1
 
 
 def render(diff: Diff, options: RenderOptions) -> str:
@@ -26,8 +25,8 @@ def to_dict(diff: Diff) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "diff",
-        "old": {"name": diff.names[0], "case": asdict(diff.old)},
-        "new": {"name": diff.names[1], "case": asdict(diff.new)},
+        "old": {"name": diff.names[0], "case": plain(diff.old)},
+        "new": {"name": diff.names[1], "case": plain(diff.new)},
         "case_differences": _pairs(diff.case_differences),
         "not_comparable": _pairs(diff.not_comparable),
         "totals": {

@@ -1,0 +1,111 @@
+"""How texts, tables and cells are laid out: the pieces that the renderers share."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+GAP = "  "
+#: Columns of a text that is no table of layers, where there is no terminal.
+WIDTH = 80
+
+_ELLIPSIS = "\u2026"
+_CODE = re.compile(r"(`[^`\n]+`)")
+
+
+# ---- text
+
+
+def wrapped(text: str, width: int | None, further: int = 0, first: int = 0) -> list[str]:
+    """The lines of a text, indented by `first` and then by `further`; one for a width of None.
+
+    A word that is longer than a line stays whole, and so can be copied.
+    """
+    if width is None or first + len(text) <= width:
+        return [" " * first + text]
+    return textwrap.wrap(
+        text,
+        max(width, further + 10),
+        initial_indent=" " * first,
+        subsequent_indent=" " * further,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def stated(label: str, value: str, width: int | None, room: int = 10) -> list[str]:
+    """ "Label:    value", the value in a column of its own."""
+    return wrapped(f"{f'{label}:':{room}}{value}", width, room)
+
+
+def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:
+    """The rows in columns: the first `words` of them to the left, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [str.ljust if place < words else str.rjust for place in range(len(widths))]
+    return [
+        GAP.join(side(cell, width) for side, cell, width in zip(sides, row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def cut_left(text: str, width: int | None) -> str:
+    """The text without its beginning where it is too long."""
+    return text if width is None or len(text) <= width else _ELLIPSIS + text[len(text) - width + 1 :]
+
+
+def cut_right(text: str, width: int | None) -> str:
+    """The text without its end where it is too long."""
+    return text if width is None or len(text) <= width else text[: max(width - 1, 0)] + _ELLIPSIS
+
+
+def painted(text: str, code: str | None) -> str:
+    """The text in a colour of ANSI, "31" for red; as it is without one."""
+    return f"\033[{code}m{text}\033[0m" if code else text
+
+
+# ---- Markdown
+
+
+def markdown_table(header: Sequence[str], alignment: str, rows: Iterable[Sequence[str]]) -> str:
+    """A table; `alignment` is "l" or "r" for each column."""
+    rules = ["---:" if side == "r" else ":---" for side in alignment]
+    head, *body = ([escaped(cell) for cell in row] for row in (header, *rows))
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rules, *body))
+
+
+def markdown_list(facts: Iterable[tuple[str, str]]) -> str:
+    """A list of labels and what is said of each."""
+    return "\n".join(f"- {label}: {escaped(value)}" for label, value in facts)
+
+
+def markdown_notices(notices: Iterable[str]) -> list[str]:
+    """A block for each notice."""
+    return [f"> **Notice:** {escaped(notice)}" for notice in notices]
+
+
+def escaped(text: str) -> str:
+    """The text with what Markdown would take for a tag, a column or emphasis marked as plain; code stays."""
+    parts = _CODE.split(text.replace("|", "\\|"))
+    parts[::2] = (part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2])
+    return "".join(parts)
+
+
+# ---- CSV
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
+    """The rows below a header; truth values as in JSON, and what is None or left out empty.
+
+    A row has a cell for each column, or cells by the names of columns.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        cells = map(row.get, columns) if isinstance(row, Mapping) else row
+        writer.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in cells])
+    return out.getvalue()
