@@ -162,14 +162,14 @@ def test_a_fault_is_modelsums_where_no_code_of_the_user_ran() -> None:
 
 
 def test_no_notice_holds_the_address_of_an_object(modelsum_cli, here: Path) -> None:
-    """A loop of torch's that memory cannot be followed into: torch's own message names modelsum's objects."""
+    """A map of torch's that memory cannot be followed into: torch's own message names modelsum's objects."""
     (here / "loops.py").write_text(
         "import torch\n"
-        "from torch._higher_order_ops.while_loop import while_loop\n"
+        "from functorch.experimental import control_flow\n"
         "class Loop(torch.nn.Linear):\n"
         "    def forward(self, x):\n"
-        "        step = lambda i, x: (i + 1, torch.nn.functional.linear(x, self.weight))\n"
-        "        return while_loop(lambda i, x: i < 3, step, (torch.tensor(0), x))[1]\n"
+        "        step = lambda row: torch.nn.functional.linear(row, self.weight)\n"
+        "        return control_flow.map(step, x)\n"
         "def make():\n"
         "    return Loop(4, 4)\n"
     )

@@ -181,8 +181,8 @@ CASES: dict[str, Case] = {
         lambda: Net(lambda self, x: self.l(x * self.scale[0]), l=layer(), scale=[torch.ones(4)])
     ),
     "uncopyable": Case(Uncopyable, params=PARAMS + 10, calls=3, buffers=5 + 11),
-    "data parallel": Case(lambda: nn.DataParallel(layer())),
-    "data parallel inside": Case(lambda: nn.Sequential(nn.DataParallel(layer())), calls=3),
+    "data parallel": Case(lambda: nn.DataParallel(layer()), calls=1),
+    "data parallel inside": Case(lambda: nn.Sequential(nn.DataParallel(layer()))),
     # ---- lazy, parametrised, pruned
     "lazy": Case(
         lambda: nn.Sequential(nn.LazyLinear(5), nn.LazyBatchNorm1d(), nn.LazyLinear(3)),
