@@ -166,7 +166,9 @@ def _in_files(incomplete: str, endings: tuple[str, ...]) -> Iterator[str]:
     """Folders, Python files and what is in them, and other files by their endings."""
     head, colon, start = incomplete.rpartition(":")
     if colon:
-        yield from (f"{head}:{name}" for name in _attributes(_file_of(head)) if name.startswith(start))
+        from modelsum.sources.definition import public_names
+
+        yield from (f"{head}:{name}" for name in public_names(_file_of(head)) if name.startswith(start))
         return
     folder, slash, start = incomplete.rpartition("/")
     try:
@@ -188,23 +190,3 @@ def _file_of(name: str) -> Path:
         return Path(name)
     path = Path(*name.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_name(f"{path.name}.py")
-
-
-def _attributes(file: Path) -> Iterator[str]:
-    """The public names that a file defines at its top level; of a package's own file also what it imports."""
-    import ast
-
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return
-    found: list[str] = []
-    for node in tree.body:
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            found.append(node.name)
-        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            found += [target.id for target in targets if isinstance(target, ast.Name)]
-        elif isinstance(node, ast.ImportFrom) and file.name == "__init__.py":
-            found += [alias.asname or alias.name for alias in node.names]
-    yield from (name for name in dict.fromkeys(found) if name.isidentifier() and not name.startswith("_"))

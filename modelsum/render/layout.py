@@ -14,6 +14,7 @@ GAP = "  "
 WIDTH = 80
 
 _ELLIPSIS = "\u2026"
+_CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 _CODE = re.compile(r"(`[^`\n]+`)")
 
 
@@ -62,9 +63,10 @@ def cut_right(text: str, width: int | None) -> str:
     return text if width is None or len(text) <= width else text[: max(width - 1, 0)] + _ELLIPSIS
 
 
-def painted(text: str, code: str | None) -> str:
-    """The text in a colour of ANSI, "31" for red; as it is without one."""
-    return f"\033[{code}m{text}\033[0m" if code else text
+def painted(text: str, style: str) -> str:
+    """The text for a terminal, in a style like "bold red"; as it is without one."""
+    codes = ";".join(_CODES[word] for word in style.split())
+    return f"\033[{codes}m{text}\033[0m" if codes and text else text
 
 
 # ---- Markdown

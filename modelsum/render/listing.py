@@ -56,7 +56,7 @@ def _entry(architecture: Architecture, table: bool) -> dict[str, Any]:
 
 def text(listing: Listing, options: RenderOptions) -> str:
     """A paragraph a family or provider."""
-    bold = "1" if options.color else None
+    bold = "bold" if options.color else ""
     paragraphs = [*_families(listing, options.width, bold), *_of_providers(listing, bold)]
     if listing.more:
         names = ", ".join(f"{name}/" for name in listing.more)
@@ -64,7 +64,7 @@ def text(listing: Listing, options: RenderOptions) -> str:
     return "\n\n".join("\n".join(lines) for lines in paragraphs)
 
 
-def _families(listing: Listing, width: int | None, bold: str | None) -> Iterator[list[str]]:
+def _families(listing: Listing, width: int | None, bold: str) -> Iterator[list[str]]:
     names = max((len(a.name) for a in listing.architectures), default=0)
     for (family, _), group in groupby(listing.architectures, lambda a: (a.family, a.builder)):
         members = list(group)
@@ -75,7 +75,7 @@ def _families(listing: Listing, width: int | None, bold: str | None) -> Iterator
         yield [*lines, *wrapped(f"options: {_shared_options(members)}", width, 11, first=2)]
 
 
-def _of_providers(listing: Listing, bold: str | None) -> Iterator[list[str]]:
+def _of_providers(listing: Listing, bold: str) -> Iterator[list[str]]:
     for provider, names in listing.models.items():
         how_many = f"{count(len(names))} model{'s' if len(names) > 1 else ''}"
         yield [painted(f"{provider} ({how_many})", bold), *(f"  {provider}/{name}" for name in names)]

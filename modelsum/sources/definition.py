@@ -129,6 +129,19 @@ def _by_other_finders(package: str) -> ModuleSpec | None:
         return None
 
 
+def public_names(file: Path) -> list[str]:
+    """What a file defines at its top level; of a package's own file also what it imports from others."""
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    passes_on = ast.ImportFrom if file.name == "__init__.py" else ()
+    found = (
+        name for n in body if not isinstance(n, _Imports) or isinstance(n, passes_on) for name in _names(n)
+    )
+    return [name for name in dict.fromkeys(found) if name.isidentifier() and not name.startswith("_")]
+
+
 # ---- statements
 
 

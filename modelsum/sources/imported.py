@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +12,7 @@ from modelsum.errors import ArgumentError, BuildError, UsageError, did_you_mean
 from modelsum.sources import importing
 from modelsum.sources.arguments import checked_arguments, refusals
 from modelsum.sources.base import Loaded
+from modelsum.sources.definition import public_names
 from modelsum.spec import ModelSpec, ObjectSpec
 
 if TYPE_CHECKING:
@@ -104,17 +104,7 @@ def check_there(spec: ModelSpec) -> None:
 
 def _defined_in(path: Path) -> str:
     """The public names that a file gives to something, without running it."""
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):
-        return ""
-    names = []
-    for node in body:
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)):
-            names.append(node.name)
-        elif isinstance(node, ast.Assign):
-            names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    public = [name for name in names if not name.startswith("_")]
+    public = public_names(path)
     return f" It has {', '.join(public[:20])}." if public else ""
 
 

@@ -15,7 +15,7 @@ from modelsum.render.summary.facts import UNCOUNTED
 if TYPE_CHECKING:
     from modelsum.baselines.comparison import Comparison
 
-_COLORS = {words.LARGEST: "31", words.SMALLEST: "32"}
+_COLORS = {words.LARGEST: "red", words.SMALLEST: "green"}
 
 
 def render(comparison: Comparison, options: RenderOptions) -> str:

@@ -18,7 +18,7 @@ from modelsum.render.layout import GAP, WIDTH, aligned, cut_left, painted, wrapp
 if TYPE_CHECKING:
     from modelsum.baselines.changes.changes import Diff
 
-_COLORS = {"added": "32", "removed": "31", "same": "2", "renamed": "2"}
+_COLORS = {"added": "green", "removed": "red", "same": "dim", "renamed": "dim"}
 
 
 def render(diff: Diff, options: RenderOptions) -> str:
@@ -67,7 +67,7 @@ def _layers(changed: Sequence[Line], options: RenderOptions, width: int) -> Iter
     for line, name, cells in zip(changed, names, figures, strict=True):
         text = _cut(name, size).ljust(size)
         row = GAP.join((text, *map(str.rjust, cells, widths))).rstrip()
-        yield painted(row, _COLORS.get(line.state) if options.color else None)
+        yield painted(row, _COLORS.get(line.state, "") if options.color else "")
         if said := ", ".join(words.details(line)):
             yield from wrapped(said, width, 4, first=4)
 

@@ -1,8 +1,8 @@
 """The summary for people: a torchsummary-style table, the totals, and where the figures come from.
 
 In a pipe everything is printed complete. On a terminal the table is fitted: paths lose their beginning,
-shapes are wrapped, and figures are never cut. The layout is worked out here and rich gives only the
-colours: its own table takes 1.5 s for the 4000 rows of a deep network, longer than making the summary.
+shapes are wrapped, and figures are never cut. The layout is worked out here: rich's table takes 1.5 s for
+the 4000 rows of a deep network, longer than making the summary.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelsum.render.layout import GAP, aligned, cut_left, cut_right, wrapped
+from modelsum.render.layout import GAP, aligned, cut_left, cut_right, painted, wrapped
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.cells import Column
 from modelsum.render.summary.facts import Fact
@@ -33,7 +33,7 @@ _MAX_RULE = 100  # below a table that a long output shape makes wide in a pipe
 
 
 class Span(NamedTuple):
-    """A piece of a line and its rich style."""
+    """A piece of a line and its style."""
 
     text: str
     style: str = ""
@@ -48,24 +48,9 @@ def render(summary: Summary, options: RenderOptions) -> str:
     rows = displayed(summary.layers, options.depth, modules)
     table = _Table(rows, cells.columns(summary), options.width, outputs=summary.called)
     lines = [*table.lines(), *_below_table(summary, table.width, options.width)]
-    return "\n".join(_colored(lines) if options.color else map(_plain, lines))
-
-
-def _plain(line: Line) -> str:
-    return "".join(span.text for span in line).rstrip()
-
-
-def _colored(lines: Sequence[Line]) -> Iterator[str]:
-    from rich.color import ColorSystem
-    from rich.style import Style
-
-    for line in lines:
-        yield "".join(
-            Style.parse(span.style).render(span.text, color_system=ColorSystem.STANDARD)
-            if span.style and span.text
-            else span.text
-            for span in line
-        ).rstrip()
+    return "\n".join(
+        "".join(painted(*span) if options.color else span.text for span in line).rstrip() for line in lines
+    )
 
 
 # ---- the table

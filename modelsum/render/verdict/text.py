@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from modelsum.baselines.gate.verdict import Finding, Outcome, RuleChange, Verdict
 
 _NO_BREAK = "\u00a0"
-_COLORS = {"error": "31", "warn": "33"}
+_COLORS = {"error": "red", "warn": "yellow"}
 
 
 def render(outcome: Outcome, options: RenderOptions) -> str:
     """Every check in the order of the configuration, the rules that were changed, and the count."""
     width = max((len(v.name) for v in outcome.verdicts), default=0)
     said = [line for verdict in outcome.verdicts for line in lines(verdict, width, options.color)]
-    loosened = painted("Loosened on this branch", _COLORS["warn"] if options.color else None)
+    loosened = painted("Loosened on this branch", _COLORS["warn"] if options.color else "")
     said += _rules(loosened, outcome.loosened)
     said += _rules("Changed on this branch", (rule for rule in outcome.rules if not rule.loosens))
     return "\n".join([*said, "", *wrapped(f"{words.totals(outcome)} (against {outcome.against})", WIDTH, 2)])
@@ -33,7 +33,8 @@ def lines(verdict: Verdict, width: int = 0, color: bool = False) -> list[str]:
 
 def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
     state = verdict.state + (" (warning)" if verdict.severity == "warn" else "")
-    yield f"{verdict.name:<{width}}  {painted(state, _COLORS.get(verdict.severity) if color else None)}"
+    style = _COLORS.get(verdict.severity, "") if color else ""
+    yield f"{verdict.name:<{width}}  {painted(state, style)}"
     yield from _wrapped(verdict.reason)
     yield from _figures(verdict.findings, verdict.state, "  ")
     if verdict.accepted:
