@@ -211,7 +211,7 @@ CASES: dict[str, Case] = {
         buffers=9,
         calls=4,
     ),
-    "pruned": Case(pruned, buffers=20),
+    "pruned": Case(pruned, buffers=20, notice="hidden by masks of torch.nn.utils.prune"),
     # ---- dtypes and layouts of weights
     "half": Case(
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).half(),
