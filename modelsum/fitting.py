@@ -46,18 +46,13 @@ def fit(
         202
 
     Args:
-        model: a module, or any MODEL string of the command line.
+        model, kwargs, input_size, model_args, dtype, sequence_length: as in `modelsum.summarize`.
         *inputs: the positional arguments of the model's forward, in place of `input_size`: the first size of
             the first tensor in them is their batch, which is changed wherever it is a first size.
-        kwargs: its keyword arguments.
         memory: bytes, or a size like "24GiB" (2**30) or "24GB" (10**9; "24G" is the same).
         gpu: a card of `modelsum.memory.fitting.cards`, in its place.
         train: a training step shall fit, not only an inference.
         batch: ask about this batch too: `Fit.fits` is about it then.
-        input_size: the shape of one sample, or one such shape for each input; None for the model's default.
-        model_args: constructor arguments, for a MODEL string.
-        dtype: "float32", "float16", "bfloat16" or "float64", of the model and its inputs.
-        sequence_length: tokens of the default input of a language model.
         target: "cuda" or "cpu".
         more: look for ways to fit more.
         **step: the training step, as in `modelsum.summarize`.

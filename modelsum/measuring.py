@@ -53,17 +53,9 @@ def measure(
         >>> print(measured)  # doctest: +SKIP
 
     Args:
-        model: a module, or any MODEL string of the command line.
-        *inputs: the positional arguments of the model's forward, tensors or nested values of any kind.
-        kwargs: its keyword arguments.
-        input_size: in place of inputs: the shape of one sample, or one such shape for each input.
-        batch: the batch size put in front of `input_size` and of the model's default input; None takes the
-            shapes literally.
-        model_args: constructor arguments, for a MODEL string.
+        model, *inputs, kwargs, input_size, batch, model_args, dtype, sequence_length: as in
+            `modelsum.summarize`.
         device: "cpu" or "cuda:N"; None for CUDA where there is a device, else the CPU.
-        dtype: "float32", "float16", "bfloat16" or "float64", of the model and its default inputs; None
-            leaves them as they are.
-        sequence_length: tokens of the default input of a language model; None for its usual number.
         latency: take the time of a forward pass and of a training step too.
         min_time: seconds for which each of them is timed at least.
         **step: the training step, as in `modelsum.summarize`.

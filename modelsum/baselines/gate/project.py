@@ -10,8 +10,9 @@ from modelsum.baselines.configuration import config as configuration
 from modelsum.baselines.configuration.checks import Check
 from modelsum.baselines.configuration.config import Config
 from modelsum.baselines.gate import stored
-from modelsum.baselines.gate.stored import SUFFIX, Stored
+from modelsum.baselines.gate.stored import Stored
 from modelsum.baselines.gate.verdict import Place, RuleChange
+from modelsum.baselines.reports.files import SUFFIX
 from modelsum.baselines.revisions import Revision
 from modelsum.errors import ConfigError, ReportError
 

@@ -14,8 +14,6 @@ from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import KIND, SCHEMA_VERSION, Report
 from modelsum.errors import ReportError
 
-SUFFIX = ".json"
-
 
 @dataclass(frozen=True)
 class Stored:

@@ -49,7 +49,6 @@ class Recording:
         steady_setup: allocations of what is there before a step in steady state.
         steady: such a step.
         saved: bytes that each module itself saved for backward, by path; the loss left out.
-        gradients: how many parameters have a gradient.
         presumed: what was presumed of values, in words.
         unmeasured: as `Lifetimes.unmeasured`.
     """
@@ -61,7 +60,6 @@ class Recording:
     steady_setup: list[Event]
     steady: list[Event]
     saved: Mapping[str, int]
-    gradients: int
     presumed: frozenset[str] = frozenset()
     unmeasured: Mapping[str, int] = field(default_factory=dict)
 
@@ -123,7 +121,6 @@ class Stage:
             steady_setup=self._setup,
             steady=events,
             saved={},
-            gradients=0,
             unmeasured=self.lifetimes.unmeasured,
         )
 
@@ -176,7 +173,6 @@ class Stage:
             steady_setup=steady_setup,
             steady=[*of_storages(passes), *steady_step],
             saved=saved,
-            gradients=len(trained),
             presumed=frozenset(self._factories.presumed),
             unmeasured=self.lifetimes.unmeasured,
         )
