@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import modelsum
 
@@ -59,6 +60,8 @@ class Compiled(Net):
     [(Cond, MACS), (Computed, 2 * MACS), (While, 3 * MACS), (Compiled, MACS)],
 )
 def test_what_runs_is_counted(kind: Any, macs: int, mode: str, device: str) -> None:
+    if kind is While and not hasattr(TorchDispatchMode, "supports_higher_order_operators"):
+        pytest.skip("this torch looks into a loop once more before it runs it")
     summary = modelsum.summarize(kind(), X, mode=mode, device=device, memory=False)
     assert summary.totals.macs == macs
     assert not summary.uncounted_ops
