@@ -165,7 +165,7 @@ def _given(request: Request, loaded: Loaded) -> tuple[tuple[Any, ...], Mapping[s
     if request.inputs or loaded.example is not None or loaded.default_inputs is not None:
         return None
     given = arguments_of(model)
-    if given is not None and given != ((), {}) and request.batch not in (1, None):
+    if given is not None and any(given) and request.batch not in (1, None):
         raise InputError(
             f"the batch of {type(model).__name__}.example_input_array is its own",
             "Give the shape of one sample, like --input 3x224x224.",

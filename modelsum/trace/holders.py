@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from modelsum.errors import InputError
+
 _ATOMS = (bool, int, float, complex, str, bytes, type(None), torch.device, torch.dtype)
 _NO_HOLDERS = (type, nn.Module, torch.ScriptObject, types.ModuleType, types.FunctionType, types.MethodType)
 #: Classes of the standard library that hold what the user gave them; its others (locks, loggers) do not.
@@ -112,7 +114,8 @@ def _slots(kind: type) -> list[str]:
 def rebuilt(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     """The value with every tensor changed, one that is there twice once; containers and objects are new.
 
-    What cannot be copied, a lock say, is shared; an object that holds one is new all the same.
+    What cannot be copied, a lock say, is shared; an object that holds one is new all the same. Raises
+    InputError for an object with tensors that refuses any copy: it would not stay as it is.
     """
     memo: dict[int, Any] = {}
     originals: list[Any] = []  # kept alive: a memo goes by the address of an object
@@ -129,7 +132,7 @@ def rebuilt(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return inner(value)
 
 
-def _new(value: Any, inner: Callable[[Any], Any], memo: Mapping[int, Any]) -> Any:
+def _new(value: Any, inner: Callable[[Any], Any], memo: dict[int, Any]) -> Any:
     if isinstance(value, PackedSequence):
         # Its batch sizes are on the CPU always.
         indices = inner(value.sorted_indices), inner(value.unsorted_indices)
@@ -147,13 +150,22 @@ def _new(value: Any, inner: Callable[[Any], Any], memo: Mapping[int, Any]) -> An
         return value
     try:
         return copy.deepcopy(value, dict(memo))
-    except Exception:
-        return _by_parts(value, inner) if tensors else value
+    except Exception as error:  # whatever the classes of what is inside raise
+        if not tensors:
+            return value
+        try:
+            return _by_parts(value, inner, memo)
+        except (TypeError, AttributeError):
+            kind = type(value).__name__
+            raise InputError(
+                f"an input holds a {kind}, which cannot be copied: {type(error).__name__}: {error}",
+                "Give its tensors instead, or a class of your own with __deepcopy__.",
+            ) from error
 
 
-def _by_parts(value: Any, inner: Callable[[Any], Any]) -> Any:
+def _by_parts(value: Any, inner: Callable[[Any], Any], memo: dict[int, Any]) -> Any:
     """A copy of an object that copy.deepcopy cannot make, part by part; what cannot be copied is shared."""
-    new = copy.copy(value)
+    new = memo[id(value)] = copy.copy(value)  # it may hold itself
     if isinstance(value, Mapping):
         for key, item in value.items():
             new[key] = inner(item)

@@ -61,6 +61,14 @@ class Locked(Plain):
         self.lock = threading.Lock()
 
 
+class LockedItself(Locked):
+    """It cannot be copied as a whole, and holds itself."""
+
+    def __init__(self, x: Tensor, edges: Tensor) -> None:
+        super().__init__(x, edges)
+        self.me = self
+
+
 class Itself(Plain):
     """It holds itself."""
 
@@ -79,7 +87,7 @@ def namespace(x: Tensor, edges: Tensor) -> SimpleNamespace:
     return SimpleNamespace(x=x, edges=edges)
 
 
-KINDS = [Plain, Slots, Stored, Callable_, Locked, Itself, Data, namespace]
+KINDS = [Plain, Slots, Stored, Callable_, Locked, LockedItself, Itself, Data, namespace]
 
 
 class Graph(nn.Module):
@@ -112,6 +120,15 @@ def test_an_object_is_an_input_and_stays_the_callers_own(kind: Callable[..., Any
     assert graph.x is x
     assert graph.edges is edges
     assert not x.is_meta
+
+
+def test_an_object_that_refuses_any_copy_is_told() -> None:
+    class Refusing(Plain):
+        def __reduce_ex__(self, protocol: Any) -> Any:
+            raise TypeError("not mine to copy")
+
+    with pytest.raises(modelsum.InputError, match="a Refusing, which cannot be copied"):
+        modelsum.summarize(Graph(), Refusing(*tensors()))
 
 
 def test_the_peaks_with_an_object_are_those_with_its_tensors() -> None:

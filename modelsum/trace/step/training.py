@@ -71,14 +71,16 @@ def predict_memory(
     notice: str | None = None
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
         inference = stage().inference()
+        in_inference = Counter(recurrent)
+        recurrent.clear()
         if train:
             with frozen(call.model, options.freeze), checkpointed(call.model, options.checkpoint):
                 training, notice = _trained(stage(), options, target)
     assumptions = _assumptions(options, chosen.words, target)
     if training and training.presumed:
         assumptions["values"] = ", ".join(sorted(training.presumed))
-    unmeasured = Counter(inference.unmeasured) | Counter(training.unmeasured if training else {})
-    unmeasured.update(recurrent)
+    unmeasured = Counter(inference.unmeasured) + in_inference
+    unmeasured |= Counter(training.unmeasured if training else {}) + recurrent
     notices = (notice,) if notice else ()
     return _memory(
         inference, training, options, target, assumptions, notices, dict(sorted(unmeasured.items()))
