@@ -159,13 +159,19 @@ def run(
         asked=asked,
         fixed_bytes=summary.totals.param_bytes + summary.totals.buffer_bytes,
         assumptions=_assumptions(memory, task),
-        notices=(*filter(None, [room.notice]), *summary.notices, *notices),
+        notices=(*filter(None, [room.notice, _at_least(search.unmeasured)]), *summary.notices, *notices),
         made_with=summary.made_with,
     )
     if more and not result.bounded:
         changes = _changes(search, options, memory, task)
         result = dataclasses.replace(result, ways=_ways(search, result, options, changes))
     return dataclasses.replace(result, predictions=search.predictions)
+
+
+def _at_least(unmeasured: Iterable[str]) -> str | None:
+    """What to say where batches may need more than is known; None where all is known."""
+    ops = ", ".join(sorted(unmeasured))
+    return f"batches may need more: what {ops} allocates in its kernel is not known" if ops else None
 
 
 _OF_TRAINING = ("loss", "optimizer", "gradients", "accumulate", "checkpoint", "freeze", "values")
@@ -184,6 +190,7 @@ class _Search:
         self.task = task
         self.progress = progress
         self.predictions = 0
+        self.unmeasured: set[str] = set()  # ops of any batch whose kernels take more than is known
         try:
             self.first = predictor(request)
         except ForwardError as error:
@@ -220,6 +227,7 @@ class _Needs:
         self._search.predictions += 1
         train = self._search.task == TRAINING
         memory = self._predict(batch, self._change.options, train=train)
+        self._search.unmeasured.update(memory.unmeasured)
         if train and memory.training is None:
             raise ModelError(next(iter(memory.notices), "the training step could not be predicted"))
         return memory

@@ -287,3 +287,13 @@ def test_the_batch_of_all_that_share_it_is_changed_and_of_nothing_else() -> None
 def test_an_example_without_a_batch_is_refused() -> None:
     with pytest.raises(modelsum.InputError, match="no tensor with a batch"):
         modelsum.fit(nn.Identity(), torch.tensor(1.0), memory="1MiB")
+
+
+def test_a_batch_whose_kernels_were_not_measured_may_need_more() -> None:
+    grouped, plain = nn.Conv2d(16, 16, 3, groups=4), nn.Conv2d(16, 16, 3)
+    found = [
+        modelsum.fit(m, memory="16MiB", target="cpu", input_size=(16, 32, 32), more=False)
+        for m in (grouped, plain)
+    ]
+    assert found[0].notices[0].startswith("batches may need more: what aten.convolution, ")
+    assert not found[1].notices

@@ -110,7 +110,7 @@ class _Table:
 
     def _row_lines(self, row: Row, output: list[str], figures: list[str]) -> Iterator[Line]:
         path, class_name = _layer_cell(row, self._layer_width if self._fitted else None)
-        style = _row_style(row)
+        style = _row_style(row) if self._header[1] or row.failure else ""
         first, *rest = output
         name = [Span(path, style or "cyan"), Span(class_name, style or "dim")]
         quiet = ["" if _DIGITS.fullmatch(text) else "dim" for text in figures]
