@@ -82,7 +82,7 @@ def test_fit_takes_them(project, modelsum_cli) -> None:
     done = modelsum_cli("fit", *SMALL, "--memory", "100MiB", "--no-ways", "--format", "json")
     value = json.loads(done.out)
     assert (value["target"], value["dtype"]) == ("cpu", "bfloat16")
-    assert value["notices"] == [f"{FROM}dtype = bfloat16, optimizer = sgd, target = cpu"]
+    assert f"{FROM}dtype = bfloat16, optimizer = sgd, target = cpu" in value["notices"]
 
 
 def test_a_card_is_one_of_cuda_whatever_the_projects_target(project, modelsum_cli) -> None:
