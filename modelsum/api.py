@@ -136,10 +136,9 @@ def summary_of(request: Request, ready: Prepared) -> Summary:
     if request.memory is not None:
         from modelsum.trace.step.prediction import memory_of
 
-        memory, reasons = memory_of(
-            ready.call, summary=summary, options=request.memory, target=request.target
+        summary = summary.with_memory(
+            *memory_of(ready.call, summary=summary, options=request.memory, target=request.target)
         )
-        summary = dataclasses.replace(summary, memory=memory, notices=summary.notices + reasons)
     changed = ready.loaded.changed or bool(request.freeze)
     baseline = against_documented(summary, options_changed=changed)
     return dataclasses.replace(summary, baseline=baseline)

@@ -72,6 +72,9 @@ class Memory:
         training: the peak of a training step in steady state, or None where nothing can be trained.
         first_step: the peak of the first step, in which the optimizer makes its state.
         phase_peak_bytes: the peak of each phase of the training step in steady state.
+        phase_macs: multiply-accumulates of each phase of a training step, all its passes together; what is
+            recomputed in the backward pass is in that.
+        uncounted_ops: ops of the step that do arithmetic and have no rule, with how often a pass runs them.
         allocated_bytes: most bytes in the blocks of the CUDA caching allocator; None for the CPU.
         reserved_bytes: what that allocator takes from the device for them; None for the CPU.
         process_bytes: least and most that the process takes on the device, or None.
@@ -90,6 +93,8 @@ class Memory:
     training: Peak | None
     first_step: Peak | None
     phase_peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    phase_macs: Mapping[str, int] = field(default_factory=dict)
+    uncounted_ops: Mapping[str, int] = field(default_factory=dict)
     allocated_bytes: int | None = None
     reserved_bytes: int | None = None
     process_bytes: tuple[int, int] | None = None
@@ -120,6 +125,16 @@ class Memory:
         return self.first_step.bytes if self.first_step else None
 
     @property
+    def backward_macs(self) -> int | None:
+        """Multiply-accumulates of the backward passes of a step; None where nothing can be trained."""
+        return self.phase_macs.get("backward", 0) if self.training else None
+
+    @property
+    def training_macs(self) -> int | None:
+        """Multiply-accumulates of a whole training step; None where nothing can be trained."""
+        return sum(self.phase_macs.values()) if self.training else None
+
+    @property
     def peak(self) -> Peak:
         """The peak of the training step, or of inference where nothing can be trained."""
         return self.training or self.inference
@@ -142,6 +157,8 @@ class Memory:
             "training": plain(self.training),
             "first_step": plain(self.first_step),
             "phase_peak_bytes": dict(self.phase_peak_bytes),
+            "phase_macs": dict(self.phase_macs),
+            "uncounted_ops": dict(self.uncounted_ops),
             "allocated_bytes": self.allocated_bytes,
             "reserved_bytes": self.reserved_bytes,
             "process_bytes": list(self.process_bytes) if self.process_bytes else None,

@@ -8,7 +8,7 @@ A `Summary` is made by `modelsum.trace`, compared by `modelsum.baselines` and sh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeAlias
 
 from modelsum.memory_values import Memory, ModuleMemory, peaks_of
@@ -68,6 +68,10 @@ class Totals:
             no call was made, for want of an input.
         input_bytes: bytes of the input tensors.
         module_calls: executions of modules, the root included.
+        backward_macs: multiply-accumulates of the backward passes of a training step, as autograd does them:
+            what depends on nothing that is trained is left out, what a checkpoint recomputes is in it; None
+            where no step was predicted.
+        training_macs: those of the whole step: forward in training mode, backward, and the optimizer.
     """
 
     DERIVED: ClassVar = ("frozen_params", "flops")
@@ -81,6 +85,8 @@ class Totals:
     macs: int | None
     input_bytes: int
     module_calls: int
+    backward_macs: int | None = None
+    training_macs: int | None = None
 
     @property
     def frozen_params(self) -> int:
@@ -241,6 +247,13 @@ class Summary(Printed):
     notices: tuple[str, ...] = ()
     convention: Mapping[str, int] = field(default_factory=lambda: dict(CONVENTION))
     made_with: Mapping[str, str] = field(default_factory=dict)
+
+    def with_memory(self, memory: Memory | None, reasons: tuple[str, ...]) -> Summary:
+        """The same with its memory, and with the MACs of the training step; or the reasons why not."""
+        totals = self.totals
+        if memory is not None:
+            totals = replace(totals, backward_macs=memory.backward_macs, training_macs=memory.training_macs)
+        return replace(self, memory=memory, totals=totals, notices=self.notices + reasons)
 
     @property
     def called(self) -> bool:

@@ -16,7 +16,7 @@ class Figure:
     Attributes:
         name: what the configuration calls it.
         is_bytes: in bytes; a count otherwise.
-        of_memory: a figure of the memory prediction, which may be left out or not be known.
+        of_memory: a figure of the predicted training step, which may be left out or not be known.
     """
 
     name: str
@@ -34,6 +34,7 @@ FIGURES: dict[str, Figure] = {
         Figure("buffer_bytes", is_bytes=True),
         Figure("macs"),
         Figure("flops"),
+        Figure("training_macs", of_memory=True),
         Figure("uncounted_ops"),
         Figure("forward_backward", is_bytes=True),
         Figure("saved_for_backward", is_bytes=True, of_memory=True),
@@ -66,7 +67,7 @@ def of_summary(summary: Summary) -> dict[str, int | None]:
     }
     for name in FIGURES.keys() - known.keys():
         if FIGURES[name].of_memory:
-            known[name] = getattr(summary.memory, f"{name}_bytes", None)
+            known[name] = getattr(summary.memory, f"{name}_bytes" if FIGURES[name].is_bytes else name, None)
         else:
             known[name] = getattr(summary.totals, name)
     return known

@@ -15,6 +15,7 @@ LABELS = {
     "buffer_bytes": "Buffers size",
     "macs": "MACs",
     "flops": "FLOPs",
+    "training_macs": "Training MACs",
     "input_bytes": "Input size",
     "module_calls": "Module calls",
     "torchsummary_rows": "torchsummary rows",

@@ -14,6 +14,7 @@ An op that torch defines in terms of others (einsum, lstm, ...) is not looked up
 from __future__ import annotations
 
 import enum
+from functools import cache
 from typing import Any
 
 import torch
@@ -49,6 +50,8 @@ _BY_RULE: dict[Rule, str] = {
     rules.transposed_convolution: """
         cudnn_convolution_transpose miopen_convolution_transpose slow_conv_transpose2d slow_conv_transpose3d
     """,
+    rules.convolution_backward: "convolution_backward convolution_backward_overrideable",
+    rules.deformable_convolution_backward: "torchvision::_deform_conv2d_backward",
     rules.time_batch_convolution: "conv_tbc",
     rules.mm: """
         mm _int_mm _scaled_mm _scaled_mm_v2 _sparse_mm _sparse_mm_reduce_impl _sparse_sparse_matmul hspmm
@@ -86,15 +89,21 @@ _BY_RULE: dict[Rule, str] = {
     rules.grouped_mm: """
         _grouped_mm _scaled_grouped_mm _scaled_grouped_mm_v2 transformers::grouped_mm_fallback
     """,
-    rules.bilinear: "_trilinear",
+    rules.trilinear: "_trilinear",
     rules.attention: """
         _scaled_dot_product_flash_attention _scaled_dot_product_flash_attention_for_cpu
         _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
         _scaled_dot_product_fused_attention_overrideable higher_order::flex_attention
     """,
+    rules.attention_backward: """
+        _scaled_dot_product_flash_attention_backward _scaled_dot_product_flash_attention_for_cpu_backward
+        _scaled_dot_product_efficient_attention_backward _scaled_dot_product_cudnn_attention_backward
+        _scaled_dot_product_fused_attention_overrideable_backward
+    """,
     rules.ragged_attention: "_flash_attention_forward",
     rules.efficient_attention: "_efficient_attention_forward",
     rules.rnn_layer: "mkldnn_rnn_layer",
+    rules.rnn_layer_backward: "mkldnn_rnn_layer_backward",
     rules.cudnn_rnn: "_cudnn_rnn miopen_rnn",
 }
 
@@ -147,6 +156,12 @@ def name_of(op: Any) -> str:
     return name
 
 
+@cache
+def spelled(op: Any) -> str:
+    """The op as torch spells it: "aten.convolution"."""
+    return name_of(op).replace("::", ".")
+
+
 def _look_up(op: Any) -> Rule | Verdict:
     name = name_of(op)
     plain = name.removesuffix("_")  # an in-place op does what its plain form does
@@ -161,9 +176,24 @@ def _look_up(op: Any) -> Rule | Verdict:
         return Verdict.IGNORED  # a question to a tensor of a subclass: of its layout or device
     if has_kernel(op.name(), "CompositeImplicitAutograd"):
         return Verdict.COMPOSITE
-    if _is_elementwise(op) or _is_view(op) or torch.Tag.inplace_view in op.tags:
+    if _is_elementwise(op) or _is_view(op) or torch.Tag.inplace_view in op.tags or _derives_ignored(plain):
         return Verdict.IGNORED
     return Verdict.UNKNOWN
+
+
+def _derives_ignored(name: str) -> bool:
+    """Whether an op is the derivative of one that is left out: "aten::_softmax_backward_data"."""
+    namespace, _, own = name.partition("::")
+    derived, found, _ = own.partition("_backward")
+    if not found:
+        return False
+    for plain in (derived, derived.removesuffix("_dense"), f"{derived}_forward", derived.removeprefix("_")):
+        op = getattr(getattr(torch.ops, namespace), plain, None)
+        if op is not None and any(
+            rule_for(getattr(op, overload)) is Verdict.IGNORED for overload in op.overloads()
+        ):
+            return True
+    return False
 
 
 def _is_elementwise(op: Any) -> bool:

@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cache
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from modelsum.trace.call import Call
 from modelsum.trace.higher_order import as_written
 from modelsum.trace.holders import tensors_in
 from modelsum.trace.isolation import SharedTensors
-from modelsum.trace.ops import Verdict, name_of, rule_for
+from modelsum.trace.ops import Verdict, rule_for, spelled
 from modelsum.trace.rules import Rule
 from modelsum.trace.shapes import call_tree, shape_tree
 from modelsum.trace.torch_private import (
@@ -229,19 +228,13 @@ class Recorder(DispatchMode):
     ) -> Any:
         """The result of an op, after its work was put down."""
         if rule is Verdict.UNKNOWN:
-            self.uncounted[_spelled(func)] += 1
+            self.uncounted[spelled(func)] += 1
         elif not isinstance(rule, Verdict):
             # The result, also where the caller named its place.
             macs = rule(*args, **{**kwargs, "out": out}) if kwargs else rule(*args, out=out)
             self._stack[-1].own_macs += macs
-            self.macs_by_op[_spelled(func)] += macs
+            self.macs_by_op[spelled(func)] += macs
         return out
-
-
-@cache
-def _spelled(op: Any) -> str:
-    """The op as torch spells it: "aten.convolution"."""
-    return name_of(op).replace("::", ".")
 
 
 def _outermost_scripted(model: nn.Module) -> tuple[str, ...]:

@@ -44,6 +44,27 @@ def transposed_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__
     return _kernel_work(x, weight)
 
 
+def convolution_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, biases: Any, *rest: Any, out: Any
+) -> int:
+    """The derivative of a convolution: as much again for each gradient that is asked for, but the bias's.
+
+    The input's is a convolution the other way round (transposed where it was not), the weight's multiplies
+    every output's gradient with the inputs under the kernel. `rest` is stride, padding, dilation, transposed,
+    output padding, groups, and which of the three are asked for.
+    Source: torch.utils.flop_counter, conv_backward_flop, but for groups, which that counts too often in the
+    weight's gradient.
+    """
+    transposed: bool = rest[3]
+    wanted: list[bool] = rest[-1]
+    return (wanted[0] + wanted[1]) * _kernel_work(x if transposed else gradient, weight)
+
+
+def deformable_convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor, *_: Any, out: Any) -> int:
+    """torchvision's, which always makes the gradients of the columns and of the weight."""
+    return 2 * _kernel_work(gradient, weight)
+
+
 def time_batch_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
     """torch.conv_tbc: x [time, batch, in], weight [kernel, in, out]."""
     return out.numel() * weight.shape[0] * weight.shape[1]
@@ -151,13 +172,23 @@ def grouped_mm(a: Tensor, b: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
     return a.numel() * b.shape[-1]
 
 
-def bilinear(x1: Tensor, weight: Tensor, x2: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
-    """torch.nn.Bilinear through aten::_trilinear: y[o] = x1 @ weight[o] @ x2, expanded to one common shape.
+def trilinear(
+    a: Tensor, b: Tensor, c: Tensor, new_a: Any, new_b: Any, new_c: Any, *_: Any, out: Tensor
+) -> int:
+    """aten::_trilinear, a sum of products of three: what torch.nn.Bilinear and its derivatives are.
 
-    The kernel forms every product x1[i] * weight[o, i, j] * x2[j]: samples * out * in1 * in2.
+    Each of the three gets dimensions of size 1 at the places that follow them, and is expanded to one common
+    shape, where every element is one product: for y[o] = x1 @ weight[o] @ x2, samples * out * in1 * in2.
     """
-    samples = x1.numel() // x1.shape[-1]
-    return samples * weight.numel()
+    shapes = [_with_ones(a, new_a), _with_ones(b, new_b), _with_ones(c, new_c)]
+    return math.prod(torch.broadcast_shapes(*shapes))
+
+
+def _with_ones(x: Tensor, places: Any) -> list[int]:
+    sizes = list(x.shape)
+    for place in places:
+        sizes.insert(place, 1)
+    return sizes
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *_: Any, out: Any, **__: Any) -> int:
@@ -199,6 +230,24 @@ def _ragged(q: Tensor, v: Tensor, starts_q: Tensor, starts_k: Tensor) -> int:
         raise NotImplementedError("the lengths of the sequences in a ragged attention are unknown on meta")
     pairs = int((known_q.diff() * known_k.diff()).sum())  # query-key pairs of all sequences
     return pairs * q.shape[-2] * (q.shape[-1] + v.shape[-1])
+
+
+def attention_backward(
+    gradient: Tensor, q: Tensor, k: Tensor, v: Tensor, *_: Any, out: Any, **__: Any
+) -> int:
+    """The derivative of a fused attention: five matmuls where forward has two.
+
+    The scores are computed once more (d), then the gradients of the scores (dv), of v (dv), of q and k (d
+    each), for all batch * heads * s * t pairs. Source: torch.utils.flop_counter, sdpa_backward_flop_count.
+    """
+    if not q.numel():
+        return 0
+    return q.numel() // q.shape[-1] * k.shape[-2] * (3 * q.shape[-1] + 2 * v.shape[-1])
+
+
+def rnn_layer_backward(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out: Any, **__: Any) -> int:
+    """aten::mkldnn_rnn_layer_backward: the gradients of what goes in and of both weights, at every step."""
+    return 2 * rnn_layer(x, w_ih, w_hh, out=out)
 
 
 def rnn_layer(x: Tensor, w_ih: Tensor, w_hh: Tensor, *_: Any, out: Any, **__: Any) -> int:

@@ -30,6 +30,8 @@ def test_json_is_the_summary_indented():
         "flops": 22656,
         "input_bytes": 384,
         "module_calls": 11,
+        "backward_macs": None,
+        "training_macs": None,
     }
 
 

@@ -195,7 +195,45 @@ ON_CPU: dict[str, tuple[Any, tuple[Any, ...], int]] = {
 ragged = r(8, 2, 4).half()
 starts = torch.tensor([0, 3, 8]).int()
 # Kernels of other devices run on meta, for their shapes.
+_seed = torch.zeros((), dtype=torch.int64)
+_DERIVED = 2 * 8 * 6 * 7 * 5 * 4  # five matmuls of d = dv = 4
+_out, _lse = r(2, 8, 6, 4), r(2, 8, 6)
+_half = (_out.half(), q.half(), k.half(), v.half(), _out.half())
+
 ON_META: dict[str, tuple[Any, tuple[Any, ...], int]] = {
+    "aten.convolution_backward": (
+        lambda g, x, w: aten.convolution_backward(
+            *(g, x, w, [8], [2, 2], [1, 1], [1, 1], False, [0, 0], 2, [False, True, True])
+        ),
+        (r(3, 8, 5, 5), r(3, 4, 9, 9), r(8, 2, 3, 3)),
+        3 * 8 * 5 * 5 * 2 * 3 * 3,
+    ),
+    "aten._scaled_dot_product_flash_attention_backward": (
+        lambda *x: aten._scaled_dot_product_flash_attention_backward(
+            *(*x, None, None, 6, 7, 0.0, False, _seed.to("meta"), _seed.to("meta"))
+        ),
+        (*_half, _lse),
+        _DERIVED,
+    ),
+    "aten._scaled_dot_product_flash_attention_for_cpu_backward": (
+        lambda *x: aten._scaled_dot_product_flash_attention_for_cpu_backward(*x, 0.0, False),
+        (_out, q, k, v, _out, _lse),
+        _DERIVED,
+    ),
+    "aten._scaled_dot_product_efficient_attention_backward": (
+        lambda g, q, k, v, out, lse: aten._scaled_dot_product_efficient_attention_backward(
+            *(g, q, k, v, None, out, lse, _seed.to("meta"), _seed.to("meta"), 0.0, [True, True, True, False])
+        ),
+        (_out, q, k, v, _out, _lse),
+        _DERIVED,
+    ),
+    "aten._scaled_dot_product_cudnn_attention_backward": (
+        lambda *x: aten._scaled_dot_product_cudnn_attention_backward(
+            *(*x, _seed.to("meta"), _seed.to("meta"), None, None, None, 6, 7, 0.0, False)
+        ),
+        (*_half, _lse),
+        _DERIVED,
+    ),
     "aten._scaled_dot_product_flash_attention": (
         aten._scaled_dot_product_flash_attention,
         (q.half(), k.half(), v.half()),
@@ -250,6 +288,10 @@ ON_META: dict[str, tuple[Any, tuple[Any, ...], int]] = {
 
 # Kernels of a library, device or CPU engine that is not here; most share their rule with one that is.
 NOT_HERE = {
+    "aten.mkldnn_rnn_layer_backward",  # in tests/trace/test_training_macs.py, as is the next
+    "torchvision._deform_conv2d_backward",
+    "aten.convolution_backward_overrideable",
+    "aten._scaled_dot_product_fused_attention_overrideable_backward",
     "transformers.grouped_mm_fallback",  # an op of transformers, for torch without grouped matmuls
     "aten.convolution_overrideable",
     "aten.cudnn_convolution",

@@ -33,6 +33,7 @@ TOTALS = (
 )
 #: The totals that it has where the memory is known; without training or off CUDA it has fewer.
 MEMORY_TOTALS = (
+    "training_macs",
     "saved_for_backward_bytes",
     "inference_peak_bytes",
     "training_peak_bytes",

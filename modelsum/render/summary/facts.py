@@ -67,11 +67,20 @@ def totals(summary: Summary) -> list[Fact]:
         of_what = f"for the batch of {count(summary.batch)}"
     else:
         of_what = ""
-    return [
-        *facts,
+    facts += [
         Fact("MACs", count(total.macs), _note(_short(total.macs), of_what)),
         Fact("FLOPs", count(total.flops), _note(_short(total.flops), "2 x MACs")),
     ]
+    if total.training_macs is not None:
+        facts.append(_training_macs(summary, total.training_macs))
+    return facts
+
+
+def _training_macs(summary: Summary, macs: int) -> Fact:
+    backward = f"a step, {short_count(summary.totals.backward_macs or 0)} of it backward"
+    of_step = summary.memory.uncounted_ops if summary.memory else {}
+    more = ", ".join(sorted(of_step.keys() - summary.uncounted_ops.keys()))
+    return Fact("Training MACs", count(macs), _note(_short(macs), backward, more and f"without {more}"))
 
 
 def _note(*parts: str) -> str:

@@ -16,14 +16,15 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.higher_order import control_flow
-from modelsum.trace.ops import Verdict, name_of, rule_for
+from modelsum.trace.ops import Verdict, rule_for, spelled
+from modelsum.trace.rules import Rule
 from modelsum.trace.torch_private import (
     DispatchMode,
     HigherOrderOperator,
@@ -52,12 +53,22 @@ _ALLOCATES = 1
 _DECOMPOSES = 2
 
 
+class _Plan(NamedTuple):
+    """What to do at an op: what it does to storages, the memory inside its kernel, and the work it does."""
+
+    does: int
+    inside: KernelRule | None = None
+    work: Rule | Verdict = Verdict.IGNORED
+
+
 class Lifetimes(DispatchMode):
     """Logs the storages of one device.
 
     Attributes:
         log: where it all goes.
         unmeasured: ops whose kernels allocate what is not known, by name, with how often they ran.
+        macs: multiply-accumulates by phase, of ops that have a rule.
+        uncounted: ops that do arithmetic and have no rule, by name, with how often they ran.
     """
 
     supports_higher_order_operators = True  # so far as to say that they cannot be followed
@@ -73,12 +84,14 @@ class Lifetimes(DispatchMode):
         super().__init__()
         self.log = log
         self.unmeasured: Counter[str] = Counter()
+        self.macs: Counter[str] = Counter()
+        self.uncounted: Counter[str] = Counter()
         self._is_here: Callable[[Tensor], bool] = attrgetter(f"is_{device}")
         self._kernels = kernels or {}
         self._searches = searches or {}
         self._found: set[Hashable] = set()
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self._plans: dict[Any, tuple[int, KernelRule | None]] = {}
+        self._plans: dict[Any, _Plan] = {}
         self._stack: list[str] = [""]
         # Where the sequence numbers of the autograd nodes that a module made begin, and which module it is.
         self._starts: list[int] = []
@@ -136,7 +149,8 @@ class Lifetimes(DispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         plan = self._plans.get(func) or self._plan(func)
-        if plan[0] & _DECOMPOSES:
+        does, inside, work = plan
+        if does & _DECOMPOSES:
             if types:
                 return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
             written = control_flow(func)
@@ -151,7 +165,7 @@ class Lifetimes(DispatchMode):
         if len(sys.modules) != self._imported:
             self._imported = len(sys.modules)
             gc.collect()  # torch imported something for the op: frames that did hold on to tensors in a cycle
-        if plan[0]:
+        if does:
             if isinstance(out, Tensor):
                 self._watch(out)
             elif isinstance(out, (tuple, list)):
@@ -162,26 +176,41 @@ class Lifetimes(DispatchMode):
             self._note_sum(args, out, before)
         if self._searches:
             self._search(func, args)
-        if plan[1] is not None:
-            inside = plan[1](*args, out=out, **kwargs)
-            if inside is None:
-                self.unmeasured[name_of(func).replace("::", ".")] += 1
-            elif inside > 0:
-                self.log.use(inside)
+        if inside is not None:
+            nbytes = inside(*args, out=out, **kwargs)
+            if nbytes is None:
+                self.unmeasured[spelled(func)] += 1
+            elif nbytes > 0:
+                self.log.use(nbytes)
+        if work is not Verdict.IGNORED:
+            self._count(func, work, args, kwargs, out)
         return out
 
-    def _plan(self, func: Any) -> tuple[int, KernelRule | None]:
+    def _plan(self, func: Any) -> _Plan:
         if isinstance(func, HigherOrderOperator):
             if control_flow(func) is None:
                 raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
-            self._plans[func] = (_DECOMPOSES, None)
+            self._plans[func] = _Plan(_DECOMPOSES)
             return self._plans[func]
+        rule = rule_for(func)
         does = _ALLOCATES if _may_allocate(func) else _NOTHING
-        if rule_for(func) is Verdict.COMPOSITE and not _has_kernel(func):
+        if rule is Verdict.COMPOSITE and not _has_kernel(func):
             does = _DECOMPOSES
         namespace, _, name = func.name().partition("::")
-        plan = self._plans[func] = (does, self._kernels.get(name if namespace == "aten" else func.name()))
+        inside = self._kernels.get(name if namespace == "aten" else func.name())
+        work = Verdict.IGNORED if rule is Verdict.COMPOSITE else rule
+        plan = self._plans[func] = _Plan(does, inside, work)
         return plan
+
+    def _count(self, func: Any, rule: Rule | Verdict, args: Any, kwargs: Any, out: Any) -> None:
+        """The multiply-accumulates of an op; as without a rule where that cannot tell."""
+        if not isinstance(rule, Verdict):
+            try:
+                self.macs[self.log.phase] += rule(*args, **{**kwargs, "out": out})
+                return
+            except NotImplementedError:
+                pass
+        self.uncounted[spelled(func)] += 1
 
     def _search(self, func: Any, args: tuple[Any, ...]) -> None:
         """A search for an algorithm ends with an empty cache."""

@@ -51,6 +51,8 @@ class Recording:
         saved: bytes that each module itself saved for backward, by path; the loss left out.
         presumed: what was presumed of values, in words.
         unmeasured: as `Lifetimes.unmeasured`.
+        macs: multiply-accumulates of a step by phase.
+        uncounted: as `Lifetimes.uncounted`, of one forward and backward pass.
     """
 
     categories: list[str]
@@ -62,6 +64,8 @@ class Recording:
     saved: Mapping[str, int]
     presumed: frozenset[str] = frozenset()
     unmeasured: Mapping[str, int] = field(default_factory=dict)
+    macs: Mapping[str, int] = field(default_factory=dict)
+    uncounted: Mapping[str, int] = field(default_factory=dict)
 
 
 class Stage:
@@ -139,6 +143,8 @@ class Stage:
         if saved is None:
             return None
         passes = self.log.cut()
+        macs = {phase: n * options.accumulate for phase, n in self.lifetimes.macs.items()}
+        uncounted = dict(self.lifetimes.uncounted)
         trained = self._label_gradients()
 
         def step(first: bool) -> list[Event]:
@@ -175,6 +181,8 @@ class Stage:
             saved=saved,
             presumed=frozenset(self._factories.presumed),
             unmeasured=self.lifetimes.unmeasured,
+            macs=macs,
+            uncounted=uncounted,
         )
 
     # ---- parts of a step
@@ -200,6 +208,8 @@ class Stage:
     def _pass(self, loss: Loss, scaler: GradientScaler | None) -> Mapping[str, int] | None:
         """A forward and a backward pass; returns what the model saved in between."""
         self._begin(FORWARD)
+        self.lifetimes.macs.clear()
+        self.lifetimes.uncounted.clear()
         call = self._call.renewed()
         with self._followed():
             with self.lifetimes.saving():

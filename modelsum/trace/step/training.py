@@ -209,6 +209,8 @@ def _memory(
         inference=without.peak,
         training=step.peak if step else None,
         first_step=first.peak if first else None,
+        phase_macs=dict(training.macs) if training else {},
+        uncounted_ops=dict(training.uncounted) if training else {},
         phase_peak_bytes={phase: peak.bytes for phase, peak in shown.phases.items()},
         allocated_bytes=allocated,
         reserved_bytes=reserved,
