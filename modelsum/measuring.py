@@ -13,7 +13,7 @@ from modelsum import api, spec
 from modelsum.errors import ModelError, UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.memory.measurement import Measurement
-from modelsum.preparing import available, prepare
+from modelsum.preparing import available, prepare, with_own_optimizer
 from modelsum.request import Request, request_of
 from modelsum.sources import resolve
 from modelsum.spec import ModelSpec
@@ -93,7 +93,7 @@ def run(request: Request, *, device: str | None, min_time: float | None = MIN_TI
     if isinstance(request.model, ModelSpec):
         resolve(request.model)  # a mistyped name is answered before torch is imported
     place = _device(device)
-    options = request.memory or MemoryOptions()
+    options = with_own_optimizer(request.memory or MemoryOptions())
     asked, summary = _predicted(dataclasses.replace(request, memory=options, mode="eval"), place)
     if place.type == "cpu" and summary.memory is not None:
         _check_room(summary.memory)

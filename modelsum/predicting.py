@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
 from modelsum.memory import Memory, MemoryOptions
-from modelsum.preparing import default_call, first_attempt
+from modelsum.preparing import default_call, first_attempt, with_own_optimizer
 from modelsum.raised import told
 from modelsum.request import Request
 from modelsum.sources import Loaded
@@ -60,7 +60,9 @@ class Predictor:
                 arguments = default_call(request, self._loaded, meta)
             call = Call(model, *arguments)
             with deep_enough(model):
-                return predict_memory(call, options=options, target=request.target, train=train)
+                return predict_memory(
+                    call, options=with_own_optimizer(options), target=request.target, train=train
+                )
         except ModelsumError:
             raise
         except Exception as error:

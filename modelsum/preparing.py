@@ -20,6 +20,7 @@ from modelsum.errors import (
     NoInputError,
     UsageError,
 )
+from modelsum.memory.options import OPTIMIZERS, MemoryOptions, OwnOptimizer
 from modelsum.plain import plain
 from modelsum.raised import told
 from modelsum.request import Request
@@ -96,7 +97,26 @@ def first_attempt(request: Request) -> Attempt:
     look_up(request)  # a mistyped name is answered before torch is imported
     if request.inputs_from is not None:
         request = dataclasses.replace(request, example=example_from(request.inputs_from), inputs_from=None)
+    if request.memory is not None:
+        request = dataclasses.replace(request, memory=with_own_optimizer(request.memory))
     return Attempt(request, available("meta" if request.device == "auto" else request.device))
+
+
+def with_own_optimizer(options: MemoryOptions) -> MemoryOptions:
+    """The same with the user's class, where a text names one. Raises UsageError where there is none."""
+    if not isinstance(options.optimizer, str) or options.optimizer in OPTIMIZERS:
+        return options
+    from modelsum.sources.imported import check_there, load_attribute
+
+    text = options.optimizer
+    found = spec.parse_object(text, f"optimizer {text!r}")
+    assert found is not None
+    check_there(found.name)
+    kind = load_attribute(found.name)
+    if not callable(kind):
+        raise UsageError(f"the optimizer {text} is {objects.kind_of(kind)}", "Give a class or a function.")
+    own = OwnOptimizer(text, lambda parameters: kind(parameters, *found.args, **found.kwargs))
+    return dataclasses.replace(options, optimizer=own)
 
 
 def look_up(request: Request) -> None:

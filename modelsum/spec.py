@@ -247,8 +247,8 @@ def parse_argument(text: str) -> tuple[str, Any]:
         raise ArgumentError(f"--arg {text!r}: {value!r} is not a Python literal", f"Write {key}={constant}.")
     if re.fullmatch(r"[A-Za-z_][\w.-]*", value):
         return key, value
-    if made := _OBJECT.fullmatch(value):
-        return key, _object(text, value, made["name"], made["call"])
+    if (made := parse_object(value, f"--arg {text!r}")) is not None:
+        return key, made
     raise ArgumentError(
         f"--arg {text!r}: {value!r} is not a Python literal",
         f"Write a number, True, False, None, a quoted string or a list, like {key}=10, "
@@ -259,7 +259,15 @@ def parse_argument(text: str) -> tuple[str, Any]:
 _OBJECT = re.compile(r"(?P<name>[^()'\"]+:[A-Za-z_][\w.]*)(?P<call>\(.*\))?", re.DOTALL)
 
 
-def _object(text: str, value: str, name: str, call: str | None) -> ObjectSpec:
+def parse_object(value: str, what: str) -> ObjectSpec | None:
+    """Read a text that stands for an object; None where it is none.
+
+    Raises ArgumentError, whose message begins with `what`, where its arguments cannot be read.
+    """
+    made = _OBJECT.fullmatch(value)
+    if made is None:
+        return None
+    name, call = made["name"], made["call"]
     if call is None:
         return ObjectSpec(value, parse_model(name), called=False)
     try:
@@ -268,7 +276,7 @@ def _object(text: str, value: str, name: str, call: str | None) -> ObjectSpec:
         kwargs = {keyword.arg: ast.literal_eval(keyword.value) for keyword in read.keywords if keyword.arg}
     except (ValueError, SyntaxError, AttributeError):
         raise ArgumentError(
-            f"--arg {text!r}: {call!r} are no arguments",
+            f"{what}: {call!r} are no arguments",
             "They are Python literals: Config(width=8, act='relu').",
         ) from None
     return ObjectSpec(value, parse_model(name), True, args, kwargs)

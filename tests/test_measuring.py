@@ -105,13 +105,25 @@ def test_every_optimizer_takes_real_steps_and_is_near_its_prediction(
 ) -> None:
     if optimizer == "lion":
         pytest.importorskip("timm")
-    if optimizer in ("adafactor", "lion") and implementation == "fused":
+    if optimizer == "muon" or "8bit" in optimizer:
+        pytest.skip("its kernels on this CPU are not those of the rules")
+    if implementation == "fused" and optimizer not in ("none", "sgd", "momentum", "adam", "adamw"):
         pytest.skip("there is none")
     measured = measure(mlp(), torch.rand(20, 100), optimizer=optimizer, implementation=implementation)
     errors = measured.to_dict()["error_percent"]
     assert errors["training_peak_bytes"] == pytest.approx(0, abs=0.5)
     assert errors["first_step_peak_bytes"] == pytest.approx(0, abs=0.5)
     assert measured.notices == measured.measured.notices == ()
+
+
+@pytest.mark.parametrize("options", [{"clip": True}, {"ema": True}], ids=str)
+def test_clipping_and_averages_are_near_their_prediction(options: dict[str, bool]) -> None:
+    for optimizer in ("none", "sgd"):
+        errors = measure(mlp(), torch.rand(20, 100), optimizer=optimizer, **options).to_dict()[
+            "error_percent"
+        ]
+        assert errors["training_peak_bytes"] == pytest.approx(0, abs=0.5)
+        assert errors["first_step_peak_bytes"] == pytest.approx(0, abs=0.5)
 
 
 def test_accumulated_passes_freezing_and_checkpoints_happen_for_real() -> None:
@@ -232,7 +244,7 @@ def test_the_model_and_torch_are_left_alone() -> None:
 
 def test_weights_do_not_move_even_where_the_optimizer_does(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a learning rate the copy would move; the model that was handed in stays."""
-    monkeypatch.setattr("modelsum.trace.real.real_step._LEARNING_RATE", 1.0)
+    monkeypatch.setattr("modelsum.trace.optimizing._LEARNING_RATE", 1.0)
     model = mlp()
     before = copy.deepcopy(model.state_dict())
     measure(model, torch.rand(2, 100), optimizer="sgd")

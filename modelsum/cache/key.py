@@ -7,6 +7,7 @@ import os
 import sys
 
 from modelsum.cache.versions import installed_mark, machine_mark, package_mark, torch_mark
+from modelsum.memory.options import OPTIMIZERS
 from modelsum.request import Request
 from modelsum.spec import ModelSpec, ObjectSpec
 from modelsum.version import __version__
@@ -46,6 +47,7 @@ def _variables(request: Request) -> list[tuple[str, str]]:
     own_code = (
         request.inputs_from
         or (isinstance(request.model, ModelSpec) and request.model.kind != "name")
+        or (request.memory is not None and request.memory.optimizer not in OPTIMIZERS)
         or any(isinstance(value, ObjectSpec) for value in request.arguments.values())
     )
     return sorted(

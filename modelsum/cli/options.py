@@ -76,7 +76,9 @@ _STEP = (
         default=_STEP_DEFAULTS.optimizer,
         show_default=True,
         type=Word(step.OPTIMIZERS),
-        help="Optimizer of the training step whose memory is predicted.",
+        metavar="NAME",
+        help=f"Optimizer of the training step whose memory is predicted: {', '.join(step.OPTIMIZERS)}, or a "
+        "class ('nets.py:Lion(beta=0.9)'), which is called with the parameters.",
     ),
     _of_step("--foreach", "implementation", flag_value="foreach", help="Its foreach implementation."),
     _of_step("--for-loop", "implementation", flag_value="for-loop", help="Its for-loop implementation."),
@@ -118,6 +120,8 @@ _STEP = (
         metavar="N",
         help="Passes whose gradients add up before an optimizer step.",
     ),
+    _of_step("--clip", is_flag=True, help="The norm of all gradients is clipped before the optimizer steps."),
+    _of_step("--ema", is_flag=True, help="A moving average of weights and buffers is kept beside them."),
     _of_step("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
     _of_memory(
         "--attention",

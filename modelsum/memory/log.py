@@ -16,7 +16,9 @@ OPTIMIZER_STATE = "optimizer_state"
 SAVED_ACTIVATIONS = "saved_activations"
 TEMPORARIES = "temporaries"
 INPUTS = "inputs"
-CATEGORIES = (WEIGHTS, BUFFERS, GRADIENTS, OPTIMIZER_STATE, SAVED_ACTIVATIONS, TEMPORARIES, INPUTS)
+#: A moving average of weights and buffers, in a copy of them.
+EMA = "ema"
+CATEGORIES = (WEIGHTS, BUFFERS, EMA, GRADIENTS, OPTIMIZER_STATE, SAVED_ACTIVATIONS, TEMPORARIES, INPUTS)
 
 SETUP = "setup"
 FORWARD = "forward"

@@ -28,9 +28,14 @@ class Trained:
     element_bytes: int
 
     @property
+    def elements(self) -> int:
+        """Its elements."""
+        return prod(self.shape)
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the parameter, and of every buffer like it."""
-        return prod(self.shape) * self.element_bytes
+        return self.elements * self.element_bytes
 
 
 def step(
@@ -48,7 +53,7 @@ def step(
     Args:
         log: takes the events; state gets the category of optimizer state and stays.
         trained: the parameters that have gradients.
-        optimizer: one of `modelsum.memory.options.OPTIMIZERS`.
+        optimizer: one in closed form of `modelsum.memory.options.OPTIMIZERS`.
         implementation: "for-loop", "foreach" or "fused".
         first: the state does not exist yet and is made.
         counts_on_device: the scalars that count steps are on the device of the parameters: always on the
@@ -250,6 +255,46 @@ def _lion(names: _Names, trained: Sequence[Trained], how: _How) -> None:
         names.bind("updates", *(p.nbytes for p in trained))
 
 
+_SMALLEST_IN_8_BIT = 4096  # elements: smaller states stay as they were
+_IN_A_BLOCK = 256  # elements that share a scale, a float32
+_CODES = 256  # numbers, in float32, that the codes of 8 bits stand for
+
+
+def _bnb_8bit(names: _Names, trained: Sequence[Trained], how: _How) -> None:
+    """bitsandbytes 0.50.2, optim/optimizer.py: codes and scales of both states; their tables once for all.
+
+    The step is one kernel a parameter, in place. States in 32 bits are float32, whatever the parameter.
+    """
+    if not how.first:
+        return
+    if any(p.elements >= _SMALLEST_IN_8_BIT for p in trained):
+        for _ in range(2):
+            names.state(4 * _CODES)
+    for p in trained:
+        for _ in range(2):
+            if p.elements < _SMALLEST_IN_8_BIT:
+                names.state(4 * p.elements)
+            else:
+                names.state(p.elements)
+                names.state(4 * -(-p.elements // _IN_A_BLOCK))
+
+
+def _torchao_8bit(names: _Names, trained: Sequence[Trained], how: _How) -> None:
+    """torchao 0.18, optim/adam.py: codes, scales and a table for each state of each parameter.
+
+    A parameter whose elements do not fill its blocks has plain states. The step is compiled: what it
+    allocates is not known.
+    """
+    for p in trained if how.first else ():
+        for _ in range(2):
+            if p.elements < _SMALLEST_IN_8_BIT or p.elements % _IN_A_BLOCK:
+                names.state(p.nbytes)
+            else:
+                names.state(p.elements)
+                names.state(4 * p.elements // _IN_A_BLOCK)
+                names.state(4 * _CODES)
+
+
 _Form = Callable[[_Names, Sequence[Trained], _How], None]
 _FORMS: dict[str, _Form] = {
     "sgd": _sgd,
@@ -258,4 +303,6 @@ _FORMS: dict[str, _Form] = {
     "adamw": _adamw,
     "adafactor": _adafactor,
     "lion": _lion,
+    "bnb-adamw8bit": _bnb_8bit,
+    "torchao-adamw8bit": _torchao_8bit,
 }

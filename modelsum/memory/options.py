@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from modelsum.errors import UsageError, valid_words
-from modelsum.spec import dtype_name
+from modelsum.spec import dtype_name, parse_object
 
-OPTIMIZERS = ("none", "sgd", "momentum", "adam", "adamw", "adafactor", "lion")
+#: AdamW with states of 8 bits: bitsandbytes' and torchao's.
+EIGHT_BIT = ("bnb-adamw8bit", "torchao-adamw8bit")
+#: Those whose step is known in closed form; that of torch's others is traced.
+_CLOSED = ("none", "sgd", "momentum", "adam", "adamw", "adafactor", "lion", *EIGHT_BIT)
+_TRACED = ("adadelta", "adagrad", "adamax", "asgd", "muon", "nadam", "radam", "rmsprop", "rprop")
+OPTIMIZERS = (*_CLOSED, *_TRACED)
 IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
 LOSSES = ("sum", "cross-entropy")
 ATTENTION = ("auto", "math", "flash", "efficient")
@@ -15,7 +22,23 @@ AMP = ("bf16", "fp16")
 _AMP_OF = {"bfloat16": "bf16", "float16": "fp16"}
 TARGETS = ("cpu", "cuda")
 
-_NOT_IN_TORCH = {("adafactor", "fused"), ("lion", "fused")}
+_HAS_FUSED = ("none", "sgd", "momentum", "adam", "adamw")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOptimizer:
+    """A user's optimizer, or one of torch's with other settings.
+
+    Attributes:
+        text: what it is called.
+        make: makes it for a list of parameters.
+    """
+
+    text: str
+    make: Callable[[Any], Any] = field(compare=False, repr=False)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +46,10 @@ class MemoryOptions:
     """The training step to predict.
 
     Attributes:
-        optimizer: one of `OPTIMIZERS`; "momentum" is SGD with momentum. All with torch's defaults.
+        optimizer: one of `OPTIMIZERS`; "momentum" is SGD with momentum, "muon" torch's Muon for matrices that
+            are no embeddings and AdamW for the rest, "bnb-adamw8bit" and "torchao-adamw8bit" those packages'
+            AdamW with states of 8 bits. All with their defaults. Or a class as `--arg` takes an object,
+            like "nets.py:Lion(beta=0.9)", which is called with the parameters; or an `OwnOptimizer`.
         implementation: "for-loop", "foreach" or "fused"; None for what torch takes on the target without
             being told: for-loop on the CPU, foreach on CUDA.
         loss: "sum" of every output tensor, or "cross-entropy" of the first one.
@@ -36,6 +62,10 @@ class MemoryOptions:
         accumulate: forward and backward passes before each optimizer step.
         weight_decay: the optimizer has one. Where it is added to the gradients (all but AdamW, Adafactor and
             Lion), foreach makes new ones of all of them, and a for-loop of one after the other.
+        clip: the norm of all gradients together is clipped before the optimizer steps
+            (torch.nn.utils.clip_grad_norm_).
+        ema: a moving average of weights and buffers is kept beside them
+            (torch.optim.swa_utils.AveragedModel).
         prefetch: batches that the data loader has put on the device already, besides the one that is used.
         cudnn_benchmark: torch.backends.cudnn.benchmark, on CUDA: cuDNN tries its algorithms at the first
             convolution of every shape, after which torch gives the allocator's cached blocks back.
@@ -45,7 +75,7 @@ class MemoryOptions:
     Raises UsageError for a word that is not one of those.
     """
 
-    optimizer: str = "adamw"
+    optimizer: str | OwnOptimizer = "adamw"
     implementation: str | None = None
     loss: str = "sum"
     attention: str = "auto"
@@ -54,13 +84,16 @@ class MemoryOptions:
     freeze: tuple[str, ...] = ()
     accumulate: int = 1
     weight_decay: bool = False
+    clip: bool = False
+    ema: bool = False
     prefetch: int = 0
     cudnn_benchmark: bool = False
     expandable_segments: bool = False
     timeline_points: int = 400
 
     def __post_init__(self) -> None:
-        _check("optimizer", self.optimizer, OPTIMIZERS)
+        if isinstance(self.optimizer, str) and not is_object(self.optimizer):
+            _check("optimizer", self.optimizer, OPTIMIZERS)
         _check("loss", self.loss, LOSSES)
         _check("attention", self.attention, ATTENTION)
         if self.amp is not None:
@@ -68,7 +101,15 @@ class MemoryOptions:
             _check("amp", self.amp, AMP)
         if self.implementation is not None:
             _check("implementation", self.implementation, IMPLEMENTATIONS)
-        if (self.optimizer, self.implementation) in _NOT_IN_TORCH:
+        if self.implementation is not None and not self.has_implementations:
+            raise UsageError(
+                f"{self.optimizer} has one implementation, its own", f"Leave out {self.implementation}."
+            )
+        if self.weight_decay and self.optimizer not in OPTIMIZERS:
+            raise UsageError(
+                f"{self.optimizer} has settings of its own", "Give it one there: Lion(weight_decay=0.1)."
+            )
+        if self.implementation == "fused" and self.optimizer not in _HAS_FUSED:
             raise UsageError(f"{self.optimizer} has no fused implementation", "Use for-loop or foreach.")
         if self.accumulate < 1:
             raise UsageError(f"accumulate {self.accumulate}: at least 1 pass goes before an optimizer step")
@@ -77,21 +118,33 @@ class MemoryOptions:
         if self.timeline_points < 2:
             raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
 
+    @property
+    def in_closed_form(self) -> bool:
+        """Whether what the optimizer's step allocates is known without tracing it."""
+        return self.optimizer in _CLOSED
+
+    @property
+    def has_implementations(self) -> bool:
+        """Whether the optimizer may be a for-loop, foreach or fused."""
+        return self.optimizer in OPTIMIZERS and self.optimizer not in EIGHT_BIT
+
     def implementation_on(self, target: str) -> str:
         """The implementation, by default the one that torch.optim takes for the target's tensors."""
         return self.implementation or ("foreach" if target == "cuda" else "for-loop")
 
     def words(self, target: str) -> dict[str, str]:
         """The training step for a reader, by name: optimizer, loss, and what else was chosen."""
-        said = {"loss": self.loss, "optimizer": self.optimizer, "gradients": "set to None before each step"}
-        if self.optimizer != "none":
-            decay = "weight decay" if self.weight_decay else "default settings"
-            said["optimizer"] += f" ({self.implementation_on(target)}, {decay})"
+        optimizer = self._optimizer_words(target)
+        said = {"loss": self.loss, "optimizer": optimizer, "gradients": "set to None before each step"}
         if self.amp:
             scaled = ", gradients scaled" if self.amp == "fp16" else ""
             said["amp"] = f"{self.amp} autocast, weights in float32{scaled}"
         if self.accumulate > 1:
             said["accumulate"] = f"{self.accumulate} passes"
+        if self.clip:
+            said["clip"] = "the norm of all gradients"
+        if self.ema:
+            said["ema"] = "of weights and buffers"
         if self.prefetch:
             said["prefetch"] = f"{self.prefetch} more batch{'es' if self.prefetch > 1 else ''} on the device"
         if self.cudnn_benchmark and target == "cuda":
@@ -100,6 +153,20 @@ class MemoryOptions:
             if patterns:
                 said[name] = ", ".join(patterns)
         return said
+
+    def _optimizer_words(self, target: str) -> str:
+        name = str(self.optimizer)
+        if name == "none" or name not in OPTIMIZERS:
+            return name
+        how = [self.implementation_on(target)] if self.has_implementations else []
+        how.append("weight decay" if self.weight_decay else "default settings")
+        rest = " for matrices that are no embeddings, adamw for the rest" if name == "muon" else ""
+        return f"{name} ({', '.join(how)}){rest}"
+
+
+def is_object(optimizer: str) -> bool:
+    """Whether a text stands for a user's class. Raises ArgumentError where its arguments cannot be read."""
+    return parse_object(optimizer, f"optimizer {optimizer!r}") is not None
 
 
 def check_target(target: str) -> str:

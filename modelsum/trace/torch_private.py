@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch._ops import HigherOrderOperator as _HigherOrderOperator
 from torch.nn import functional
 from torch.nn.modules import batchnorm, conv
-from torch.utils import _device, _python_dispatch
+from torch.utils import _device, _foreach_utils, _python_dispatch
 
 # ---- names that are replaced for a while
 
@@ -93,6 +93,9 @@ AUTOCAST_BY_DEVICE = tuple(
 )
 #: What torch.utils.checkpoint asks before it enters torch.autocast anew.
 AUTOCAST_AVAILABLE = Name(torch.amp, "is_autocast_available")
+
+#: Types of devices, beside the CPU, that functions of torch.optim and torch.nn.utils use foreach for.
+FOREACH_DEVICES = Name(_foreach_utils, "_get_foreach_kernels_supported_devices")
 
 #: Whether distributions read the values of their parameters to validate them.
 VALIDATES_DISTRIBUTIONS = Name(torch.distributions.Distribution, "_validate_args")

@@ -161,7 +161,7 @@ def test_repeatable_options_are_repeatable(modelsum_cli) -> None:
     [
         ("show m --format jsn", "format 'jsn' is not known", "json"),
         ("show m --format torchsumary", "format 'torchsumary' is not known", "torchsummary"),
-        ("show resnet50 --optimizer adm", "optimizer 'adm' is not known", "adam or adamw"),
+        ("show resnet50 --optimizer adamww", "optimizer 'adamww' is not known", "adamw"),
         ("show resnet50 --loss crossentropy", "loss 'crossentropy' is not known", "cross-entropy"),
         ("show resnet50 --amp bf61", "amp 'bf61' is not known", "bf16"),
         ("show resnet50 --attention flsh", "attention 'flsh' is not known", "flash"),

@@ -167,7 +167,7 @@ def test_patterns_of_list(complete) -> None:
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("show m --optimizer ad", ["adam", "adamw", "adafactor"]),
+        ("show m --optimizer adam", ["adam", "adamw", "adamax"]),
         ("show m --loss ", ["sum", "cross-entropy"]),
         ("show m --amp ", ["bf16", "fp16"]),
         ("show m --amp bfl", ["bfloat16"]),

@@ -323,3 +323,43 @@ def test_a_fault_of_our_own_is_one_line_and_not_a_traceback(capsys, monkeypatch:
     said = capsys.readouterr().err
     assert "RuntimeError: something unforeseen" in said
     assert "Traceback" not in said
+
+
+OWN_OPTIMIZER = """
+import torch
+
+class Momentum(torch.optim.Optimizer):
+    def __init__(self, params, beta=0.9, copies=1):
+        super().__init__(params, {"beta": beta})
+        self.copies = copies
+
+    @torch.no_grad()
+    def step(self):
+        for p in (p for group in self.param_groups for p in group["params"] if p.grad is not None):
+            for copy in range(self.copies):
+                self.state[p].setdefault(copy, torch.zeros_like(p)).lerp_(p.grad, 0.1)
+"""
+
+
+def test_an_optimizer_of_the_users_own_file_is_traced(modelsum_cli, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN_OPTIMIZER)
+    show = ("show", "squeezenet1_1", "--format", "json", "--optimizer")
+
+    def of_state(optimizer: str) -> tuple[int, int]:
+        done = modelsum_cli(*show, optimizer)
+        assert done.code == 0, done.err
+        parts = json.loads(done.out)["memory"]["at_peak"]
+        return parts["optimizer_state"], parts["weights"]
+
+    state, weights = of_state("own.py:Momentum(copies=3)")
+    assert state == 3 * weights
+    state, weights = of_state("own.py:Momentum")
+    assert state == weights
+    Path("own.py").write_text(OWN_OPTIMIZER.replace("copies=1", "copies=2"))  # a kept answer knows of it
+    state, weights = of_state("own.py:Momentum")
+    assert state == 2 * weights
+    done = modelsum_cli(*show, "own.py:Momentu")
+    assert (done.code, "there is no 'Momentu'" in done.err) == (2, True)
+    done = modelsum_cli(*show, "own.py:Momentum(copies=")
+    assert (done.code, "is not known" in done.err) == (2, True)

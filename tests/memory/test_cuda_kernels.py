@@ -77,9 +77,7 @@ def test_nothing_is_searched_for_a_depthwise_convolution() -> None:
 
 def test_a_search_belongs_to_the_first_step_only() -> None:
     model = nn.Conv2d(3, 8, 3).to(META)
-    recording = Stage(Call(model, (image(3),)), searches=SEARCHES).training(
-        MOMENTUM, "foreach", counts_on_device=False
-    )
+    recording = Stage(Call(model, (image(3),)), searches=SEARCHES).training(MOMENTUM, "cuda")
     assert recording is not None
     assert sum(event.storage == CACHE for event in recording.first) == 2
     assert not any(event.storage == CACHE for event in recording.steady)
@@ -89,7 +87,7 @@ def test_a_search_belongs_to_the_first_step_only() -> None:
 def test_prefetched_batches_are_there_from_the_start(batches: int) -> None:
     """An image of 2 x 3 x 10 x 10 floats, and as many again for each batch that waits."""
     recording = Stage(Call(nn.Conv2d(3, 8, 3).to(META), (image(3),))).training(
-        MemoryOptions("momentum", prefetch=batches), "foreach", counts_on_device=False
+        MemoryOptions("momentum", prefetch=batches), "cuda"
     )
     assert recording is not None
     for setup in (recording.setup, recording.steady_setup):

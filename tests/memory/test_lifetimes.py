@@ -65,7 +65,7 @@ def test_an_op_with_a_kernel_of_its_own_is_not_taken_apart() -> None:
 def test_the_backward_pass_is_attributed_to_the_module_whose_op_is_derived() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Squares(), nn.Linear(4, 2)).to(META)
     recording = Stage(Call(model, (torch.empty(3, 4, device=META),))).training(
-        MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True
+        MemoryOptions(optimizer="none"), "cpu"
     )
     assert recording is not None
     order = [e.module for e in recording.first if e.phase == BACKWARD and e.bytes > 0 and e.module]
@@ -80,7 +80,7 @@ def test_every_gradient_is_made_by_the_module_that_has_the_parameter(name: str) 
     with META:
         model, x = models.get_model(name), torch.empty(2, 3, 224, 224)
     stage = Stage(Call(model, (x,)))
-    recording = stage.training(MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True)
+    recording = stage.training(MemoryOptions(optimizer="none"), "cpu")
     assert recording is not None
     makers = {
         (event.module, event.bytes)
@@ -135,7 +135,7 @@ def test_gradients_that_meet_are_added_in_place_as_without_a_mode() -> None:
 def test_what_is_saved_has_its_category_from_the_start() -> None:
     model = nn.Sequential(nn.Linear(4, 4), Squares()).to(META)
     recording = Stage(Call(model, (torch.empty(3, 4, device=META),))).training(
-        MemoryOptions(optimizer="none"), "for-loop", counts_on_device=True
+        MemoryOptions(optimizer="none"), "cpu"
     )
     assert recording is not None
     saved = [n for n, c in enumerate(recording.categories) if c == SAVED_ACTIVATIONS]

@@ -52,11 +52,12 @@ def test_an_object_means_what_the_word_means(given: dict[str, Any], words: dict[
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"optimizer": torch.optim.RMSprop}, "RMSprop is not known"),
-        ({"optimizer": made(torch.optim.Adam, amsgrad=True)}, "amsgrad=True is not known"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS calls a closure"),
+        ({"optimizer": made(torch.optim.Adam, amsgrad=True), "weight_decay": True}, "settings of its own"),
+        ({"optimizer": torch.optim.RMSprop, "foreach": True}, "one implementation"),
         ({"optimizer": made(torch.optim.AdamW, fused=True), "foreach": True}, "both given"),
         ({"optimizer": made(torch.optim.Adam), "weight_decay": True}, "has another one"),
-        ({"optimizer": 5}, "int is not known"),
+        ({"optimizer": 5}, "the optimizer is an int"),
         ({"loss": nn.MSELoss()}, "the loss is an MSELoss"),
         ({"loss": 5}, "the loss is an int"),
         ({"device": torch.device("mps")}, "unknown device 'mps'"),

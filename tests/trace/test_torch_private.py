@@ -98,7 +98,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 14
+    assert len(names) == 15
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -227,6 +227,19 @@ def test_distributions_do_not_read_their_parameters_when_they_do_not_validate():
         torch.distributions.Normal(0.0, scale)
     with room.VALIDATES_DISTRIBUTIONS.replaced(False):
         torch.distributions.Normal(0.0, scale)
+
+
+def test_clipping_asks_for_devices_that_have_foreach():
+    def norm() -> Tensor:
+        return nn.utils.clip_grad_norm_([parameter], 1.0, foreach=True)
+
+    parameter = nn.Parameter(torch.empty(3, device="meta"))
+    parameter.grad = torch.empty(3, device="meta")
+    with pytest.raises(RuntimeError, match="foreach"):
+        norm()
+    devices = [*room.FOREACH_DEVICES.value(), "meta"]
+    with room.FOREACH_DEVICES.replaced(lambda: devices):
+        assert norm().is_meta
 
 
 def test_flex_attention_checks_devices_by_a_name_of_its_module(monkeypatch: pytest.MonkeyPatch):

@@ -47,6 +47,9 @@ _STEP = {
     "checkpoint": Place.texts,
     "freeze": Place.texts,
     "accumulate": Place.whole,
+    "weight_decay": Place.flag,
+    "clip": Place.flag,
+    "ema": Place.flag,
     "expandable_segments": Place.flag,
 }
 

@@ -24,7 +24,7 @@ from modelsum.memory.options import MemoryOptions, check_target
 
 _KEYS: dict[str, Callable[[str], str]] = {
     "target": check_target,
-    "optimizer": lambda word: MemoryOptions(optimizer=word).optimizer,
+    "optimizer": lambda word: str(MemoryOptions(optimizer=word).optimizer),
     "dtype": spec.check_dtype,
     "device": spec.check_device,
 }

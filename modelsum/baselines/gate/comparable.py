@@ -18,6 +18,8 @@ _ASKED_FOR = (
     "accumulate",
     "checkpoint",
     "freeze",
+    "clip",
+    "ema",
     "allocator",
 )
 

@@ -79,7 +79,7 @@ def for_training(options: MemoryOptions, target: str, choices: Sequence[tuple[st
             yield change(CHECKPOINT, words, "a second forward pass of these modules", checkpoint=patterns)
     if options.amp is None:
         yield change(AMP, "--amp bf16", "matmuls and convolutions in bfloat16", amp="bf16")
-    for name in _LIGHTER.get(options.optimizer, ()):
+    for name in _LIGHTER.get(str(options.optimizer), ()):
         # An implementation that was asked for is kept where the other optimizer has it.
         implementation = None if options.implementation == "fused" else options.implementation
         fields = {"optimizer": name, "implementation": implementation}

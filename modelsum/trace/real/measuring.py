@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -163,7 +163,7 @@ class _Run:
             step(lambda phase: mark(f"{_STEADY}: {phase}"))
 
         try:
-            peaks = self._peaks(two_steps)
+            peaks = self._peaks(two_steps, step.there())
             time = timed(step)
         except NothingToTrainError:
             self.notices.append(
@@ -181,9 +181,9 @@ class _Run:
             )
         return peaks, time
 
-    def _peaks(self, action: Callable[[Mark], None]) -> Mapping[str, int]:
+    def _peaks(self, action: Callable[[Mark], None], more: Iterable[Tensor] = ()) -> Mapping[str, int]:
         gc.collect()
-        peaks = self._meter.peaks(self._there(), action)
+        peaks = self._meter.peaks((*self._there(), *more), action)
         self.reserved_bytes = self._meter.reserved_bytes()
         self.process_bytes, reason = self._meter.process_bytes()
         if reason is not None and not self.notices:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from modelsum.errors import UsageError
 from modelsum.memory.log import BACKWARD, FORWARD, OPTIMIZER_STEP
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.call import Call
+from modelsum.trace.holders import tensors_held
+from modelsum.trace.optimizing import make_optimizers
 from modelsum.trace.real.meters import Mark
 from modelsum.trace.step.autocast import DTYPES
 from modelsum.trace.step.losses import Loss
-
-# Nothing of memory or time depends on it, and weights that stay as they are keep thousands of steps on a
-# made-up loss from ending in infinities, on which arithmetic takes another time.
-_LEARNING_RATE = 0.0
+from modelsum.trace.step.stage import held_by
 
 
 class NothingToTrainError(Exception):
@@ -47,11 +46,14 @@ class RealStep:
         self._passes = options.accumulate
         self._loss = Loss(options.loss, lambda targets: None)
         self._precision = precision(options, device)
-        self._optimizer = make_optimizer(
-            [p for p in self._parameters if p.requires_grad],
+        self._optimizers = make_optimizers(
+            call.model,
             options.optimizer,
             options.implementation_on(device.type),
+            weight_decay=options.weight_decay,
         )
+        self._clip = options.clip
+        self._average = _average_of(call.model) if options.ema else None
         # By default it begins with 65536, and finds its scale by leaving out steps that overflow.
         self._scaler = torch.amp.GradScaler(device.type, init_scale=1.0) if options.amp == "fp16" else None
         self.phase = FORWARD
@@ -63,11 +65,11 @@ class RealStep:
             parameter.grad = None
         for _ in range(self._passes):
             self._pass(mark)
-        if self._optimizer is None:
+        if not self._optimizers and not self._clip and self._average is None:
             return
         self.phase = OPTIMIZER_STEP
         with mark(OPTIMIZER_STEP):
-            self._update(self._optimizer)
+            self._update()
 
     def _pass(self, mark: Mark) -> None:
         self.phase = FORWARD
@@ -85,14 +87,37 @@ class RealStep:
         with mark(BACKWARD):
             value.backward()
 
-    def _update(self, optimizer: torch.optim.Optimizer) -> None:
+    def there(self) -> Iterator[Tensor]:
+        """Tensors on the device before the first step: states that are made with an optimizer, averages."""
+        for optimizer in self._optimizers:
+            yield from tensors_held(dict(optimizer.state))
+        if self._average is not None:
+            yield from held_by(self._average)
+
+    def _update(self) -> None:
+        if self._scaler is not None and self._clip:
+            for optimizer in self._optimizers:
+                self._scaler.unscale_(optimizer)
+        if self._clip:
+            nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._step()
+        if self._average is not None:
+            self._average.update_parameters(self._call.model)
+
+    def _step(self) -> None:
         if self._scaler is None:
-            optimizer.step()
+            for optimizer in self._optimizers:
+                optimizer.step()
             return
         scale = self._scaler.get_scale()
-        self._scaler.step(optimizer)
+        for optimizer in self._optimizers:
+            self._scaler.step(optimizer)
         self._scaler.update()
         self.skipped += self._scaler.get_scale() < scale
+
+
+def _average_of(model: nn.Module) -> AveragedModel:
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn())
 
 
 def precision(options: MemoryOptions, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
@@ -101,43 +126,3 @@ def precision(options: MemoryOptions, device: torch.device) -> Callable[[], Abst
         return nullcontext
     dtype = DTYPES[options.amp]
     return lambda: torch.autocast(device.type, dtype)
-
-
-def make_optimizer(
-    parameters: Iterable[Tensor], name: str, implementation: str
-) -> torch.optim.Optimizer | None:
-    """The optimizer of that name (`modelsum.memory.options.OPTIMIZERS`) with default settings.
-
-    None where it is "none", or there are no parameters. Raises UsageError where it is not installed.
-    """
-    parameters = list(parameters)
-    if name == "none" or not parameters:
-        return None
-    settings: dict[str, Any] = {"lr": _LEARNING_RATE, "foreach": implementation == "foreach"}
-    if implementation == "fused":
-        settings["fused"] = True
-    if name == "momentum":
-        settings["momentum"] = 0.9
-    made: torch.optim.Optimizer = _class_of(name)(parameters, **settings)
-    return made
-
-
-def _class_of(name: str) -> Callable[..., torch.optim.Optimizer]:
-    if name == "lion":
-        return _lion()
-    attribute = {"sgd": "SGD", "momentum": "SGD", "adam": "Adam", "adamw": "AdamW", "adafactor": "Adafactor"}
-    found: Callable[..., torch.optim.Optimizer] | None = getattr(torch.optim, attribute[name], None)
-    if found is None:
-        raise UsageError(f"torch {torch.__version__} has no optimizer {name!r}", "Upgrade torch.")
-    return found
-
-
-def _lion() -> Callable[..., torch.optim.Optimizer]:
-    try:
-        from timm.optim import Lion  # type: ignore[attr-defined]
-    except ImportError:
-        raise UsageError(
-            "optimizer 'lion' is timm's, which is not installed", "pip install 'modelsum[timm]'"
-        ) from None
-    made: Callable[..., torch.optim.Optimizer] = Lion
-    return made

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
-from modelsum.memory import optimizers
 from modelsum.memory.log import (
     BACKWARD,
     BUFFERS,
+    EMA,
     FORWARD,
     GRADIENTS,
     INPUTS,
@@ -34,6 +34,7 @@ from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
 from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
 from modelsum.trace.step.losses import Loss
+from modelsum.trace.step.optimizing import Update
 from modelsum.trace.step.presuming import Presuming
 
 
@@ -128,15 +129,17 @@ class Stage:
             unmeasured=self.lifetimes.unmeasured,
         )
 
-    def training(
-        self, options: MemoryOptions, implementation: str, *, counts_on_device: bool
-    ) -> Recording | None:
+    def training(self, options: MemoryOptions, target: str) -> Recording | None:
         """Steps of training until it is in steady state; None where nothing can be trained.
 
         Raises what the model raises.
         """
         set_mode(self._call.model, train=True)
         self._prefetch(options.prefetch)
+        if options.ema:
+            self._average()
+        update = Update(self._call.model, self.lifetimes, options, target)
+        self._setup += self.log.cut()
         loss = Loss(options.loss, self._add_input)
         scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
         saved = self._accumulated(loss, scaler, options.accumulate)
@@ -149,20 +152,14 @@ class Stage:
 
         def step(first: bool) -> list[Event]:
             self._begin(OPTIMIZER_STEP)
+            self.lifetimes.macs.clear()
             with scaler.stepping() if scaler and options.optimizer != "none" else nullcontext():
-                optimizers.step(
-                    self.log,
-                    trained,
-                    options.optimizer,
-                    implementation,
-                    first=first,
-                    counts_on_device=counts_on_device,
-                    weight_decay=options.weight_decay,
-                )
+                update(trained, first=first)
             return self.log.cut()
 
         first = [*passes, *step(first=True)]
         steady_step = step(first=False)
+        macs |= self.lifetimes.macs
         between = self._zero_grad()
         steady_setup = self._live()
         if self._something_is_left():
@@ -235,6 +232,16 @@ class Stage:
                 self.log.allocate(tensor.nbytes, INPUTS)
         self._setup += self.log.cut()
 
+    def _average(self) -> None:
+        """A copy of what the model's modules hold, there before the step; it is updated in place."""
+        held = sum(
+            size
+            for size, category in zip(self.log.sizes, self.log.categories, strict=True)
+            if category in (WEIGHTS, BUFFERS)
+        )
+        self.log.allocate(held, EMA)
+        self._setup += self.log.cut()
+
     def _add_input(self, tensor: Tensor) -> None:
         """Something that the loss takes from the data: there before the step."""
         phase, self.log.phase = self.log.phase, SETUP
@@ -242,16 +249,16 @@ class Stage:
         self.log.phase = phase
         self._setup.append(self.log.events.pop())
 
-    def _label_gradients(self) -> list[optimizers.Trained]:
-        """The parameters with gradients, as the optimizer sees them."""
-        trained = []
+    def _label_gradients(self) -> list[Tensor]:
+        """The parameters with gradients."""
+        trained: list[Tensor] = []
         for parameter in self._parameters:
             if parameter.grad is None:
                 continue
             number = self.lifetimes.number_of(parameter.grad)
             if number is not None:
                 self.log.categories[number] = GRADIENTS
-            trained.append(optimizers.Trained(tuple(parameter.shape), parameter.element_size()))
+            trained.append(parameter)
         return trained
 
     def _zero_grad(self) -> list[Event]:

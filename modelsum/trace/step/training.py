@@ -144,10 +144,8 @@ def training_events(recording: Recording) -> Iterator[Event]:
 
 def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recording | None, str | None]:
     """The steps of training, or None and why there are none."""
-    implementation = options.implementation_on(target)
-    on_device = target == "cpu" or implementation == "fused"
     try:
-        training = stage.training(options, implementation, counts_on_device=on_device)
+        training = stage.training(options, target)
     except ModelsumError:
         raise
     except Exception as error:

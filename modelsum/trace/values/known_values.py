@@ -106,7 +106,9 @@ class MetaFactories(DeviceContext):
 _LITERALS = frozenset((torch.tensor, torch.as_tensor, torch.asarray))
 _INDEXING = frozenset((Tensor.__getitem__, Tensor.__setitem__))
 _TO_NUMPY: frozenset[Callable[..., Any]] = frozenset((Tensor.numpy, Tensor.__array__))
-MetaFactories._seen = _LITERALS | _INDEXING | _TO_NUMPY | frozenset(device_constructors())
+#: What makes a tensor on the default device.
+FACTORIES = _LITERALS | frozenset(device_constructors())
+MetaFactories._seen = FACTORIES | _INDEXING | _TO_NUMPY
 
 
 def _as_number(tensor: Tensor) -> Any:
@@ -300,6 +302,8 @@ def _write_known(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str
     if op.forgets or _on_values_if_possible(func, args, kwargs) is _CANNOT:
         for tensor in written:
             forget(tensor)
+        return out
+    if op.uncounted:
         return out
     for contents in {id(c): c for c in map(contents_of, written) if c is not None}.values():
         contents.changes += 1  # torch counts the change after this call, once for the tensor and its views

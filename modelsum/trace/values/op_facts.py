@@ -25,6 +25,7 @@ class OpFacts:
         overwrites: decides every element of what it writes to, whatever it held.
         places: writes values to elements of its first argument and leaves the others as they are.
         unfilled: makes a tensor that holds whatever was in memory.
+        uncounted: torch counts no new version of what it writes to: foreach ops.
         shape_only: takes nothing but the shape and dtype of its first argument.
     """
 
@@ -36,6 +37,7 @@ class OpFacts:
         "reads",
         "resizes",
         "shape_only",
+        "uncounted",
         "unfilled",
         "writes",
     )
@@ -60,6 +62,7 @@ class OpFacts:
         self.overwrites = func in _OVERWRITES or (bool(self.writes) and results_only)
         self.places = func in _OVERWRITES or func in _PLACES
         self.unfilled = func in _UNFILLED and not self.writes
+        self.uncounted = func.name().startswith("aten::_foreach_")
         self.shape_only = func in _SHAPE_ONLY
 
     def written(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Tensor]:
