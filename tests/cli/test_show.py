@@ -341,7 +341,7 @@ class Momentum(torch.optim.Optimizer):
 """
 
 
-def test_an_optimizer_of_the_users_own_file_is_traced(modelsum_cli, tmp_path: Path, monkeypatch: Any) -> None:
+def test_an_optimizer_of_the_users_own_file_is_traced(modelsum_cli, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("own.py").write_text(OWN_OPTIMIZER)
     show = ("show", "squeezenet1_1", "--format", "json", "--optimizer")
