@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch._ops import HigherOrderOperator as _HigherOrderOperator
 from torch.nn import functional
 from torch.nn.modules import batchnorm, conv
-from torch.utils import _device, _foreach_utils, _python_dispatch
+from torch.utils import _device, _foreach_utils, _python_dispatch, backend_registration
 
 # ---- names that are replaced for a while
 
@@ -75,6 +75,16 @@ OTHER_RECURRENT = tuple(Name(torch._VF, name) for name in ("gru", "rnn_tanh", "r
 DROPOUT = Name(torch._VF, "dropout")
 #: What F.rms_norm and nn.RMSNorm call: (input, normalized_shape, weight, eps).
 RMS_NORM = Name(torch, "rms_norm")
+
+#: (layer, src, src_mask, src_key_padding_mask, is_causal) -> its output.
+ENCODER_LAYER_FORWARD = Name(nn.TransformerEncoderLayer, "forward")
+#: What nn.MultiheadAttention hands its work to at inference: (query, key, value, embed_dim, num_heads, weight
+#: and bias that project in, and out, mask, need_weights, average_attn_weights, mask_type).
+FUSED_ATTENTION = Name(torch, "_native_multi_head_attention")
+#: A type of device, beside cpu and cuda, where it does so.
+FUSED_DEVICE = Name(backend_registration, "_privateuse1_backend_name")
+#: What it asks of its tensors: whether functions of torch are seen by somebody, a mode for one.
+HAS_TORCH_FUNCTION = Name(torch.overrides, "has_torch_function")
 
 #: (pred, true_fn, false_fn, operands): what a model calls. Uncompiled, it derives nothing but its operands.
 COND = Name(torch, "cond")

@@ -98,7 +98,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 15
+    assert len(names) == 19
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -240,6 +240,40 @@ def test_clipping_asks_for_devices_that_have_foreach():
     devices = [*room.FOREACH_DEVICES.value(), "meta"]
     with room.FOREACH_DEVICES.replaced(lambda: devices):
         assert norm().is_meta
+
+
+def test_attention_at_inference_is_one_op_where_torch_is_told_so():
+    """On a device that it knows, and where nobody sees functions of torch."""
+
+    def fused(*arguments: Any) -> Any:
+        seen.append(arguments)
+        return arguments[0], None
+
+    seen: list[Any] = []
+    attention = nn.MultiheadAttention(8, 2, batch_first=True, device="meta").eval()
+    x = torch.empty((3, 5, 8), device="meta")
+    with torch.no_grad(), room.FUSED_ATTENTION.replaced(fused), torch.device("meta"):
+        attention(x, x, x)
+        with room.FUSED_DEVICE.replaced("meta"):
+            attention(x, x, x)
+            assert not seen
+            with room.HAS_TORCH_FUNCTION.replaced(lambda tensors: False):
+                attention(x, x, x, need_weights=False)
+    (query, key, _, width, heads, weight, bias, out, out_bias, mask, need_weights, average, kind), *_ = seen
+    assert query is key is x
+    assert (width, heads, mask, need_weights, average, kind) == (8, 2, None, False, True, None)
+    assert (weight is attention.in_proj_weight, out is attention.out_proj.weight) == (True, True)
+    assert (bias is attention.in_proj_bias, out_bias is attention.out_proj.bias) == (True, True)
+
+
+def test_an_encoder_layer_is_called_by_its_class():
+    def forward(layer: nn.Module, src: Tensor, *masks: Any, **named: Any) -> Tensor:
+        return src
+
+    layer, x = nn.TransformerEncoderLayer(8, 2), torch.zeros(3, 5, 8)
+    with room.ENCODER_LAYER_FORWARD.replaced(forward):
+        assert layer(x) is x
+        assert nn.TransformerEncoder(layer, 1)(x) is x
 
 
 def test_flex_attention_checks_devices_by_a_name_of_its_module(monkeypatch: pytest.MonkeyPatch):

@@ -36,6 +36,7 @@ from modelsum.trace.step import attention
 from modelsum.trace.step.autocast import DTYPES, autocast_for
 from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.cuda_functions import fused_functions
+from modelsum.trace.step.fused_layers import fused_layers
 from modelsum.trace.step.lifetimes import KernelRule
 from modelsum.trace.step.recurrent import fused_lstm
 from modelsum.trace.step.stage import Recording, Stage, held_by
@@ -69,8 +70,10 @@ def predict_memory(
     stage = _stages(call, options, target)
     training: Recording | None = None
     notice: str | None = None
+    fused = torch.backends.mha.get_fastpath_enabled()
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
-        inference = stage().inference()
+        with fused_layers(call.model, target, enabled=fused):
+            inference = stage().inference()
         in_inference = Counter(recurrent)
         recurrent.clear()
         if train:

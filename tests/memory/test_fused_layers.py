@@ -1,0 +1,128 @@
+"""Inference of nn.TransformerEncoderLayer and nn.MultiheadAttention, beside real runs of their kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from real_cpu import inference_peak
+from test_training import CPU_FLAGS
+from torch import Tensor, nn
+
+import modelsum
+
+WIDTH, HEADS, BATCH, LENGTH = 64, 4, 8, 64
+X = torch.rand(BATCH, LENGTH, WIDTH)
+PADDED = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
+PADDED[:, -3:] = True
+CAUSAL = torch.triu(torch.ones(LENGTH, LENGTH, dtype=torch.bool), 1)
+
+
+def encoder_layer(**options: Any) -> nn.Module:
+    return nn.TransformerEncoderLayer(WIDTH, HEADS, 2 * WIDTH, **{"batch_first": True} | options)
+
+
+class Calls(nn.Module):
+    """Calls a module its own way, with masks that it holds."""
+
+    def __init__(self, inner: nn.Module, call: Callable[..., Any], **masks: Tensor) -> None:
+        super().__init__()
+        self.inner, self.call, self.names = inner, call, tuple(masks)
+        for name, mask in masks.items():
+            self.register_buffer(name, mask)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.call(self.inner, x, **{name: getattr(self, name) for name in self.names})
+
+
+def attention(need_weights: bool = True, average: bool = True, **masks: Tensor) -> nn.Module:
+    def call(mha: nn.Module, x: Tensor, **masks: Tensor) -> Any:
+        return mha(x, x, x, need_weights=need_weights, average_attn_weights=average, **masks)[0]
+
+    return Calls(nn.MultiheadAttention(WIDTH, HEADS, batch_first=True), call, **masks)
+
+
+def layer(**masks: Tensor) -> nn.Module:
+    return Calls(encoder_layer(), lambda layer, x, **masks: layer(x, **masks), **masks)
+
+
+CASES: dict[str, Callable[[], nn.Module]] = {
+    "layer": encoder_layer,
+    "gelu, norm first": lambda: encoder_layer(activation="gelu", norm_first=True),
+    "sequence first": lambda: encoder_layer(batch_first=False),
+    "causal": lambda: layer(src_mask=CAUSAL),
+    "padded": lambda: layer(src_key_padding_mask=PADDED),
+    "both masks": lambda: layer(src_mask=CAUSAL, src_key_padding_mask=PADDED),
+    "attention": attention,
+    "without weights": lambda: attention(need_weights=False),
+    "weights of heads": lambda: attention(average=False),
+    "masked": lambda: attention(attn_mask=CAUSAL, key_padding_mask=PADDED),
+    "encoder": lambda: nn.TransformerEncoder(encoder_layer(), 2),
+    "decoder": lambda: Calls(
+        nn.TransformerDecoderLayer(WIDTH, HEADS, 2 * WIDTH, batch_first=True), lambda layer, x: layer(x, x)
+    ),
+    "transformer": lambda: Calls(
+        nn.Transformer(WIDTH, HEADS, 1, 1, 2 * WIDTH, batch_first=True), lambda model, x: model(x, x)
+    ),
+}
+
+bf16 = pytest.mark.skipif("avx512_bf16" not in CPU_FLAGS, reason="the rules for bfloat16 are of AVX-512")
+
+
+def predicted(model: nn.Module, x: Tensor, **options: Any) -> int:
+    memory = modelsum.summarize(model, x, target="cpu", optimizer="none", **options).memory
+    assert memory is not None
+    assert memory.bound == "exact"
+    return memory.inference_peak_bytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=bf16)], ids=str)
+@pytest.mark.parametrize("name", CASES)
+def test_the_peak_is_that_of_the_kernel(name: str, dtype: torch.dtype) -> None:
+    model, x = CASES[name]().to(dtype), X.to(dtype)
+    assert predicted(model, x) == pytest.approx(inference_peak(model, (x,)), rel=0.005)
+
+
+@bf16
+@pytest.mark.parametrize("name", CASES)
+def test_under_autocast_too(name: str) -> None:
+    model = CASES[name]()
+    real = inference_peak(model, (X,), lambda: torch.autocast("cpu", torch.bfloat16))
+    assert predicted(model, X, amp="bf16") == pytest.approx(real, rel=0.005)
+
+
+def test_a_hook_of_the_users_takes_the_layer_off_its_kernel() -> None:
+    model = encoder_layer()
+    model.linear1.register_forward_hook(lambda *_: None)  # type: ignore[union-attr]
+    assert predicted(model, X) == pytest.approx(inference_peak(model, (X,)), rel=0.005)
+
+
+def test_whoever_turned_the_path_off_has_it_off() -> None:
+    model = encoder_layer()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        assert predicted(model, X) == pytest.approx(inference_peak(model, (X,)), rel=0.005)
+        assert not torch.backends.mha.get_fastpath_enabled()
+    finally:
+        torch.backends.mha.set_fastpath_enabled(True)
+
+
+def test_on_cuda_the_scores_are_never_in_memory() -> None:
+    """Its kernel takes flash attention where there is neither a mask nor a wish for the weights."""
+    scores = BATCH * HEADS * LENGTH * LENGTH * 4
+    without, needed = (attention(need_weights=need) for need in (False, True))
+    peaks = [
+        modelsum.summarize(model, X, optimizer="none").memory.inference_peak_bytes  # type: ignore[union-attr]
+        for model in (without, needed)
+    ]
+    assert peaks[1] - peaks[0] >= scores - X.nbytes
+
+
+def test_counts_and_training_are_those_of_the_ops() -> None:
+    model = encoder_layer()
+    assert (
+        modelsum.summarize(model, X, mode="eval").totals.macs
+        == modelsum.summarize(model, X, mode="train").totals.macs
+    )
