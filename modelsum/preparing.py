@@ -314,7 +314,24 @@ def _default_call(
     if specs is None:
         raise NoInputError(f"{type(loaded.model).__name__} needs an input", _input_hint(loaded.model))
     dtype = getattr(torch, common_dtype(loaded.model.parameters()) or request.dtype or "float32")
-    return make_inputs(specs, batch=request.batch, device=device, dtype=dtype)
+    numbers = _numbers_of(loaded.model)
+    return make_inputs(specs, batch=request.batch, device=device, dtype=dtype, numbers=numbers)
+
+
+def _numbers_of(model: nn.Module) -> set[str]:
+    """Parameters of a forward that are numbers and no tensors, by their annotations or defaults."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):
+        return set()
+    words = ("int", "float", "int | None", "Optional[int]", "float | None", "Optional[float]")
+    return {
+        p.name
+        for p in parameters
+        if p.annotation in (int, float, int | None, float | None)
+        or p.annotation in words
+        or (isinstance(p.default, (int, float)) and not isinstance(p.default, bool))
+    }
 
 
 def _loader(request: Request) -> Callable[[torch.device], Loaded]:

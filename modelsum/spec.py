@@ -9,6 +9,7 @@ weights/model.safetensors           ModelSpec(..., "weights", None, "weights/mod
 3x224x224                           InputSpec(None, (3, 224, 224), None)
 tokens=16:int64                     InputSpec("tokens", (16,), "int64")
 step=scalar:int64                   InputSpec("step", (), "int64")
+scale=0.5                           InputSpec("scale", (), None, "0.5")
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import ast
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any
 
 from modelsum.errors import ArgumentError, InputError, UsageError, valid_words
@@ -76,13 +78,28 @@ OR_LITERALLY = ", or --no-batch"
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One `--input`: keyword (None: positional), sizes, and dtype (None: the model's own)."""
+    """One `--input`.
+
+    Attributes:
+        name: the keyword; None for a positional one.
+        shape: the sizes of a sample.
+        dtype: None for the model's own.
+        value: of a keyword that is no tensor, as the user wrote it: a Python literal.
+    """
 
     name: str | None
     shape: tuple[int, ...]
     dtype: str | None
+    value: str | None = None
+
+    @property
+    def may_be_a_number(self) -> bool:
+        """Whether it is written as both one size and a whole number: "lengths=40"."""
+        return bool(self.name) and len(self.shape) == 1 and self.dtype is None
 
     def __str__(self) -> str:
+        if self.value is not None:
+            return f"{self.name}={self.value}"
         sizes = "x".join(map(str, self.shape)) if self.shape else "scalar"
         name = f"{self.name}=" if self.name else ""
         return f"{name}{sizes}" + (f":{self.dtype}" if self.dtype else "")
@@ -145,13 +162,17 @@ def _attribute(text: str, attribute: str) -> str:
 
 
 def parse_input(text: str) -> InputSpec:
-    """Read one `--input`: [NAME=]SIZExSIZE...[:DTYPE], or `scalar` for a 0-d tensor.
+    """Read one `--input`: [NAME=]SIZExSIZE...[:DTYPE], `scalar` for a 0-d tensor, or NAME=LITERAL.
+
+    A literal is a number, True, False, None, a quoted string or a list: what cannot be sizes.
 
     Raises InputError for anything else, zero and negative sizes included.
     """
     name, equals, rest = text.strip().rpartition("=")
     if equals and not _IDENTIFIER.fullmatch(name):
         raise InputError(f"input {text!r}: {name!r} is not a keyword", "Write NAME=3x224x224.")
+    if equals and _is_value(rest):
+        return InputSpec(name, (), None, rest)
     sizes, colon, word = rest.partition(":")
     dtype = dtype_name(word)
     if colon and dtype not in INPUT_DTYPES:
@@ -170,6 +191,14 @@ def parse_input(text: str) -> InputSpec:
         if size < 1:
             raise InputError(f"input {text!r}: size {size} is not positive", "Every size is 1 or more.")
     return InputSpec(name or None, shape, dtype or None)
+
+
+def _is_value(text: str) -> bool:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return False
+    return isinstance(value, (bool, float, str, list, dict, NoneType)) or value == 0
 
 
 def dtype_name(word: str) -> str:

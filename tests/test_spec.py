@@ -50,3 +50,17 @@ def test_a_keyword_is_given_once() -> None:
         spec.parse_inputs(["x=3", "y=3", "x=4"])
     with pytest.raises(ArgumentError, match="argument 'n' is given twice"):
         spec.parse_arguments(["n=1", "m=2", "n=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("scale=0.5", "0.5"), ("on=True", "True"), ("kind='b'", "'b'"), ("mask=None", "None"), ("steps=0", "0")],
+)
+def test_a_keyword_may_have_a_literal_that_is_no_shape(text: str, value: str) -> None:
+    given = spec.parse_input(text)
+    assert (given.name, given.value, str(given)) == (text.partition("=")[0], value, text)
+
+
+def test_one_size_of_a_keyword_may_be_a_number() -> None:
+    assert spec.parse_input("lengths=40").may_be_a_number
+    assert not any(spec.parse_input(text).may_be_a_number for text in ("40", "x=4x4", "x=40:int64"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -19,8 +20,13 @@ _MOST_BYTES = 2**63 - 1
 
 
 def make_inputs(
-    specs: Sequence[InputSpec], *, batch: int | None, device: torch.device, dtype: torch.dtype
-) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    specs: Sequence[InputSpec],
+    *,
+    batch: int | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    numbers: Collection[str] = (),
+) -> tuple[tuple[Tensor, ...], dict[str, Any]]:
     """The call's arguments for input specifications.
 
     Args:
@@ -29,12 +35,17 @@ def make_inputs(
         device: meta tensors cost nothing; elsewhere floats are random in [0, 1) and integers are 0,
             which is inside every vocabulary.
         dtype: of the specifications that name none.
+        numbers: keywords that are no tensors, of those that may be numbers.
 
     Raises InputError for a size that no tensor can have.
     """
-    args, kwargs = [], {}
+    args: list[Tensor] = []
+    kwargs: dict[str, Any] = {}
     generator = None if device.type == "meta" else torch.Generator(device).manual_seed(0)
     for spec in specs:
+        if spec.name and (spec.value is not None or (spec.name in numbers and spec.may_be_a_number)):
+            kwargs[spec.name] = ast.literal_eval(spec.value) if spec.value is not None else spec.shape[0]
+            continue
         shape = spec.shape if batch is None else (batch, *spec.shape)
         wanted = getattr(torch, spec.dtype) if spec.dtype else dtype
         if math.prod(shape) * wanted.itemsize > _MOST_BYTES:

@@ -363,3 +363,35 @@ def test_an_optimizer_of_the_users_own_file_is_traced(modelsum_cli, tmp_path: Pa
     assert (done.code, "there is no 'Momentu'" in done.err) == (2, True)
     done = modelsum_cli(*show, "own.py:Momentum(copies=")
     assert (done.code, "is not known" in done.err) == (2, True)
+
+
+TAKES_NUMBERS = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, x, steps: int = 1, scale=1.0, kind="all", mask=None):
+        for _ in range(steps):
+            x = self.layer(x) * scale
+        return x if kind == "all" else x[..., :2]
+"""
+
+
+def test_an_input_that_is_no_tensor_has_a_value(modelsum_cli, tmp_path: Path, monkeypatch) -> None:
+    """One size is a number where the forward says that it takes one, else the shape of a tensor."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(TAKES_NUMBERS)
+
+    def shown(*inputs: str) -> dict:
+        given = [word for text in ("8", *inputs) for word in ("--input", text)]
+        done = modelsum_cli("show", "net.py:Net", *given, "--no-memory", "--format", "json")
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
+    assert shown("steps=4", "scale=0.5")["totals"]["macs"] == 4 * 64
+    assert shown("steps=0")["totals"]["macs"] == 0
+    assert shown("kind='two'")["layers"][0]["output_shapes"] == [1, 2]
+    assert [each["shape"] for each in shown("mask=4")["inputs"]] == [[1, 8], [1, 4]]
