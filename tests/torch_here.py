@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+
+#: What the CPU can do, "avx512_bf16" for one; empty where nobody says.
+CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
 
 def skip_unless_torch_runs(function: Any, *args: Any, device: str = "cpu") -> None:

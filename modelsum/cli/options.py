@@ -138,6 +138,12 @@ _STEP = (
         metavar="N",
         help="Batches that the data loader has on the device already.",
     ),
+    _of_memory(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="Of the CPU that memory is predicted for, with --target cpu.  [default: those of torch here]",
+    ),
     _of_memory("--cudnn-benchmark", is_flag=True, help="With torch.backends.cudnn.benchmark."),
     _of_memory(
         "--expandable-segments", is_flag=True, help="The CUDA allocator with expandable_segments:True."

@@ -70,6 +70,8 @@ class MemoryOptions:
         cudnn_benchmark: torch.backends.cudnn.benchmark, on CUDA: cuDNN tries its algorithms at the first
             convolution of every shape, after which torch gives the allocator's cached blocks back.
         expandable_segments: the CUDA allocator's setting of this name.
+        threads: of the CPU that memory is predicted for; None for those of torch here
+            (torch.get_num_threads()). On CUDA nothing depends on them.
         timeline_points: the most points that the timeline has.
 
     Raises UsageError for a word that is not one of those.
@@ -89,6 +91,7 @@ class MemoryOptions:
     prefetch: int = 0
     cudnn_benchmark: bool = False
     expandable_segments: bool = False
+    threads: int | None = None
     timeline_points: int = 400
 
     def __post_init__(self) -> None:
@@ -115,6 +118,8 @@ class MemoryOptions:
             raise UsageError(f"accumulate {self.accumulate}: at least 1 pass goes before an optimizer step")
         if self.prefetch < 0:
             raise UsageError(f"prefetch {self.prefetch}: batches on the device cannot be fewer than none")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads {self.threads}: a kernel runs on 1 or more")
         if self.timeline_points < 2:
             raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
 

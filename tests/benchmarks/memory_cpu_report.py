@@ -13,7 +13,7 @@ import torch
 from memory_cpu_runs import Case
 from memory_cpu_tools import TOOLS
 
-from modelsum.memory.cpu.convolution import THREADS
+from modelsum.memory.cpu.machine import MEASURED_THREADS
 
 TITLES = {
     "documented": "documented",
@@ -86,7 +86,8 @@ def as_markdown(rows: list[Row]) -> str:
     lines = [
         "# Predicted memory and real training runs on the CPU",
         "",
-        f"By tests/benchmarks/memory_cpu.py, torch {torch.__version__}, {THREADS} threads, on {machine()}.",
+        f"By tests/benchmarks/memory_cpu.py, torch {torch.__version__}, {MEASURED_THREADS} threads, "
+        f"on {machine()}.",
         "Peaks in MiB, real by the profiler's records of the CPU allocator, in the second step; the errors",
         "are of the prediction. Rules for memory inside kernels were made for the documented models first;",
         "what the hold-outs showed to be missing was then measured op by op. Of the unseen models the first",

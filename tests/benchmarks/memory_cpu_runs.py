@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from modelsum.memory.cpu.convolution import THREADS
+from modelsum.memory.cpu.machine import MEASURED_THREADS
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _in_a_process(cases: list[Case]) -> Iterator[tuple[Case, Run]]:
             stdout=subprocess.PIPE,
             stderr=said,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
+            env={**os.environ, "OMP_NUM_THREADS": str(MEASURED_THREADS)},
         ) as process,
     ):
         assert process.stdout is not None
@@ -130,7 +130,7 @@ def _in_a_process(cases: list[Case]) -> Iterator[tuple[Case, Run]]:
 
 def run_for_real(cases: list[Case]) -> None:
     """Run the cases, which have all but the optimizer in common, and print the peaks of each."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(MEASURED_THREADS)
     inference: int | None = None
     for case in cases:
         gc.collect()

@@ -26,7 +26,7 @@ import memory_models
 import torch
 from memory_cpu_runs import Case, make_optimizer, real_loss
 
-from modelsum.memory.cpu.machine import THREADS
+from modelsum.memory.cpu.machine import MEASURED_THREADS
 
 TOOLS = ("torchsummary", "torchinfo", "MemTracker")
 Answer = int | str  # bytes, or why there are none
@@ -56,7 +56,7 @@ def missing(cases: list[Case], known: dict[Case, dict[str, Answer]], file: Path)
         [sys.executable, __file__, json.dumps([asdict(case) for case in asked])],
         capture_output=True,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
+        env={**os.environ, "OMP_NUM_THREADS": str(MEASURED_THREADS)},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith('{"torchsummary"')]
     if len(lines) < len(asked):
@@ -144,5 +144,5 @@ def _built(case: Case) -> tuple[Any, Any]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(MEASURED_THREADS)
     answers([Case(**case) for case in json.loads(sys.argv[1])])

@@ -14,6 +14,7 @@ import torch
 from real_cpu import RealPeaks, real_peaks
 from torch import Tensor, nn
 from torch.nn import functional
+from torch_here import CPU_FLAGS
 
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
@@ -30,7 +31,6 @@ import memory_models
 from memory_cpu_runs import autocast, checkpointed, make_optimizer, real_loss
 
 META = torch.device("meta")
-CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 with_the_kernels = pytest.mark.skipif(
     "avx512_bf16" not in CPU_FLAGS, reason="the rules for kernels were measured with AVX-512 BF16"
 )

@@ -21,7 +21,7 @@ from test_cpu_kernels import (
     in_sequence_order,
 )
 
-from modelsum.memory.cpu.machine import THREADS
+from modelsum.memory.cpu.machine import MEASURED_THREADS
 
 pytestmark = pytest.mark.skipif("avx512_bf16" not in CPU_FLAGS, reason="the rules were measured with it")
 
@@ -38,7 +38,7 @@ FIRST_LAYERS = ("first layer", "patches", "7x7 first layer")
 @pytest.fixture(autouse=True, scope="module")
 def as_measured() -> Iterator[None]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(MEASURED_THREADS)
     yield
     torch.set_num_threads(threads)
 

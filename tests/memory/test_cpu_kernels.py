@@ -14,8 +14,8 @@ import torch
 from real_cpu import kernel_bytes
 from torch import Tensor
 
-from modelsum.memory.cpu.convolution import THREADS
 from modelsum.memory.cpu.kernels import KERNELS, lstm_workspace_bytes
+from modelsum.memory.cpu.machine import MEASURED_THREADS
 
 CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 pytestmark = pytest.mark.skipif("avx512_bf16" not in CPU_FLAGS, reason="the rules were measured with AVX-512")
@@ -27,7 +27,7 @@ LAST = torch.channels_last
 @pytest.fixture(autouse=True, scope="module")
 def as_measured() -> Iterator[None]:
     threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(MEASURED_THREADS)
     yield
     torch.set_num_threads(threads)
 

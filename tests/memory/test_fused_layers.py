@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 from real_cpu import inference_peak
-from test_training import CPU_FLAGS
 from torch import Tensor, nn
+from torch_here import CPU_FLAGS
 
 import modelsum
 

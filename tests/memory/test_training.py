@@ -14,11 +14,12 @@ from real_cpu import RealPeaks, real_peaks
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
+from torch_here import CPU_FLAGS
 
 from modelsum import summarize
 from modelsum.errors import UsageError
 from modelsum.memory import Memory, MemoryOptions
-from modelsum.memory.cpu.convolution import THREADS
+from modelsum.memory.cpu.machine import MEASURED_THREADS
 from modelsum.trace.call import Call
 from modelsum.trace.copying import copy_to
 from modelsum.trace.inputs import move
@@ -30,7 +31,6 @@ import memory_models
 from memory_cpu_runs import make_optimizer, real_loss
 
 META = torch.device("meta")
-CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 with_the_kernels = pytest.mark.skipif(
     "avx512_bf16" not in CPU_FLAGS, reason="the rules for kernels were measured with AVX-512"
 )
@@ -48,7 +48,7 @@ def predict(model: nn.Module, *args: Any, target: str = "cpu", **options: Any) -
 def really(
     model: nn.Module, x: Tensor, optimizer: str = "none", how: str = "for-loop", **run: Any
 ) -> RealPeaks:
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(MEASURED_THREADS)
     return real_peaks(model, (x,), lambda output: output.sum(), make_optimizer(optimizer, how), **run)
 
 
@@ -72,7 +72,7 @@ def really(
 def test_the_peaks_are_those_of_a_real_run(
     name: str, optimizer: str, implementation: str, within: float
 ) -> None:
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(MEASURED_THREADS)
     model, x = memory_models.build(name), memory_models.example(name, 8, 64)
     kind = memory_models.loss_of(name)
     loss, targets = real_loss(model, x, kind)

@@ -12,6 +12,7 @@ from modelsum.baselines.configuration.place import Place
 from modelsum.baselines.figures import FIGURES, figure
 from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
 from modelsum.errors import UsageError, valid_words
+from modelsum.memory.cpu.machine import MEASURED_THREADS
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.request import Request
 from modelsum.spec import InputSpec, ModelSpec
@@ -37,6 +38,9 @@ FIELDS = {
     "target": "target",
 }
 
+# A check comes to the same figures on every machine.
+_ON_ANY_MACHINE: dict[str, Any] = {"threads": MEASURED_THREADS}
+
 # How each key of the training step is written.
 _STEP = {
     "optimizer": Place.text,
@@ -51,6 +55,7 @@ _STEP = {
     "clip": Place.flag,
     "ema": Place.flag,
     "expandable_segments": Place.flag,
+    "threads": Place.whole,
 }
 
 
@@ -152,7 +157,8 @@ def _memory(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> Me
                 MemoryOptions(**{name: step[name]})  # each alone first, for its own line
     if at.key("memory").flag(table.get("memory", True)):
         with at.errors():
-            return MemoryOptions(**{name: defaults[name] for name in _STEP if name in defaults} | step)
+            given = {name: defaults[name] for name in _STEP if name in defaults} | step
+            return MemoryOptions(**_ON_ANY_MACHINE | given)
     if step:
         raise at.key(next(iter(step))).error("memory = false predicts no training step")
     return None

@@ -23,8 +23,7 @@ from math import prod
 from typing import Any
 
 from modelsum.memory.cpu.convolution_bf16 import Bf16Scratch
-from modelsum.memory.cpu.machine import BLOCK
-from modelsum.memory.cpu.machine import THREADS as THREADS
+from modelsum.memory.cpu.machine import BLOCK, measured_on_two_threads, threads
 from modelsum.memory.cpu.native_convolution import backward_bytes, forward_bytes, is_native
 
 _FLAT_CHANNELS = 4  # up to so many input channels, a first layer's input is not blocked
@@ -33,7 +32,11 @@ _LARGEST_TRANSPOSED = 9
 _WIDEST_FIRST_KERNEL = 24  # of a first layer in bfloat16
 _BARRIER_BYTES = 4096  # for each thread that takes part in a reduction
 _ENTRY_BYTES = 128  # with every entry of a scratchpad
-_BRGEMM_BYTES = 6144 * THREADS + 48  # scratch of the batch-reduce kernels, channels_last
+
+
+def _brgemm_bytes() -> int:
+    """Scratch of the batch-reduce kernels, channels_last."""
+    return 6144 * threads() + 48
 
 
 def nbytes(tensor: Any) -> int:
@@ -142,7 +145,7 @@ class _Convolution:
         """
         if not (self.is_pointwise and self.is_strided):
             return 0
-        return THREADS * self.outputs_of_sample * BLOCK * blocks * self.element + _ENTRY_BYTES
+        return threads() * self.outputs_of_sample * BLOCK * blocks * self.element + _ENTRY_BYTES
 
     def pointwise_reduction(self, wants_bias: bool) -> int:
         """As `reduction`, of a 1 x 1 convolution.
@@ -158,27 +161,28 @@ class _Convolution:
         scratch = self.unstrided(_divider(self.blocks_in, 5))
         if wants_bias and self.is_padded:
             scratch += 4 * BLOCK * self.blocks_out + _ENTRY_BYTES
-        if cost(THREADS, 1, 1) <= min(cost(1, THREADS, 1), cost(1, 1, THREADS)):
-            scratch += (THREADS - 1) * self.blocked_weight + THREADS * _BARRIER_BYTES + _ENTRY_BYTES
+        if threads() > 1 and cost(threads(), 1, 1) <= min(cost(1, threads(), 1), cost(1, 1, threads())):
+            scratch += (threads() - 1) * self.blocked_weight + threads() * _BARRIER_BYTES + _ENTRY_BYTES
         return scratch
 
     def reduction(self) -> int:
         """What the threads' own sums of the weight's gradient take."""
         if self.uses_columns and self.element == 2:
-            return THREADS * (6 * self.weight + self.columns) + 896  # the sums are in float32
+            return threads() * (6 * self.weight + self.columns) + 896  # the sums are in float32
         if self.uses_columns:
-            return THREADS * (4 * self.weight + self.columns) + 256
-        if self.groups > 1:
+            return threads() * (4 * self.weight + self.columns) + 256
+        if self.groups > 1 or threads() == 1:
             return 0
         # Cheaper than sharing channels from so many positions on for each weight of a filter and channel: by
         # fitting the batches of 16 x 16 images at which 7 pairs of channel counts go from one to the other.
         fewest, most = sorted((self.blocks_in, self.blocks_out))
         if self.positions < prod(self.kernel) * BLOCK * most * (6.55 - (most / fewest) ** 0.5):
             return 0
-        sums = (THREADS - 1) * self.blocked_weight
-        return sums + THREADS * _BARRIER_BYTES + 4 * _up(self.bias // 4) + _ENTRY_BYTES
+        sums = (threads() - 1) * self.blocked_weight
+        return sums + threads() * _BARRIER_BYTES + 4 * _up(self.bias // 4) + _ENTRY_BYTES
 
 
+@measured_on_two_threads
 def convolution(
     x: Any,
     weight: Any,
@@ -200,7 +204,7 @@ def convolution(
     conv = _Convolution(x, weight, out, stride, padding, transposed, groups)
     low = _low_precision(x, weight, out, stride, padding, transposed, groups, bias is not None, conv)
     if conv.channels_last:
-        scratch = _BRGEMM_BYTES if groups == 1 else 0
+        scratch = _brgemm_bytes() if groups == 1 else 0
         blocked = conv.weight // conv.outputs * _up(conv.outputs, 32 if groups == 1 else BLOCK)
         return conv.weight_in_channels_last + blocked + scratch
     copied = 0 if x.is_contiguous() else conv.x
@@ -212,6 +216,7 @@ def convolution(
     return copied + max(while_running, conv.blocked_y)
 
 
+@measured_on_two_threads
 def convolution_backward(
     grad: Any,
     x: Any,
@@ -268,7 +273,7 @@ def _channels_last_backward(
 ) -> int:
     copied = conv.weight_in_channels_last
     if not wants_weight:
-        return copied + conv.blocked_weight + _BRGEMM_BYTES
+        return copied + conv.blocked_weight + _brgemm_bytes()
     blocked = conv.blocked_weight
     if conv.depthwise and max(conv.kernel) > 3:
         # Taken for a grouped convolution: each filter is padded to a block of 16 x 16.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
-from modelsum.memory.cpu.machine import BLOCK, THREADS
+from modelsum.memory.cpu.machine import BLOCK, threads
 
 _FLOAT_BYTES, _BF16_BYTES = 4, 2
 _ENTRY_BYTES = 128  # for the alignment of each part of a scratchpad
@@ -74,7 +74,7 @@ class Bf16Scratch:
         """Bytes for the gradient of the input."""
         if self.strided_input:
             rows = self._oc * self._groups * prod(self._out) * _BF16_BYTES
-            return THREADS * rows + _BRGEMM_BYTES
+            return threads() * rows + _BRGEMM_BYTES
         return self._sums(self._blocks_in) if self._pointwise and not self._channels_last else 0
 
     @property
@@ -94,13 +94,13 @@ class Bf16Scratch:
 
     def _sums(self, blocks: int) -> int:
         """What each thread adds up to, for all positions of a sample."""
-        return THREADS * prod(self._out) * BLOCK * blocks * _FLOAT_BYTES + _ENTRY_BYTES
+        return threads() * prod(self._out) * BLOCK * blocks * _FLOAT_BYTES + _ENTRY_BYTES
 
     def _unstrided(self, blocks: int) -> int:
         """Blocks of the input without the positions that a stride leaves out, for each thread."""
         if not self.strided_input:
             return 0
-        return THREADS * prod(self._out) * BLOCK * blocks * _BF16_BYTES + _ENTRY_BYTES
+        return threads() * prod(self._out) * BLOCK * blocks * _BF16_BYTES + _ENTRY_BYTES
 
     def _pointwise_weight(self) -> int:
         positions = prod(self._out)
@@ -120,7 +120,7 @@ class Bf16Scratch:
         if self._channels_last or min(self._out) <= 14:
             blocks = _divider(self._blocks_out, 16) + _divider(self._blocks_in, 5)
             pairs = positions + positions % 2
-            scratch += THREADS * pairs * BLOCK * blocks * _BF16_BYTES + 2 * _ENTRY_BYTES
+            scratch += threads() * pairs * BLOCK * blocks * _BF16_BYTES + 2 * _ENTRY_BYTES
         return scratch + self._unstrided(_divider(self._blocks_in, 5))
 
     # ---- the others
@@ -179,9 +179,9 @@ class Bf16Scratch:
         return best
 
     def _divisions(self) -> Iterator[tuple[int, int, int]]:
-        for batch in range(1, THREADS + 1):
-            for outputs in range(1, min(THREADS // batch, self._blocks_out) + 1):
-                yield batch, outputs, min(THREADS // batch // outputs, self._blocks_in)
+        for batch in range(1, threads() + 1):
+            for outputs in range(1, min(threads() // batch, self._blocks_out) + 1):
+                yield batch, outputs, min(threads() // batch // outputs, self._blocks_in)
 
 
 def _even(n: int) -> int:

@@ -15,12 +15,13 @@ from typing import Any, TypeAlias
 from modelsum.memory.cpu import convolution as cpu_convolution
 from modelsum.memory.cpu import elementwise as cpu_elementwise
 from modelsum.memory.cpu.convolution import nbytes
-from modelsum.memory.cpu.machine import THREADS
+from modelsum.memory.cpu.machine import measured_on_two_threads, threads
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
 
 Rule: TypeAlias = Callable[..., int | None]
 
 _FLOAT_BYTES = 4
+_SMALL_PRODUCT = 400
 
 
 def _copy_unless_contiguous(*tensors: Any) -> int:
@@ -31,16 +32,33 @@ def _copy_unless_contiguous(*tensors: Any) -> int:
 
 
 def batch_norm(x: Any, *rest: Any, out: Any) -> int:
-    """A factor and a summand for each channel: 10,240 bytes for 1,280 channels."""
-    return int(2 * x.shape[1] * x.element_size())
+    """A factor and a summand for each channel: 10,240 bytes for 1,280 channels.
+
+    In training, each thread's sums too where channels are the last to be laid out: 2,048 bytes for [32, 128].
+    """
+    of_channels = x.shape[1] * x.element_size()
+    is_training = next((flag for flag in rest if isinstance(flag, bool)), False)
+    return int(of_channels * (2 + (threads() if is_training and _channels_are_last(x) else 0)))
 
 
 def batch_norm_backward(grad: Any, x: Any, *rest: Any, out: Any) -> int:
-    """One buffer like the input where the gradient is contiguous: [8, 64, 32, 32] takes 2 MiB more.
+    """One buffer like the input where both are laid out alike: [8, 64, 32, 32] takes 2 MiB more.
 
-    In 16 bits there is one for every layout: 1 MiB.
+    Before it, where channels are the last, two sums for each thread and channel. A gradient with another
+    layout takes one number for each channel. In 16 bits there is a buffer for every layout: 1 MiB.
     """
-    return nbytes(x) if grad.is_contiguous() or x.element_size() == 2 else 0
+    of_channels = x.shape[1] * x.element_size()
+    if x.element_size() == 2:
+        return nbytes(x)
+    if grad.stride() != x.stride():
+        return int(of_channels)
+    wants_x = rest[-1][0]
+    sums = 2 * threads() * of_channels if _channels_are_last(x) else 0
+    return int(max(nbytes(x) if wants_x else 0, sums))
+
+
+def _channels_are_last(x: Any) -> bool:
+    return bool(x.stride(1) == 1 and x.shape[1] > 1)
 
 
 def layer_norm(x: Any, *rest: Any, out: Any) -> int:
@@ -52,13 +70,14 @@ def layer_norm_backward(
     grad: Any, x: Any, shape: Any, mean: Any, rstd: Any, weight: Any, *rest: Any, out: Any
 ) -> int:
     """Contiguous copies, and each thread's sums for weight and bias: 2 * 2 * 96 floats for 96 features."""
-    sums = 2 * THREADS * nbytes(weight) if weight is not None else 0
+    sums = 2 * threads() * nbytes(weight) if weight is not None else 0
     return _copy_unless_contiguous(grad, x) + sums
 
 
 # ---- matrix products
 
 
+@measured_on_two_threads
 def mm(a: Any, b: Any, *, out: Any) -> int:
     """A copy of an operand that BLAS cannot take: an expanded gradient [8, 1000] takes 32,000 bytes.
 
@@ -68,14 +87,31 @@ def mm(a: Any, b: Any, *, out: Any) -> int:
     return copied + (matmul_scratch_bytes(a, b) if a.element_size() == 2 else 0)
 
 
-def addmm(bias: Any, a: Any, b: Any, *, out: Any, **_: Any) -> int:
+def addmm(bias: Any, a: Any, b: Any, *, out: Any, **_: Any) -> int | None:
     """As mm."""
     return mm(a, b, out=out)
 
 
-def _blas_takes(matrix: Any) -> bool:
-    rows, columns = matrix.shape
-    row_stride, column_stride = matrix.stride()
+def bmm(a: Any, b: Any, *, out: Any, **_: Any) -> int:
+    """The operands of one product after the other that BLAS cannot take.
+
+    Of [3, 20, 24], expanded, that is 1,920 bytes. Where it can take all of them, and for products of less
+    than 400 multiplications, nothing.
+    """
+    products = a.shape[1] * a.shape[2] * b.shape[2]
+    if products < _SMALL_PRODUCT or a.element_size() == 2:
+        return 0
+    return sum(int(t.shape[1] * t.shape[2] * t.element_size()) for t in (a, b) if not _blas_takes(t))
+
+
+def baddbmm(added: Any, a: Any, b: Any, *, out: Any, **_: Any) -> int:
+    """As bmm."""
+    return bmm(a, b, out=out)
+
+
+def _blas_takes(matrices: Any) -> bool:
+    rows, columns = matrices.shape[-2:]
+    row_stride, column_stride = matrices.stride()[-2:]
     by_rows = column_stride == 1 and row_stride >= max(1, columns)
     by_columns = row_stride == 1 and column_stride >= max(1, rows)
     return bool(by_rows or by_columns)
@@ -90,7 +126,7 @@ def flash_attention(query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int
     They are in float32. From 16 bits, the scores are there in that type too: 33,280 bytes.
     """
     rows, columns = _tile(query, key)
-    numbers = THREADS * _FLOAT_BYTES * (rows * columns + 2 * rows + rows * query.shape[-1])
+    numbers = threads() * _FLOAT_BYTES * (rows * columns + 2 * rows + rows * query.shape[-1])
     return int(numbers + _rounded_scores(query, rows * columns))
 
 
@@ -105,13 +141,13 @@ def flash_attention_backward(grad: Any, query: Any, key: Any, *rest: Any, out: A
     copied = 0 if is_batch_first and grad.stride(-1) == 1 else nbytes(grad)
     sums = 0
     if query.element_size() == 2:
-        sums = THREADS * _FLOAT_BYTES * query.shape[-1] * (rows + columns)
+        sums = threads() * _FLOAT_BYTES * query.shape[-1] * (rows + columns)
     both = 2 * _rounded_scores(query, rows * columns)
-    return int(copied + both + sums + _FLOAT_BYTES * (2 * THREADS * rows * columns + rows))
+    return int(copied + both + sums + _FLOAT_BYTES * (2 * threads() * rows * columns + rows))
 
 
 def _rounded_scores(query: Any, scores: int) -> int:
-    return THREADS * 2 * scores if query.element_size() == 2 else 0
+    return threads() * 2 * scores if query.element_size() == 2 else 0
 
 
 def _tile(query: Any, key: Any) -> tuple[int, int]:
@@ -227,6 +263,8 @@ KERNELS: dict[str, Rule] = {
     "native_layer_norm_backward": layer_norm_backward,
     "mm": mm,
     "addmm": addmm,
+    "bmm": bmm,
+    "baddbmm": baddbmm,
     "_scaled_dot_product_flash_attention_for_cpu": flash_attention,
     "_scaled_dot_product_flash_attention_for_cpu_backward": flash_attention_backward,
     **dict.fromkeys(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelsum.memory.cpu.machine import THREADS
+from modelsum.memory.cpu.machine import threads
 
 _COLUMNS, _ROWS, _COPIED_ROWS = 64, 256, 512
 _SHALLOW, _DEEP = 128, 2048
@@ -23,20 +23,20 @@ _REST_BYTES = 1664  # descriptors of the batches
 def matmul_scratch_bytes(a: Any, b: Any) -> int:
     """Bytes allocated while a [rows, depth] is multiplied by b [depth, columns]."""
     rows, depth, columns = int(a.shape[0]), int(a.shape[1]), int(b.shape[1])
-    right = THREADS * _COLUMNS * _BF16_BYTES * min(depth, 512) + _REST_BYTES
+    right = threads() * _COLUMNS * _BF16_BYTES * min(depth, 512) + _REST_BYTES
     if depth >= _SHALLOW and a.stride(0) == 1 and a.stride(1) > 1:
         return right + min(rows, _COPIED_ROWS) * _copied_row_bytes(depth, columns)
     if depth > 1024:
-        right += THREADS * _COLUMNS * _BF16_BYTES * 512
+        right += threads() * _COLUMNS * _BF16_BYTES * 512
     if depth > _DEEP and rows > 2 * _COPIED_ROWS:
-        copied = THREADS * _ROWS * (1024 + _MARGIN) * _BF16_BYTES
+        copied = threads() * _ROWS * (1024 + _MARGIN) * _BF16_BYTES
         return right + copied + _COPIED_ROWS * columns * _FLOAT_BYTES
-    return right + THREADS * min(rows, _ROWS) * min(columns, _COLUMNS) * _FLOAT_BYTES
+    return right + threads() * min(rows, _ROWS) * min(columns, _COLUMNS) * _FLOAT_BYTES
 
 
 def _copied_row_bytes(depth: int, columns: int) -> int:
     if depth < 512:
-        return THREADS * depth * _BF16_BYTES
+        return threads() * depth * _BF16_BYTES
     return (
         min(columns, 256 if depth == 512 else 1024) * _FLOAT_BYTES
         + (min(depth, 1024) // 2 + _MARGIN) * _BF16_BYTES

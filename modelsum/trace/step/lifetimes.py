@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from modelsum.memory.cpu.machine import AtLeast
 from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.higher_order import control_flow
 from modelsum.trace.ops import Verdict, rule_for, spelled
@@ -40,14 +41,23 @@ from modelsum.trace.torch_private import (
 from modelsum.trace.values.known_values import run
 
 #: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results; None where
-#: that was never measured. Called with the op's own arguments and `out=`, its result.
+#: that was never measured; `AtLeast` so many. Called with the op's own arguments and `out=`, its result.
 KernelRule = Callable[..., int | None]
 
 #: What tells calls of an op apart whose algorithm the library searches for at the first one of each kind;
 #: None where it does not. Called with the op's own arguments.
 SearchKey = Callable[..., Hashable | None]
 
-_ADD = torch.ops.aten.add.Tensor
+_aten = torch.ops.aten
+# What autograd does in place, if no dispatch mode looks on: add gradients of one tensor, and write into zeros
+# the gradient of what was picked from a tensor (torch's input_buffer.cpp and FunctionsManual.cpp).
+_IN_PLACE_UNSEEN = frozenset(
+    (
+        *(_aten.add.Tensor, _aten.scatter_add.default, _aten.index_add.default, _aten.index_put.default),
+        *(_aten.scatter.src, _aten.scatter.value, _aten.index_copy.default, _aten.put.default),
+        *(_aten.index_fill.int_Scalar, _aten.masked_scatter.default),
+    )
+)
 _NOTHING = 0  # what an op may do to storages, as far as its schema tells
 _ALLOCATES = 1
 _DECOMPOSES = 2
@@ -103,7 +113,8 @@ class Lifetimes(DispatchMode):
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
         self._saving = False
         self._imported = len(sys.modules)
-        # Of a sum of gradients that was just made: its event's place, and the number of the first summand.
+        # Of a result of `_IN_PLACE_UNSEEN` that was just made: its event's place, and the number of what it
+        # would be written to.
         self._sum: tuple[int, int] | None = None
 
     # ---- storages
@@ -172,15 +183,15 @@ class Lifetimes(DispatchMode):
                 for part in out:
                     if isinstance(part, Tensor):
                         self._watch(part)
-        if func is _ADD and self.log.phase == BACKWARD and not torch.is_grad_enabled():
+        if func in _IN_PLACE_UNSEEN and self.log.phase == BACKWARD and not torch.is_grad_enabled():
             self._note_sum(args, out, before)
         if self._searches:
             self._search(func, args)
         if inside is not None:
             nbytes = inside(*args, out=out, **kwargs)
-            if nbytes is None:
+            if nbytes is None or isinstance(nbytes, AtLeast):
                 self.unmeasured[spelled(func)] += 1
-            elif nbytes > 0:
+            if nbytes is not None and nbytes > 0:
                 self.log.use(nbytes)
         if work is not Verdict.IGNORED:
             self._count(func, work, args, kwargs, out)
@@ -220,13 +231,13 @@ class Lifetimes(DispatchMode):
             self._found.add((func, key))
             self.log.empty_cache()
 
-    # ---- sums of gradients
+    # ---- gradients that are changed in place
 
     def _note_sum(self, args: tuple[Any, ...], out: Any, before: int) -> None:
         """Where gradients of one tensor meet, autograd adds the second to the first, in place.
 
-        Only not under a dispatch mode: there it makes a new tensor and lets go of the first one (torch's
-        input_buffer.cpp, can_accumulate_inplace). Which of the two it is, is seen when that happens.
+        Only not under a dispatch mode: there it makes a new tensor and lets go of the first one. Which of
+        the two it is, is seen when that happens; likewise for the others of `_IN_PLACE_UNSEEN`.
         A view is not added to: it holds on to its base, so that nobody alone has the memory.
         """
         first = self.number_of(args[0]) if isinstance(args[0], Tensor) and not is_view(args[0]) else None

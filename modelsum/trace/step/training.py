@@ -24,6 +24,7 @@ import torch
 from modelsum.errors import ModelsumError
 from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
+from modelsum.memory.cpu.machine import with_threads
 from modelsum.memory.log import Event, of_storages
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
@@ -136,6 +137,7 @@ def _as_on(
         fused_lstm(target) as recurrent,
         fused_functions(target),
         attention.redirected(target, options.attention) as chosen,
+        with_threads(options.threads or torch.get_num_threads()),
     ):
         yield chosen, recurrent
 
@@ -161,13 +163,18 @@ def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recordi
     return training, None
 
 
+def _threads(options: MemoryOptions) -> str:
+    count = options.threads or torch.get_num_threads()
+    return "1 thread" if count == 1 else f"{count} threads"
+
+
 def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:
     said = {**options.words(target), "attention": attention_words}
     if target == "cuda":
         said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
         said["kernels"] = "with workspaces of cuDNN's backward passes, without those of searches and cuBLAS"
     else:
-        said["kernels"] = "as on x86 with AVX-512 and oneDNN"
+        said["kernels"] = f"as on x86 with AVX-512 and oneDNN, {_threads(options)}"
         if options.amp == "fp16":
             said["kernels"] += ", float16 taken for bfloat16"
     return said
