@@ -197,6 +197,7 @@ class Baseline:
         status: "match", "changed", or "none" where no stored table is for this model and input.
         source: the stored table's name, or None.
         figures: every figure of the table, documented beside now.
+        input: the sample that the stored table is of, "3x600x600", where this is another one.
     """
 
     DERIVED: ClassVar = ("differences",)
@@ -204,6 +205,7 @@ class Baseline:
     status: str
     source: str | None = None
     figures: tuple[Difference, ...] = ()
+    input: str | None = None
 
     @property
     def differences(self) -> tuple[Difference, ...]:

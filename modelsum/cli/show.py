@@ -30,11 +30,17 @@ TORCHINFO = "torchinfo"
 )
 @options.summary
 @result.depth
+@result.every
+@result.top
+@result.sort
 @result.written((*FORMATS["Summary"], TORCHINFO))
 def command(
     model: str,
     no_cache: bool,
     depth: int | None,
+    every: bool,
+    top: int | None,
+    sort: str | None,
     format_: str,
     output: Path | None,
     debug: bool,
@@ -63,7 +69,14 @@ def command(
             if case is not None:
                 request = case.over(request)
                 batch = request.batch
-            how = out.options(output, depth, _torchsummary_batch(request, batch))
+            how = out.options(
+                output,
+                depth=depth,
+                every=every,
+                top=top,
+                sort=sort,
+                torchsummary_batch=_torchsummary_batch(request, batch),
+            )
             summary = answer(
                 request,
                 cached=not no_cache and format_ != TORCHINFO,

@@ -1,20 +1,26 @@
-"""Which layers are displayed at a depth, and what each of their rows stands for.
+"""Which layers are displayed, and what each of their rows stands for.
 
-A row that is not displayed is added to the nearest displayed row that it happened in. So whatever the
-depth, the params of the rows add up to the model's params, their MACs to the model's MACs and what they
-saved for backward to what the model saved: a row with other rows beneath it shows only what those do not.
+A row that is not displayed is added to the nearest displayed row that it happened in, and equal blocks that
+follow each other are one row with what they cost together. So whatever is displayed, the params of the rows
+add up to the model's params, their MACs to the model's MACs and what they saved for backward to what the
+model saved: a row with other rows beneath it shows only what those do not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
 
+from modelsum.repeats import Numbers, joined, runs
 from modelsum.summary import Layer
 
 if TYPE_CHECKING:
     from modelsum.memory_values import ModuleMemory
+
+
+#: So many rows, with what is said below them, are about a screen.
+SCREEN = 24
 
 
 @dataclass(slots=True)
@@ -34,6 +40,8 @@ class Row:
             did nothing, or the peak is on the row of its first call.
         has_rows_below: other displayed rows happened in this one.
         failure: the layer whose forward failed: this one, or one folded into it; None elsewhere.
+        path: of the layer; of equal blocks "layers.[1-31]", and so in the rows below them.
+        times: how many equal layers it stands for, the first of which is `layer`.
     """
 
     layer: Layer
@@ -47,6 +55,8 @@ class Row:
     peak_bytes: int | None = None
     has_rows_below: bool = False
     failure: Layer | None = None
+    path: str = ""
+    times: int = 1
 
 
 def folded(
@@ -85,17 +95,67 @@ def folded(
             saved,
             module.peak_bytes if module else None,
             failure=layer if layer.failed else None,
+            path=layer.path,
         )
         if above is not None:
             rows[above].has_rows_below = True
     return list(rows.values())
 
 
+class Shown(NamedTuple):
+    """The rows that people read.
+
+    Attributes:
+        rows: in the order of the model, or the costliest first.
+        depth: down to which level they go; None where that is the deepest.
+        every: how many rows there are where nothing is folded.
+    """
+
+    rows: list[Row]
+    depth: int | None
+    every: int
+
+
 def displayed(
-    layers: Sequence[Layer], depth: int | None, memory: Mapping[str, ModuleMemory] | None = None
+    layers: Sequence[Layer],
+    depth: int | None,
+    memory: Mapping[str, ModuleMemory] | None = None,
+    *,
+    every: bool = False,
+) -> Shown:
+    """The rows that people read, less the root and the containers that have nothing to show.
+
+    Args:
+        depth: the deepest level; None for as many as a screen has room for, 1 at least.
+        every: equal blocks have a row each, and without a depth all levels are shown.
+    """
+    whole = list(_with_something(folded(layers, None, memory)))
+    if every or depth is not None:
+        return Shown(folded_at(layers, depth, memory, every=every), depth, len(whole))
+    deepest = max((row.layer.depth for row in whole), default=0)
+    shown, level = folded_at(layers, 1, memory), 1
+    while level < deepest:
+        further = folded_at(layers, level + 1, memory)
+        if len(further) > SCREEN:
+            return Shown(shown, level, len(whole))
+        shown, level = further, level + 1
+    return Shown(shown, None, len(whole))
+
+
+def folded_at(
+    layers: Sequence[Layer],
+    depth: int | None,
+    memory: Mapping[str, ModuleMemory] | None = None,
+    *,
+    every: bool = False,
 ) -> list[Row]:
-    """The rows that people read: `folded`, less the root and the containers that have nothing to show."""
-    return [row for row in folded(layers, depth, memory) if not _is_empty_heading(row)]
+    """The rows down to that level, None for all levels; equal blocks as one unless every shall be there."""
+    rows = folded(layers, depth, memory)
+    return list(_with_something(rows if every else alike_as_one(rows)))
+
+
+def _with_something(rows: Sequence[Row]) -> Iterator[Row]:
+    return (row for row in rows if not _is_empty_heading(row))
 
 
 def _is_empty_heading(row: Row) -> bool:
@@ -104,3 +164,95 @@ def _is_empty_heading(row: Row) -> bool:
     return row.has_rows_below and not (
         row.params or row.macs or row.saved_bytes or row.failure or row.buffers
     )
+
+
+# ---- equal blocks
+
+
+def alike_as_one(rows: Sequence[Row]) -> list[Row]:
+    """The rows, where equal blocks that follow each other are one, with all that is in them.
+
+    Blocks are equal if nothing tells them apart in the table but their number and their peak; of the rows of
+    further calls of a module in a loop, those that are equal are one too.
+    """
+    return list(_Folded(rows).rows())
+
+
+class _Run(NamedTuple):
+    members: Sequence[int]
+    path: str
+
+
+class _Folded:
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+        self._children: list[list[int]] = [[] for _ in rows]
+        self._tops: list[int] = []
+        places = {row.index: place for place, row in enumerate(rows)}
+        self._names = [row.layer.path for row in rows]
+        self._is_inside = [False] * len(rows)  # in the path of the row above, not only called by it
+        for place, row in enumerate(rows):
+            above = places.get(row.parent) if row.parent is not None else None
+            if above is None:
+                self._tops.append(place)
+                continue
+            self._children[above].append(place)
+            prefix = f"{rows[above].layer.path}." if rows[above].layer.path else ""
+            if row.layer.path.startswith(prefix):
+                self._names[place] = row.layer.path[len(prefix) :]
+                self._is_inside[place] = True
+        numbers = Numbers()
+        self._kinds = [0] * len(rows)
+        for place in range(len(rows) - 1, -1, -1):
+            self._kinds[place] = numbers.of(self._kind(place))
+
+    def _kind(self, place: int) -> object:
+        row = self._rows[place]
+        layer = row.layer
+        if row.failure:
+            return place
+        state = (layer.class_name, layer.group, layer.call > 0, layer.exit_order is None, layer.reused)
+        tied = layer.own_params > layer.counted_params
+        figures = (row.params, row.trainable_params, row.buffers, row.macs, row.saved_bytes)
+        inside = tuple((self._names[child], self._kinds[child]) for child in self._children[place])
+        return state, tied, figures, row.peak_bytes is None, repr(layer.output_shapes), inside
+
+    def rows(self) -> Iterator[Row]:
+        pending = list(reversed([*self._runs([self._tops], None)]))
+        while pending:
+            run = pending.pop()
+            yield self._row(run)
+            inside = [self._children[member] for member in run.members]
+            pending += reversed([*self._runs(inside, run.path)])
+
+    def _runs(self, families: Sequence[Sequence[int]], path: str | None) -> Iterator[_Run]:
+        """The rows below equal ones, a list each: those that are at the same places are one as well."""
+        first = families[0]
+        calls: dict[tuple[str, int], list[int]] = {}  # by name and kind, the places of further calls
+        for place, member in enumerate(first):
+            if self._rows[member].layer.reused:
+                calls.setdefault((self._names[member], self._kinds[member]), []).append(place)
+        again = {places[0]: places for places in calls.values()}
+        merged = {place for places in again.values() for place in places[1:]}
+        once = [place for place in range(len(first)) if place not in merged]
+        for alike in runs(once, lambda p: self._names[first[p]], lambda p: self._kinds[first[p]]):
+            places = [each for place in alike for each in again.get(place, (place,))]
+            members = [family[place] for family in families for place in places]
+            name = joined(self._names[first[alike[0]]], self._names[first[alike[-1]]])
+            yield _Run(members, f"{path}.{name}" if path and self._is_inside[members[0]] else name)
+
+    def _row(self, run: _Run) -> Row:
+        first, *others = (self._rows[member] for member in run.members)
+        peaks = [row.peak_bytes for row in (first, *others) if row.peak_bytes is not None]
+        times = len(run.members)
+        return replace(
+            first,
+            path=run.path,
+            times=times,
+            params=first.params * times,
+            trainable_params=first.trainable_params * times,
+            buffers=first.buffers * times,
+            macs=first.macs * times,
+            saved_bytes=first.saved_bytes * times,
+            peak_bytes=max(peaks, default=None),
+        )

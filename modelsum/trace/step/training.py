@@ -25,7 +25,7 @@ from modelsum.errors import ModelsumError
 from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
 from modelsum.memory.log import Event, of_storages
-from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.memory.options import USUAL, MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory_values import Memory, ModuleMemory
 from modelsum.raised import told
@@ -161,8 +161,8 @@ def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recordi
 def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:
     said = {**options.words(target), "attention": attention_words}
     if target == "cuda":
-        said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
-        said["kernels"] = "with workspaces of cuDNN's backward passes, without those of searches and cuBLAS"
+        said["allocator"] = "expandable segments" if options.expandable_segments else USUAL["allocator"]
+        said["kernels"] = USUAL["kernels"]
     else:
         said["kernels"] = "as on x86 with AVX-512 and oneDNN"
         if options.amp == "fp16":
