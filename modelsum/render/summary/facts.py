@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CONVENTION = "torchsummary convention, in MB of 2**20 bytes (not a prediction of memory)"
 ASSUMED = "Assumed"
+TRAINING_MACS = "Training MACs"
 UNCOUNTED = "Uncounted ops: they do arithmetic that is not in MACs"
 UNFINISHED = (
     "The forward did not finish: MACs and sizes are those of the layers that ran. Params are complete."
@@ -82,7 +83,7 @@ def _training_macs(summary: Summary, macs: int) -> Fact:
     backward = f"a step, {short_count(summary.totals.backward_macs or 0)} of it backward"
     of_step = summary.memory.uncounted_ops if summary.memory else {}
     more = ", ".join(sorted(of_step.keys() - summary.uncounted_ops.keys()))
-    return Fact("Training MACs", count(macs), _note(_short(macs), backward, more and f"without {more}"))
+    return Fact(TRAINING_MACS, count(macs), _note(_short(macs), backward, more and f"without {more}"))
 
 
 def _note(*parts: str) -> str:
@@ -177,7 +178,8 @@ def answer(summary: Summary) -> list[Fact]:
     facts = [Fact("Parameters", f"{short_count(total.params)} ({binary_bytes(total.param_bytes)}){frozen}")]
     given = "these inputs" if summary.batch is None else f"a batch of {count(summary.batch)}"
     missing = ", without the uncounted ops" if summary.uncounted_ops else ""
-    facts.append(Fact("MACs", f"{short_count(total.macs or 0)} for {given}{missing}"))
+    step = f"; {short_count(total.training_macs)} for a training step" if total.training_macs else ""
+    facts.append(Fact("MACs", f"{short_count(total.macs or 0)} for {given}{step}{missing}"))
     if memory is None:
         return facts
     facts.append(Fact("Inference", _needs(memory, memory.inference, memory.training is None)))

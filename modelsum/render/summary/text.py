@@ -224,8 +224,10 @@ class _Page:
         if note or unfinished:
             yield self._rule
         totals = facts.totals(summary)
-        counts = sum("params" in fact.label for fact in totals)
-        yield from self._beside(totals[:counts], totals[counts:])
+        counts = [fact for fact in totals if "params" in fact.label]
+        step = [fact for fact in totals if fact.label == facts.TRAINING_MACS]
+        yield from self._beside(counts, [fact for fact in totals if fact not in (*counts, *step)])
+        yield from self._figures(step)
         if summary.memory:
             yield self._rule
             yield from self._memory(summary.memory, whole=whole)
@@ -266,7 +268,7 @@ class _Page:
             max((sum(len(span.text) for span in line) for line in lines), default=0)
             for lines in (first, second)
         )
-        column += 2 * len(GAP)
+        column += len(GAP)
         if column + rest > self._width:
             yield from (*first, *second)
             return
