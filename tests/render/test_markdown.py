@@ -34,7 +34,7 @@ WHOLE = """\
 | Trainable params | 424 |  |
 | Non-trainable params | 16 |  |
 | MACs | 11,328 | 11.33 K, for the batch of 2 |
-| FLOPs | 22,656 | 22.66 K, 2 x MACs |
+| FLOPs | 22,656 | 2 x MACs |
 | Buffers | 17 | 72 B |
 
 | torchsummary convention, in MB of 2\\*\\*20 bytes (not a prediction of memory) |  |

@@ -38,7 +38,7 @@ Total params:         440  (1.72 KiB)
 Trainable params:     424
 Non-trainable params:  16
 MACs:    11,328  (11.33 K, for the batch of 2)
-FLOPs:   22,656  (22.66 K, 2 x MACs)
+FLOPs:   22,656  (2 x MACs)
 Buffers:     17  (72 B)
 ---------------------------------------------------------------------------
 torchsummary convention, in MB of 2**20 bytes (not a prediction of memory):
@@ -76,7 +76,7 @@ Total params:         440  (1.72 KiB)
 Trainable params:     424
 Non-trainable params:  16
 MACs:    11,008  (11.01 K, of the layers that ran)
-FLOPs:   22,016  (22.02 K, 2 x MACs)
+FLOPs:   22,016  (2 x MACs)
 Buffers:     17  (72 B)
 ---------------------------------------------------------------------------
 torchsummary convention, in MB of 2**20 bytes (not a prediction of memory):
@@ -109,7 +109,7 @@ Total params:         440  (1.72 KiB)
 Trainable params:     424
 Non-trainable params:  16
 MACs:    11,328  (11.33 K, for the batch of 2)
-FLOPs:   22,656  (22.66 K, 2 x MACs)
+FLOPs:   22,656  (2 x MACs)
 Buffers:     17  (72 B)
 ------------------------------------------------------------
 torchsummary convention, in MB of 2**20 bytes (not a
@@ -138,7 +138,7 @@ Total params:         440  (1.72 KiB)
 Trainable params:     424
 Non-trainable params:  16
 MACs:    11,328  (11.33 K, for the batch of 2)
-FLOPs:   22,656  (22.66 K, 2 x MACs)
+FLOPs:   22,656  (2 x MACs)
 Buffers:     17  (72 B)
 ---------------------------------------------------------------------------
 Memory predicted for cuda, computed from shapes:

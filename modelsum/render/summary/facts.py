@@ -71,7 +71,7 @@ def totals(summary: Summary) -> list[Fact]:
         of_what = ""
     facts += [
         Fact("MACs", count(total.macs), _note(_short(total.macs), of_what)),
-        Fact("FLOPs", count(total.flops), _note(_short(total.flops), "2 x MACs")),
+        Fact("FLOPs", count(total.flops), "2 x MACs"),
         *buffers,
     ]
     if total.training_macs is not None:

@@ -268,7 +268,7 @@ class _Page:
             max((sum(len(span.text) for span in line) for line in lines), default=0)
             for lines in (first, second)
         )
-        column += len(GAP)
+        column += 2 * len(GAP)
         if column + rest > self._width:
             yield from (*first, *second)
             return
