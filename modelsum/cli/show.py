@@ -13,6 +13,7 @@ from modelsum.cli import completion, configured, options, result
 from modelsum.cli import output as out
 from modelsum.cli.answering import answer
 from modelsum.cli.command import Command
+from modelsum.cli.progress import Progress
 from modelsum.errors import ForwardError, UnknownModelError
 from modelsum.files import inside
 from modelsum.render import FORMATS, render
@@ -77,12 +78,14 @@ def command(
                 sort=sort,
                 torchsummary_batch=_torchsummary_batch(request, batch),
             )
-            summary = answer(
-                request,
-                cached=not no_cache and format_ != TORCHINFO,
-                listing=format_ not in _WITHOUT_REMARKS,
-            )
-            table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
+            with Progress() as progress:
+                summary = answer(
+                    request,
+                    cached=not no_cache and format_ != TORCHINFO,
+                    listing=format_ not in _WITHOUT_REMARKS,
+                    progress=progress,
+                )
+                table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
     except UnknownModelError as error:
         error.hint = configured.nearest_checks(name.text, Path.cwd()) or error.hint
         raise
