@@ -13,7 +13,7 @@ from modelsum.errors import UsageError, valid_words
 __all__ = ["FORMATS", "SORTS", "RenderOptions", "render"]
 
 _TABLE = ("text", "json", "csv", "markdown")
-_GATE = ("text", "markdown", "json", "junit", "github", "codequality", "sarif")
+_GATE = ("text", "markdown", "json", "junit", "github", "codequality", "sarif", "html")
 
 #: The figures that rows of layers can be sorted by, the costliest first.
 SORTS = ("params", "macs", "saved", "peak")
@@ -21,11 +21,11 @@ SORTS = ("params", "macs", "saved", "peak")
 #: The formats of a value, by its class; the first is what `print` shows.
 #: (torchinfo's own table of a summary needs the model as well.)
 FORMATS: Mapping[str, tuple[str, ...]] = {
-    "Summary": ("text", "torchsummary", "json", "csv", "markdown"),
-    "Comparison": _TABLE,
-    "Diff": _TABLE,
+    "Summary": ("text", "torchsummary", "json", "csv", "markdown", "html"),
+    "Comparison": (*_TABLE, "html"),
+    "Diff": (*_TABLE, "html"),
     "Outcome": _GATE,
-    "Fit": _TABLE,
+    "Fit": (*_TABLE, "html"),
     "Measurement": _TABLE,
     "Weights": _TABLE,
     "Listing": _TABLE,
@@ -54,6 +54,15 @@ _DOCUMENTS = {
     "Measurement": "measurement.document",
     "Weights": "weights.document",
     "Listing": "listing.document",
+}
+
+
+_PAGES = {
+    "Summary": "page.summary.page",
+    "Comparison": "page.comparison.page",
+    "Diff": "page.diff.page",
+    "Outcome": "page.verdict.page",
+    "Fit": "page.fit.page",
 }
 
 
@@ -109,6 +118,10 @@ def render(value: Any, format: str = "text", options: RenderOptions = _PLAIN) ->
         from modelsum.render.document import markdown
 
         return markdown(_found(_DOCUMENTS[kind])(value, options)).rstrip("\n") + "\n"
+    if format == "html":
+        from modelsum.render.page import html
+
+        return html(_found(_PAGES[kind])(value, options)).rstrip("\n") + "\n"
     renderer: Callable[[Any, RenderOptions], str] = _found(_HOMES[kind].format(format))
     return renderer(value, options).rstrip("\n") + "\n"
 

@@ -44,14 +44,14 @@ WHOLE = """\
 | Params size | 0.00 |
 | Estimated total | 0.01 |
 
-- Model: nets.py:TinyNet (imported, class TinyNet), float32
-- Input: [2, 3, 4, 4] float32
-- Forward: eval mode, batch 2, on meta (computed from shapes, nothing was run)
-
 **Uncounted ops: they do arithmetic that is not in MACs:**
 
 - `aten.cumsum`: 12 x
 - `aten._fft_r2c`: 1 x
+
+- Model: nets.py:TinyNet (imported, class TinyNet), float32
+- Input: [2, 3, 4, 4] float32
+- Forward: eval mode, batch 2, on meta (computed from shapes, nothing was run)
 
 > **Notice:** the weights are random
 """

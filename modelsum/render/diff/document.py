@@ -20,9 +20,7 @@ def document(diff: Diff, options: RenderOptions) -> Iterator[Block]:
     yield Heading(f"{diff.names[0]} → {diff.names[1]}")
     if case := words.case(diff):
         yield Listed(tuple(case))
-    yield Table(("Figure", "Old", "New", "Difference", ""), "lrrrr", words.totals(diff))
-    if same := words.unchanged(diff):
-        yield Said(f"Unchanged: {same}")
+    yield from totals(diff)
     shown = [line for line in lines(diff, options.depth, every=options.every) if line.state != "same"]
     changed = [line for line in shown if not line.is_consequence]
     if changed:
@@ -36,6 +34,13 @@ def document(diff: Diff, options: RenderOptions) -> Iterator[Block]:
         yield Said(said, "Uncounted ops")
     if said := words.cause(diff):
         yield Said(said, "Biggest cause")
+
+
+def totals(diff: Diff) -> Iterator[Block]:
+    """The totals that changed, and the names of the others."""
+    yield Table(("Figure", "Old", "New", "Difference", ""), "lrrrr", words.totals(diff))
+    if same := words.unchanged(diff):
+        yield Said(f"Unchanged: {same}")
 
 
 def _row(line: Line) -> Sequence[str]:

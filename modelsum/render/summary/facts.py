@@ -210,6 +210,11 @@ def _assumed(summary: Summary, memory: Memory) -> str:
     return f" with {', '.join(filter(None, step))}"
 
 
+def notices(summary: Summary) -> tuple[str, ...]:
+    """What the reader should know about how the figures were reached, those of the memory first."""
+    return (*(summary.memory.notices if summary.memory else ()), *summary.notices)
+
+
 def uncounted(summary: Summary) -> list[Fact]:
     """The ops without a rule, and how often each ran."""
     return [Fact(op, f"{count(times)} x") for op, times in summary.uncounted_ops.items()]

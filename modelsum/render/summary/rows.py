@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelsum.repeats import Numbers, joined, runs
+from modelsum.repeats import Place, Run, equal_blocks, placed
 from modelsum.summary import Layer
 
 if TYPE_CHECKING:
@@ -175,84 +175,38 @@ def alike_as_one(rows: Sequence[Row]) -> list[Row]:
     Blocks are equal if nothing tells them apart in the table but their number and their peak; of the rows of
     further calls of a module in a loop, those that are equal are one too.
     """
-    return list(_Folded(rows).rows())
+    return [_together([rows[member] for member in run.members], run.path) for run in blocks_of(rows)]
 
 
-class _Run(NamedTuple):
-    members: Sequence[int]
-    path: str
+def blocks_of(rows: Sequence[Row]) -> Iterator[Run]:
+    """The runs of equal rows, in the order of the model."""
+    numbers = {row.index: number for number, row in enumerate(rows)}
+    return equal_blocks([_place(row, number, rows, numbers) for number, row in enumerate(rows)])
 
 
-class _Folded:
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
-        self._children: list[list[int]] = [[] for _ in rows]
-        self._tops: list[int] = []
-        places = {row.index: place for place, row in enumerate(rows)}
-        self._names = [row.layer.path for row in rows]
-        self._is_inside = [False] * len(rows)  # in the path of the row above, not only called by it
-        for place, row in enumerate(rows):
-            above = places.get(row.parent) if row.parent is not None else None
-            if above is None:
-                self._tops.append(place)
-                continue
-            self._children[above].append(place)
-            prefix = f"{rows[above].layer.path}." if rows[above].layer.path else ""
-            if row.layer.path.startswith(prefix):
-                self._names[place] = row.layer.path[len(prefix) :]
-                self._is_inside[place] = True
-        numbers = Numbers()
-        self._kinds = [0] * len(rows)
-        for place in range(len(rows) - 1, -1, -1):
-            self._kinds[place] = numbers.of(self._kind(place))
+def _place(row: Row, number: int, rows: Sequence[Row], numbers: Mapping[int, int]) -> Place:
+    layer = row.layer
+    parent = None if row.parent is None else numbers.get(row.parent)
+    name, is_inside = placed(layer.path, None if parent is None else rows[parent].layer.path)
+    state = (layer.class_name, layer.group, layer.call > 0, layer.exit_order is None)
+    tied = layer.own_params > layer.counted_params
+    figures = (row.params, row.trainable_params, row.buffers, row.macs, row.saved_bytes)
+    own = (state, tied, figures, row.peak_bytes is None, repr(layer.output_shapes))
+    # Where the forward failed is a row of its own.
+    return Place(parent, name, is_inside, number if row.failure else own, layer.reused)
 
-    def _kind(self, place: int) -> object:
-        row = self._rows[place]
-        layer = row.layer
-        if row.failure:
-            return place
-        state = (layer.class_name, layer.group, layer.call > 0, layer.exit_order is None, layer.reused)
-        tied = layer.own_params > layer.counted_params
-        figures = (row.params, row.trainable_params, row.buffers, row.macs, row.saved_bytes)
-        inside = tuple((self._names[child], self._kinds[child]) for child in self._children[place])
-        return state, tied, figures, row.peak_bytes is None, repr(layer.output_shapes), inside
 
-    def rows(self) -> Iterator[Row]:
-        pending = list(reversed([*self._runs([self._tops], None)]))
-        while pending:
-            run = pending.pop()
-            yield self._row(run)
-            inside = [self._children[member] for member in run.members]
-            pending += reversed([*self._runs(inside, run.path)])
-
-    def _runs(self, families: Sequence[Sequence[int]], path: str | None) -> Iterator[_Run]:
-        """The rows below equal ones, a list each: those that are at the same places are one as well."""
-        first = families[0]
-        calls: dict[tuple[str, int], list[int]] = {}  # by name and kind, the places of further calls
-        for place, member in enumerate(first):
-            if self._rows[member].layer.reused:
-                calls.setdefault((self._names[member], self._kinds[member]), []).append(place)
-        again = {places[0]: places for places in calls.values()}
-        merged = {place for places in again.values() for place in places[1:]}
-        once = [place for place in range(len(first)) if place not in merged]
-        for alike in runs(once, lambda p: self._names[first[p]], lambda p: self._kinds[first[p]]):
-            places = [each for place in alike for each in again.get(place, (place,))]
-            members = [family[place] for family in families for place in places]
-            name = joined(self._names[first[alike[0]]], self._names[first[alike[-1]]])
-            yield _Run(members, f"{path}.{name}" if path and self._is_inside[members[0]] else name)
-
-    def _row(self, run: _Run) -> Row:
-        first, *others = (self._rows[member] for member in run.members)
-        peaks = [row.peak_bytes for row in (first, *others) if row.peak_bytes is not None]
-        times = len(run.members)
-        return replace(
-            first,
-            path=run.path,
-            times=times,
-            params=first.params * times,
-            trainable_params=first.trainable_params * times,
-            buffers=first.buffers * times,
-            macs=first.macs * times,
-            saved_bytes=first.saved_bytes * times,
-            peak_bytes=max(peaks, default=None),
-        )
+def _together(members: Sequence[Row], path: str) -> Row:
+    first, times = members[0], len(members)
+    peaks = [row.peak_bytes for row in members if row.peak_bytes is not None]
+    return replace(
+        first,
+        path=path,
+        times=times,
+        params=first.params * times,
+        trainable_params=first.trainable_params * times,
+        buffers=first.buffers * times,
+        macs=first.macs * times,
+        saved_bytes=first.saved_bytes * times,
+        peak_bytes=max(peaks, default=None),
+    )
