@@ -267,6 +267,16 @@ class Summary(Printed):
         macs = "no input" if self.totals.macs is None else f"{self.totals.macs:,} MACs"
         return f"<Summary of {name}: {self.totals.params:,} params, {macs}>"
 
+    def to_frame(self, library: str | None = None) -> Any:
+        """The layers as a table of pandas, or of polars: a row a call, the columns of the CSV.
+
+        Args:
+            library: "pandas" or "polars"; None for the first of them that is installed.
+
+        Raises UsageError where it is not installed.
+        """
+        return self._frame(library)
+
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values, schema version 1."""
         value = plain_fields(self)

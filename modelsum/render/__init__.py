@@ -10,7 +10,7 @@ from typing import Any
 
 from modelsum.errors import UsageError, valid_words
 
-__all__ = ["FORMATS", "SORTS", "RenderOptions", "render"]
+__all__ = ["FORMATS", "SORTS", "RenderOptions", "fragment", "frame", "render"]
 
 _TABLE = ("text", "json", "csv", "markdown")
 _GATE = ("text", "markdown", "json", "junit", "github", "codequality", "sarif", "html")
@@ -124,6 +124,23 @@ def render(value: Any, format: str = "text", options: RenderOptions = _PLAIN) ->
         return html(_found(_PAGES[kind])(value, options)).rstrip("\n") + "\n"
     renderer: Callable[[Any, RenderOptions], str] = _found(_HOMES[kind].format(format))
     return renderer(value, options).rstrip("\n") + "\n"
+
+
+def fragment(value: Any) -> str | None:
+    """The value as HTML without scripts, for a notebook; None where there is nothing but its text."""
+    kind = type(value).__name__
+    if kind not in _DOCUMENTS:
+        return None
+    from modelsum.render.document import html
+
+    return html(_found(_DOCUMENTS[kind])(value, _PLAIN))
+
+
+def frame(value: Any, library: str | None = None) -> Any:
+    """The layers of a summary as a table of pandas or polars. Raises UsageError."""
+    from modelsum.render.summary.frame import frame
+
+    return frame(value, library)
 
 
 def _found(place: str) -> Callable[[Any, RenderOptions], Any]:

@@ -21,7 +21,8 @@ def test_an_unknown_format_names_the_nearest_and_the_valid_ones():
     with pytest.raises(UsageError) as caught:
         render(TINY, "markdwon", RenderOptions())
     assert str(caught.value) == (
-        "unknown format 'markdwon'\nDid you mean markdown? Valid are text, torchsummary, json, csv, markdown, html."
+        "unknown format 'markdwon'\n"
+        "Did you mean markdown? Valid are text, torchsummary, json, csv, markdown, html."
     )
 
 

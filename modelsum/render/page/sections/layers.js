@@ -57,7 +57,7 @@ sections.layers = (section, data, model) => {
     const made = make("tr", {
       role: "row", id: `row-${node.row}`, "aria-rowindex": place + 2, "aria-level": flat() ? 1 : node.level + 1, "aria-expanded": opens ? String(isOpen) : null,
       "aria-selected": node.row === tree.of(chosen.row ?? -1) || node.row === chosen.row ? "true" : "false", class: node === active ? "active" : "",
-    }, cell, make("td", { role: "gridcell", class: "narrow-off", title: model.shape(node.row) }, model.shape(node.row)));
+    }, cell, make("td", { role: "gridcell", title: model.shape(node.row) }, model.shape(node.row)));
     for (const figure of figures) {
       const mark = figure === "params" && !node.children.length && !node.own.params ? model.mark(node.row) : "";
       made.append(make("td", { role: "gridcell", class: "r" }, mark || says[figure](value(node, figure))));
