@@ -16,13 +16,13 @@ from modelsum.cli.command import Command
 from modelsum.cli.progress import Progress
 from modelsum.errors import ForwardError, UnknownModelError
 from modelsum.files import inside
-from modelsum.render import FORMATS, render
+from modelsum.render import FORMATS, MOMENTS, render
 from modelsum.request import Request
 
 if TYPE_CHECKING:
     from modelsum.summary import Summary
 
-TORCHINFO = "torchinfo"
+TORCHINFO, TRACE = "torchinfo", "trace"
 
 
 @click.command("show", cls=Command, short_help="What one model costs.")
@@ -78,6 +78,9 @@ def command(
                 sort=sort,
                 torchsummary_batch=_torchsummary_batch(request, batch),
             )
+            if format_ == TRACE and request.memory is not None:
+                every_moment = dataclasses.replace(request.memory, timeline_points=MOMENTS)
+                request = dataclasses.replace(request, memory=every_moment)
             with Progress() as progress:
                 summary = answer(
                     request,

@@ -10,7 +10,7 @@ from typing import Any
 
 from modelsum.errors import UsageError, valid_words
 
-__all__ = ["FORMATS", "SORTS", "RenderOptions", "fragment", "frame", "render"]
+__all__ = ["FORMATS", "MOMENTS", "SORTS", "RenderOptions", "fragment", "frame", "render"]
 
 _TABLE = ("text", "json", "csv", "markdown")
 _GATE = ("text", "markdown", "json", "junit", "github", "codequality", "sarif", "html")
@@ -18,10 +18,13 @@ _GATE = ("text", "markdown", "json", "junit", "github", "codequality", "sarif", 
 #: The figures that rows of layers can be sorted by, the costliest first.
 SORTS = ("params", "macs", "saved", "peak")
 
+#: Moments of a step that the format `trace` is asked for with: every one.
+MOMENTS = 10_000_000
+
 #: The formats of a value, by its class; the first is what `print` shows.
 #: (torchinfo's own table of a summary needs the model as well.)
 FORMATS: Mapping[str, tuple[str, ...]] = {
-    "Summary": ("text", "torchsummary", "json", "csv", "markdown", "html"),
+    "Summary": ("text", "torchsummary", "json", "csv", "markdown", "html", "trace", "speedscope"),
     "Comparison": (*_TABLE, "html"),
     "Diff": (*_TABLE, "html"),
     "Outcome": _GATE,

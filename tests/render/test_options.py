@@ -14,7 +14,16 @@ from modelsum.render import FORMATS, RenderOptions, render
 
 
 def test_the_formats():
-    assert FORMATS["Summary"] == ("text", "torchsummary", "json", "csv", "markdown", "html")
+    assert FORMATS["Summary"] == (
+        "text",
+        "torchsummary",
+        "json",
+        "csv",
+        "markdown",
+        "html",
+        "trace",
+        "speedscope",
+    )
 
 
 def test_an_unknown_format_names_the_nearest_and_the_valid_ones():
@@ -22,7 +31,7 @@ def test_an_unknown_format_names_the_nearest_and_the_valid_ones():
         render(TINY, "markdwon", RenderOptions())
     assert str(caught.value) == (
         "unknown format 'markdwon'\n"
-        "Did you mean markdown? Valid are text, torchsummary, json, csv, markdown, html."
+        "Did you mean markdown? Valid are text, torchsummary, json, csv, markdown, html, trace, speedscope."
     )
 
 
@@ -36,7 +45,7 @@ def test_rendering_loads_neither_torch_nor_what_only_a_page_needs():
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "from hand_made_summary import TINY;"
         "from modelsum.render import FORMATS, RenderOptions, render;"
-        "[render(TINY, f, RenderOptions()) for f in FORMATS['Summary'] if f != 'html'];"
+        "[render(TINY, f, RenderOptions()) for f in FORMATS['Summary'] if f not in ('html', 'trace')];"
         "print(sorted({'torch', 'rich', 'numpy', 'jinja2'} & set(sys.modules)))"
     )
     tests = str(Path(__file__).parents[1])
