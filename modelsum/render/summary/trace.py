@@ -1,8 +1,8 @@
 """The training step as Trace Event JSON, which Perfetto and chrome://tracing open.
 
 The format is that of "Trace Event Format" (Google): complete events (`ph` X) that lie in each other for
-phases, modules and ops, counters (`ph` C) for live bytes. Nothing was timed: a microsecond is one allocation or
-release.
+phases, modules and ops, counters (`ph` C) for live bytes. Nothing was timed: a microsecond is one allocation
+or release.
 """
 
 from __future__ import annotations

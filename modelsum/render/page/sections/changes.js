@@ -45,10 +45,8 @@ sections.changes = (section, data) => {
       const paths = data.lines[line.closest("tr").dataset.line].paths;
       views.forEach(({ view, tree, model, about }, side) => {
         const node = tree.nodes.get(tree.of(model.rowOf.get(paths[side]) ?? -1));
-        if (!node) { view.choose(null); return; }
-        view.zoom(node.children.length ? node : node.parent || node);
-        view.choose(node);
-        about.textContent = view.picture.say(node);
+        if (node) view.show(node);
+        else { view.choose(null); about.textContent = `not in ${data.names[side]}`; }
       });
     });
   }

@@ -66,14 +66,7 @@ sections.icicle = (section, data, model) => {
   }
   folded.addEventListener("change", build);
   chosen.heard.push([sections.icicle, (row) => {
-    const node = row == null ? null : tree.nodes.get(tree.of(row));
-    view.choose(node);
-    if (!node) return;
-    let inside = node;
-    while (inside && inside !== view.focus) inside = inside.parent;
-    if (!inside || node.children.length) view.zoom(node.children.length ? node : node.parent || node);
-    else view.zoom(node.parent || node);
-    view.choose(node);
+    view.show(tree.nodes.get(tree.of(row)));
   }]);
   build();
 };

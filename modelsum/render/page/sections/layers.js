@@ -142,6 +142,6 @@ sections.layers = (section, data, model) => {
   new ResizeObserver(onceADraw(draw)).observe(scroll);
   addEventListener("beforeprint", () => { whole = true; draw(); });
   addEventListener("afterprint", () => { whole = false; draw(); });
-  chosen.heard.push([sections.layers, (row) => { if (row != null) reveal(tree.nodes.get(tree.of(row))); }]);
+  chosen.heard.push([sections.layers, (row) => reveal(tree.nodes.get(tree.of(row)))]);
   list();
 };

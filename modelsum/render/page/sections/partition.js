@@ -48,7 +48,9 @@ function partition(svg, picture) {
       box.group.box = box;
       made.append(box.group);
     }
+    const focused = svg.contains(document.activeElement);
     svg.replaceChildren(made);
+    if (focused) boxes.find((box) => box.node === active)?.group.focus();
     picture.onabout?.(picture.say(active));
   }
 
@@ -113,7 +115,15 @@ function partition(svg, picture) {
   });
   new ResizeObserver(redraw).observe(svg.parentElement);
   draw();
-  return { draw, zoom, choose, get focus() { return focus; }, picture };
+
+  // Zoom to a node, or to what it is in where nothing is in it, and choose it.
+  function show(node) {
+    zoom(node.children.length ? node : node.parent || node);
+    choose(node);
+    activate(node);
+  }
+
+  return { zoom, choose, show };
 }
 
 // The way to what is zoomed into, each step a button.
