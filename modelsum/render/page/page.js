@@ -46,11 +46,11 @@ const FIGURES = {
   peak: { title: "Peak", say: (n) => (n ? `at most ${bytes(n)} live while it runs` : "no peak of its own"), short: bytes },
 };
 
-// The layer that is chosen, by its place in the columns; every section hears of it.
+// The layer that is chosen, by its row in the columns; it may stand for its equals. Every section hears of it.
 const chosen = {
   row: null,
   heard: [],
-  set(row, by) { this.row = row; for (const [owner, hear] of this.heard) if (owner !== by) hear(row); },
+  set(row, forAll, by) { this.row = row; for (const [owner, hear] of this.heard) if (owner !== by) hear(row, forAll); },
 };
 
 const onceADraw = (draw) => { // many events, one drawing

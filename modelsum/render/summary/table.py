@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from modelsum.render import RenderOptions
 
 _FIELDS = {"params": "params", "macs": "macs", "saved": "saved_bytes", "peak": "peak_bytes"}
+_ROOM = 110  # columns of a terminal that has room for all figures beside a bar
 _WORDS = {"params": "params", "macs": "MACs", "saved": "bytes saved for backward"}
 _TITLES = {"params": "Params", "macs": "MACs", "saved": "Saved", "peak": "Peak"}
 
@@ -76,4 +77,6 @@ def _ranked(rows: list[Row], columns: list[Column], options: RenderOptions) -> T
             else f"the most {_WORDS[figure]}: {100 * part:.1f} % of all"
         )
         note = f"{count(len(top))} of {count(len(rows))} rows, those with {said}."
+    if options.width is not None and options.width < _ROOM:
+        columns = [column for column in columns if column.title == _TITLES[figure]]
     return Table(top, [*columns, Column(title, share)], note)

@@ -109,7 +109,7 @@ sections.layers = (section, data, model) => {
     if (!node) return;
     active = node;
     if (event.target.closest(".fold") && node.children.length) { toggle(node, closed.has(node.row)); return; }
-    chosen.set(node.row, sections.layers);
+    chosen.set(node.row, node.times > 1, sections.layers);
     draw();
   });
   table.addEventListener("keydown", (event) => {
@@ -117,7 +117,7 @@ sections.layers = (section, data, model) => {
     const place = rows.indexOf(active), page = Math.floor(scroll.clientHeight / HIGH) - 2;
     const keys = {
       ArrowDown: () => go(place + 1), ArrowUp: () => go(place - 1), PageDown: () => go(place + page), PageUp: () => go(place - page),
-      Home: () => go(0), End: () => go(rows.length - 1), Enter: () => { chosen.set(active.row, sections.layers); draw(); },
+      Home: () => go(0), End: () => go(rows.length - 1), Enter: () => { chosen.set(active.row, active.times > 1, sections.layers); draw(); },
       ArrowRight: () => toggle(active, true),
       ArrowLeft: () => (active.children.length && !closed.has(active.row) && !flat() ? toggle(active, false) : active.parent && !flat() && go(rows.indexOf(active.parent))),
     };

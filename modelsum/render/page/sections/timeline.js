@@ -60,7 +60,12 @@ sections.timeline = (section, data, model) => {
       if (right - left > name.length * 6.4) made.push(make("svg:text", { x: (left + right) / 2, y: 14, "text-anchor": "middle", class: "axis" }, name));
     }
     if (marked != null) { // when the chosen layer, or one in it, runs
-      const path = model.paths[marked], inside = (each) => !path || each === path || each.startsWith(`${path}.`);
+      const inside = (path) => { // of one that is marked
+        for (let at = path; ; at = at.slice(0, Math.max(at.lastIndexOf("."), 0))) {
+          if (marked.has(at)) return true;
+          if (!at) return false;
+        }
+      };
       for (let place = from; place <= to; place += 1) {
         if (!inside(modules[place])) continue;
         const left = x(place === from ? begin() : events[place]), right = x(place === to ? end() : events[place + 1]);
@@ -102,8 +107,8 @@ sections.timeline = (section, data, model) => {
   function choose() {
     const row = model.rowOf.get(modules[cursor]);
     if (row == null) return;
-    marked = row;
-    chosen.set(row, sections.timeline);
+    marked = new Set([model.paths[row]]);
+    chosen.set(row, false, sections.timeline);
     redraw();
   }
   const redraw = onceADraw(draw);
@@ -145,7 +150,11 @@ sections.timeline = (section, data, model) => {
   find(".out", section).addEventListener("click", () => zoom(2));
   find(".whole", section).addEventListener("click", () => show(0, size - 1));
   find(".to-peak", section).addEventListener("click", () => { if (data.peak < from || data.peak > to) show(0, size - 1); move(data.peak); });
-  chosen.heard.push([sections.timeline, (row) => { marked = row; redraw(); }]);
+  chosen.heard.push([sections.timeline, (row, forAll) => {
+    const same = forAll ? (each) => model.first[each] === model.first[row] : (each) => each === row;
+    marked = new Set(model.paths.filter((_, each) => same(each)));
+    redraw();
+  }]);
   new ResizeObserver(redraw).observe(svg.parentElement);
   draw();
 };
