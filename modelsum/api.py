@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelsum.baselines.documented import against_documented
 from modelsum.errors import ModelError, NoInputError
@@ -14,6 +14,8 @@ from modelsum.summary import Summary
 
 if TYPE_CHECKING:
     from torch import nn
+
+Progress: TypeAlias = Callable[[str], None]
 
 
 def summarize(
@@ -81,13 +83,15 @@ def summarize(
     return run(request, listing=True)
 
 
-def run(request: Request, *, listing: bool = False) -> Summary:
+def run(request: Request, *, listing: bool = False, progress: Progress = lambda doing: None) -> Summary:
     """Build, run and count what the request asks for. Raises as `summarize` does.
 
-    `listing`: where no input is known, the model's modules are listed, with what they hold.
+    Args:
+        listing: where no input is known, the model's modules are listed, with what they hold.
+        progress: told what goes on.
     """
     try:
-        return answered(request)[1]
+        return answered(request, progress)[1]
     except NoInputError as error:
         if not listing or error.ready is None:
             raise
@@ -108,23 +112,25 @@ def _listed(request: Request, error: NoInputError) -> Summary:
     )
 
 
-def answered(request: Request) -> tuple[Request, Summary]:
+def answered(request: Request, progress: Progress = lambda doing: None) -> tuple[Request, Summary]:
     """The summary, and the request that it answers: an input without a dtype may turn out to be token ids.
 
     Raises as `summarize` does.
     """
     attempt = first_attempt(request)
     while True:
+        progress(f"{attempt.request.name}: building the model")
         try:
-            return attempt.request, summary_of(attempt.request, attempt.prepared())
+            return attempt.request, summary_of(attempt.request, attempt.prepared(), progress)
         except ModelError as error:
             attempt = attempt.after(error)
 
 
-def summary_of(request: Request, ready: Prepared) -> Summary:
+def summary_of(request: Request, ready: Prepared, progress: Progress = lambda doing: None) -> Summary:
     """Run and count what was prepared, and predict what the request wants predicted; raises ModelError."""
     from modelsum.trace.tracing import trace
 
+    progress(f"{request.name}: its forward on {ready.device}")
     summary = trace(
         ready.call,
         identity=ready.identity,
@@ -136,6 +142,7 @@ def summary_of(request: Request, ready: Prepared) -> Summary:
     if request.memory is not None:
         from modelsum.trace.step.prediction import memory_of
 
+        progress(f"{request.name}: its training step and memory")
         summary = summary.with_memory(
             *memory_of(ready.call, summary=summary, options=request.memory, target=request.target)
         )

@@ -165,7 +165,7 @@ def run(
     if more and not result.bounded:
         changes = _changes(search, options, memory, task)
         result = dataclasses.replace(result, ways=_ways(search, result, options, changes))
-    return dataclasses.replace(result, predictions=search.predictions)
+    return dataclasses.replace(result, predictions=search.predictions, curve=needs.known)
 
 
 def _at_least(unmeasured: Iterable[str]) -> str | None:
@@ -231,6 +231,11 @@ class _Needs:
         if train and memory.training is None:
             raise ModelError(next(iter(memory.notices), "the training step could not be predicted"))
         return memory
+
+    @property
+    def known(self) -> tuple[Need, ...]:
+        """What is known, the smallest batch first."""
+        return tuple(self._known[batch] for batch in sorted(self._known))
 
     def keep(self, batch: int, memory: Memory) -> None:
         """Remember a prediction that was made."""

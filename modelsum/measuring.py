@@ -84,19 +84,26 @@ def check_device(device: str | None) -> None:
         raise UsageError(f"device {device!r}: a real run has to be somewhere", _DEVICES)
 
 
-def run(request: Request, *, device: str | None, min_time: float | None = MIN_TIME) -> Measurement:
+def run(
+    request: Request,
+    *,
+    device: str | None,
+    min_time: float | None = MIN_TIME,
+    progress: api.Progress = lambda doing: None,
+) -> Measurement:
     """Measure what the request asks for, on a device; its own device and target do not matter.
 
-    `min_time` None takes no time. Raises as `measure` does.
+    `min_time` None takes no time; `progress` is told what goes on. Raises as `measure` does.
     """
     check_device(device)
     if isinstance(request.model, ModelSpec):
         resolve(request.model)  # a mistyped name is answered before torch is imported
     place = _device(device)
     options = with_own_optimizer(request.memory or MemoryOptions())
-    asked, summary = _predicted(dataclasses.replace(request, memory=options, mode="eval"), place)
+    asked, summary = _predicted(dataclasses.replace(request, memory=options, mode="eval"), place, progress)
     if place.type == "cpu" and summary.memory is not None:
         _check_room(summary.memory)
+    progress(f"{request.name}: really running on {place}")
     return _measured(asked, options, place, min_time, summary)
 
 
@@ -110,10 +117,10 @@ def _device(name: str | None) -> torch.device:
         raise UsageError(error.message, _DEVICES if best == "cpu" else error.hint) from None
 
 
-def _predicted(request: Request, device: torch.device) -> tuple[Request, Summary]:
+def _predicted(request: Request, device: torch.device, progress: api.Progress) -> tuple[Request, Summary]:
     """The summary with the prediction for a device; without it where the model runs on that device alone."""
     try:
-        return api.answered(dataclasses.replace(request, device="auto", target=device.type))
+        return api.answered(dataclasses.replace(request, device="auto", target=device.type), progress)
     except ModelError as error:
         if device.type == "cpu":
             raise

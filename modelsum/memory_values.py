@@ -28,7 +28,15 @@ class Peak:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A moment of the timeline: after so many allocations and releases of the step, what was live."""
+    """A moment of the timeline: after so many allocations and releases of the step, what was live.
+
+    Attributes:
+        event: how many there were before it.
+        phase: "forward", "backward" or "optimizer step".
+        module: path of the module that ran, or whose derivative ran; "" is the root.
+        parts: live bytes by category.
+        op: that ran, "aten.convolution"; "" where it was none.
+    """
 
     DERIVED: ClassVar = ("live_bytes",)
 
@@ -36,6 +44,7 @@ class Point:
     phase: str
     module: str
     parts: Mapping[str, int]
+    op: str = ""
 
     @property
     def live_bytes(self) -> int:

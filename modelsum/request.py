@@ -60,6 +60,11 @@ class Request:
         if self.memory is not None:
             object.__setattr__(self, "freeze", self.memory.freeze)
 
+    @property
+    def name(self) -> str:
+        """What the model is called: the user's words for it, or the class of a module."""
+        return str(self.model) if isinstance(self.model, ModelSpec) else type(self.model).__name__
+
 
 #: Options of a call from Python that are fields of a request; those of a training step are the others.
 _OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target")

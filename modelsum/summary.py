@@ -197,6 +197,7 @@ class Baseline:
         status: "match", "changed", or "none" where no stored table is for this model and input.
         source: the stored table's name, or None.
         figures: every figure of the table, documented beside now.
+        input: the sample that the stored table is of, "3x600x600", where this is another one.
     """
 
     DERIVED: ClassVar = ("differences",)
@@ -204,6 +205,7 @@ class Baseline:
     status: str
     source: str | None = None
     figures: tuple[Difference, ...] = ()
+    input: str | None = None
 
     @property
     def differences(self) -> tuple[Difference, ...]:
@@ -264,6 +266,16 @@ class Summary(Printed):
         name = self.model.spec or self.model.class_name
         macs = "no input" if self.totals.macs is None else f"{self.totals.macs:,} MACs"
         return f"<Summary of {name}: {self.totals.params:,} params, {macs}>"
+
+    def to_frame(self, library: str | None = None) -> Any:
+        """The layers as a table of pandas, or of polars: a row a call, the columns of the CSV.
+
+        Args:
+            library: "pandas" or "polars"; None for the first of them that is installed.
+
+        Raises UsageError where it is not installed.
+        """
+        return self._frame(library)
 
     def to_dict(self) -> dict[str, Any]:
         """The summary as JSON values, schema version 1."""

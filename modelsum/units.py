@@ -13,15 +13,20 @@ def count(n: int) -> str:
     return f"{n:,}"
 
 
-def short_count(n: int) -> str:
-    """A count in three to four digits with a decimal suffix: 4089184256 -> '4.089 G'."""
+def short_count(n: int, digits: int = 4) -> str:
+    """A count in about so many digits with a decimal suffix: 4089184256 -> '4.089 G'."""
     value, suffix = float(n), 0
     while abs(value) >= 1000 and suffix < len(_DECIMAL) - 1:
         value /= 1000
         suffix += 1
     if suffix == 0:
         return str(n)
-    return f"{value:.4g} {_DECIMAL[suffix]}"
+    return f"{rounded(value, digits)} {_DECIMAL[suffix]}"
+
+
+def rounded(value: float, digits: int) -> str:
+    """A number in so many digits, and all of those before its point: '4.09', '1023'."""
+    return f"{value:.{max(digits, len(str(int(abs(value)))))}g}"
 
 
 def binary_bytes(n: int) -> str:

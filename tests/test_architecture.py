@@ -14,7 +14,7 @@ import modelsum
 PACKAGE = Path(modelsum.__file__).parent
 
 GROUND = {"errors", "files", "jobs", "memory_values", "objects", "plain", "printing", "processes", "raised"}
-GROUND |= {"spec", "summary", "units", "version", "weights"}
+GROUND |= {"repeats", "spec", "summary", "units", "version", "weights"}
 # What each part may import of the others, besides itself and the ground floor.
 MAY_IMPORT = {
     "zoo": set(),

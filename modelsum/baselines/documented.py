@@ -79,8 +79,10 @@ def against_documented(summary: Summary, options_changed: bool = False) -> Basel
     if model.source != "documented" or model.spec is None or options_changed or not summary.executed:
         return Baseline("none")
     table = find(model.spec)
-    if table is None or not _is_input_of(table, summary):
-        return Baseline("none", table.source if table else None)
+    if table is None:
+        return Baseline("none")
+    if not _is_input_of(table, summary):
+        return Baseline("none", table.source, input="x".join(map(str, table.input)))
     now = figures(summary)
     compared = tuple(Difference(name, documented, now[name]) for name, documented in table.figures.items())
     status = "match" if all(f.documented == f.now for f in compared) else "changed"

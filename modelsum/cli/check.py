@@ -108,7 +108,7 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
     if given.pop("list_"):
         out.write(render_checks(found.checks, found.baselines), None)
         return 0
-    with Progress() as progress:
+    with Progress("importing torch") as progress:
 
         def say(text: str) -> None:
             progress.clear()

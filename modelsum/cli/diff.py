@@ -19,12 +19,14 @@ from modelsum.render import FORMATS
 @click.argument("b", metavar="B", shell_complete=completion.models(files=(".json",)))
 @options.summary
 @result.depth
+@result.every
 @result.written(FORMATS["Diff"])
 def command(
     a: str,
     b: str,
     no_cache: bool,
     depth: int | None,
+    every: bool,
     format_: str,
     output: Path | None,
     debug: bool,
@@ -47,4 +49,4 @@ def command(
     vit_b_16@3x384x384              its input, @NAME=16:int64 for a keyword
     """
     old, new = operands.reports((a, b), given, cached=not no_cache)
-    out.show(compare(old, new, (a, b)), format_, output, depth)
+    out.show(compare(old, new, (a, b)), format_, output, depth=depth, every=every)

@@ -84,8 +84,8 @@ def command(
     room = fitting.room_for(memory, gpu, given["target"])
     request = options.request(spec.parse_model(model), {**given, "batch": None})
     spec.check_batch(batch)
-    startup.ready(request)
-    with Progress() as progress:
+    with Progress(f"{request.name}: importing torch") as progress:
+        startup.ready(request)
         fit = fitting.run(
             request, room, train=of == "train", batch=batch, more=not no_ways, progress=progress
         )

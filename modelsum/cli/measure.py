@@ -13,6 +13,7 @@ from modelsum.cli import completion, options, result, startup
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.cli.option import Word, in_group
+from modelsum.cli.progress import Progress
 from modelsum.render import FORMATS
 
 _of_run = in_group("Run")
@@ -68,6 +69,9 @@ def command(
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would tell when it starts and stops
     request = options.request(spec.parse_model(model), given)
     measuring.check_device(device)
-    startup.ready(request)
-    measured = measuring.run(request, device=device, min_time=None if no_latency else min_time)
+    with Progress(f"{request.name}: importing torch") as progress:
+        startup.ready(request)
+        measured = measuring.run(
+            request, device=device, min_time=None if no_latency else min_time, progress=progress
+        )
     out.show(measured, format_, output)

@@ -12,6 +12,7 @@ from modelsum import comparing
 from modelsum.baselines.reports.report import Report
 from modelsum.cli import options, project
 from modelsum.cli.answering import answer
+from modelsum.cli.progress import Progress
 from modelsum.comparing import Named
 
 
@@ -21,9 +22,11 @@ def reports(texts: Sequence[str], given: Mapping[str, Any], *, cached: bool) -> 
     if any(isinstance(each, Named) for each in read):
         for notice in project.notices(of_memory=not given["no_memory"]):
             click.echo(f"modelsum: notice: {notice}", err=True)
-    return [_report(each, given, cached=cached) if isinstance(each, Named) else each for each in read]
+    with Progress() as progress:
+        return [_report(each, given, cached, progress) if isinstance(each, Named) else each for each in read]
 
 
-def _report(model: Named, given: Mapping[str, Any], *, cached: bool) -> Report:
+def _report(model: Named, given: Mapping[str, Any], cached: bool, progress: Progress) -> Report:
     with comparing.named(model.text):
-        return Report.of(answer(model.over(options.request(model.model, given)), cached=cached))
+        request = model.over(options.request(model.model, given))
+        return Report.of(answer(request, cached=cached, progress=progress))

@@ -23,14 +23,17 @@ class _Place(TypedDict):
     color: bool
 
 
-def options(output: Path | None, depth: int | None = None, torchsummary_batch: int = -1) -> RenderOptions:
-    """How to render for the place where the result goes: fitted and coloured on a terminal alone."""
-    return RenderOptions(depth=depth, torchsummary_batch=torchsummary_batch, **place(output))
+def options(output: Path | None, **shown: Any) -> RenderOptions:
+    """How to render for the place where the result goes: fitted and coloured on a terminal alone.
+
+    `shown` are the other fields of RenderOptions.
+    """
+    return RenderOptions(**shown, **place(output))
 
 
-def show(value: Any, format: str, output: Path | None, depth: int | None = None) -> None:
+def show(value: Any, format: str, output: Path | None, **shown: Any) -> None:
     """Write a value in a format, for the place where it goes. Raises UsageError and OutputError."""
-    write(render(value, format, options(output, depth)), output)
+    write(render(value, format, options(output, **shown)), output)
 
 
 def place(output: Path | None) -> _Place:
@@ -94,7 +97,7 @@ def _print(text: str) -> None:
     if stream is None:
         raise OutputError("cannot write the result: stdout is closed")
     try:
-        stream.write(text)
+        stream.write(_in(stream, text))
         stream.flush()
     except BrokenPipeError:
         # The reader, `head` say, has gone. Whatever else is printed goes nowhere, and the exit code stands.
@@ -102,6 +105,12 @@ def _print(text: str) -> None:
     except OSError as error:
         _close(stream)
         raise OutputError(f"cannot write the result: {error.strerror}") from error
+
+
+def _in(stream: TextIO, text: str) -> str:
+    """The text without what the encoding of the stream lacks: the characters of bars, say."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def _close(stream: TextIO) -> None:

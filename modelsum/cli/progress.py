@@ -1,26 +1,55 @@
-"""One line on a terminal's stderr that says what goes on."""
+"""One line on a terminal's stderr that says what goes on, once that takes more than a second."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
+
+_AFTER = 1.0
 
 
 class Progress:
-    """The line, gone again at the end; nothing is written where there is no terminal."""
+    """The line, gone again at the end; nothing is written where there is no terminal.
+
+    A thread writes it, as what goes on is the model's code and the import of torch, which tell nobody.
+    """
+
+    def __init__(self, doing: str = "") -> None:
+        self._doing = doing
+        self._began = time.monotonic()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> Progress:
-        self._terminal = sys.stderr.isatty()
+        if sys.stderr is not None and sys.stderr.isatty():
+            self._terminal = sys.stderr.fileno()
+            self._thread = threading.Thread(target=self._follow, daemon=True)
+            self._thread.start()
         return self
 
     def __call__(self, doing: str) -> None:
         """Say what goes on."""
-        if self._terminal:
-            print(f"\r\033[K{doing[:70]} ...", end="", file=sys.stderr, flush=True)
+        self._doing = doing
 
     def clear(self) -> None:
         """Make room for other output."""
-        if self._terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        if self._thread is not None and time.monotonic() - self._began >= _AFTER:
+            self._write("\r\033[K")
 
     def __exit__(self, *error: object) -> None:
-        self.clear()
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+            self.clear()
+
+    def _follow(self) -> None:
+        while not self._ended.wait(_AFTER):
+            seconds = f" ... {time.monotonic() - self._began:.0f} s"
+            room = max(os.get_terminal_size(self._terminal).columns - len(seconds) - 1, 1)
+            self._write(f"\r\033[K{self._doing[:room]}{seconds}")
+
+    def _write(self, text: str) -> None:
+        """Past Python's buffer, whose lock would stay held in a process that is forked meanwhile."""
+        os.write(self._terminal, text.encode(errors="replace"))

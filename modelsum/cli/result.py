@@ -10,6 +10,7 @@ import click
 
 from modelsum.cli import output as out
 from modelsum.cli.option import OTHER, Decorated, in_group, one_of
+from modelsum.render import SORTS
 
 _of_output = in_group("Output")
 
@@ -27,7 +28,27 @@ class ResultFile(click.Path):
 
 
 depth = _of_output(
-    "--depth", type=click.IntRange(min=0), metavar="N", help="Deepest level of layers shown.  [default: all]"
+    "--depth",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Deepest level of layers shown.  [default: as a screen has room for]",
+)
+
+every = _of_output(
+    "--all", "every", is_flag=True, help="Show every layer: all levels, equal blocks one by one."
+)
+
+top = _of_output(
+    "--top",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Show the N layers that cost most, with their share.",
+)
+
+sort = _of_output(
+    "--sort",
+    type=one_of("figure", SORTS),
+    help="The figure that layers are sorted by.  [default with --top: macs]",
 )
 
 debug = in_group(OTHER)("--debug", is_flag=True, help="Show the traceback of an error.")

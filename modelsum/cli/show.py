@@ -13,15 +13,16 @@ from modelsum.cli import completion, configured, options, result
 from modelsum.cli import output as out
 from modelsum.cli.answering import answer
 from modelsum.cli.command import Command
+from modelsum.cli.progress import Progress
 from modelsum.errors import ForwardError, UnknownModelError
 from modelsum.files import inside
-from modelsum.render import FORMATS, render
+from modelsum.render import FORMATS, MOMENTS, render
 from modelsum.request import Request
 
 if TYPE_CHECKING:
     from modelsum.summary import Summary
 
-TORCHINFO = "torchinfo"
+TORCHINFO, TRACE = "torchinfo", "trace"
 
 
 @click.command("show", cls=Command, short_help="What one model costs.")
@@ -30,11 +31,17 @@ TORCHINFO = "torchinfo"
 )
 @options.summary
 @result.depth
+@result.every
+@result.top
+@result.sort
 @result.written((*FORMATS["Summary"], TORCHINFO))
 def command(
     model: str,
     no_cache: bool,
     depth: int | None,
+    every: bool,
+    top: int | None,
+    sort: str | None,
     format_: str,
     output: Path | None,
     debug: bool,
@@ -63,13 +70,25 @@ def command(
             if case is not None:
                 request = case.over(request)
                 batch = request.batch
-            how = out.options(output, depth, _torchsummary_batch(request, batch))
-            summary = answer(
-                request,
-                cached=not no_cache and format_ != TORCHINFO,
-                listing=format_ not in _WITHOUT_REMARKS,
+            how = out.options(
+                output,
+                depth=depth,
+                every=every,
+                top=top,
+                sort=sort,
+                torchsummary_batch=_torchsummary_batch(request, batch),
             )
-            table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
+            if format_ == TRACE and request.memory is not None:
+                every_moment = dataclasses.replace(request.memory, timeline_points=MOMENTS)
+                request = dataclasses.replace(request, memory=every_moment)
+            with Progress() as progress:
+                summary = answer(
+                    request,
+                    cached=not no_cache and format_ != TORCHINFO,
+                    listing=format_ not in _WITHOUT_REMARKS,
+                    progress=progress,
+                )
+                table = _torchinfo_table(request, summary, depth) if format_ == TORCHINFO else None
     except UnknownModelError as error:
         error.hint = configured.nearest_checks(name.text, Path.cwd()) or error.hint
         raise

@@ -190,7 +190,7 @@ def replay(events: Iterable[Event], *, expandable_segments: bool = False) -> Cac
     allocator = CachingAllocator(expandable_segments=expandable_segments)
     blocks: dict[int, Block] = {}
     sizes: dict[int, int] = {}
-    for storage, change, _, _ in events:
+    for storage, change, *_ in events:
         if storage == CACHE:
             allocator.empty_cache()
             continue

@@ -38,12 +38,14 @@ class Event(NamedTuple):
         bytes: what is added to the live bytes; negative where memory is given back.
         phase: one of `PHASES`, or `SETUP`.
         module: path of the module that ran, or whose derivative ran; "" is the root.
+        op: that ran, or last, "aten.convolution"; "" where it was none.
     """
 
     storage: int
     bytes: int
     phase: str
     module: str
+    op: str = ""
 
 
 class Log:
@@ -52,6 +54,7 @@ class Log:
     Attributes:
         phase: where the events that come next belong.
         module: the module that they belong to.
+        op: the op that they belong to; "" where it is none.
         events: what happened since the last `cut`.
         categories: the category of each storage, by its number.
         sizes: the bytes of each storage now, 0 once it is released.
@@ -59,6 +62,7 @@ class Log:
 
     def __init__(self, round_to: int = 1) -> None:
         """Sizes are rounded up to multiples of `round_to` bytes."""
+        self.op = ""
         self.phase = SETUP
         self.module = ""
         self.events: list[Event] = []
@@ -72,7 +76,7 @@ class Log:
         nbytes = self._rounded(nbytes)
         self.categories.append(category)
         self.sizes.append(nbytes)
-        self.events.append(Event(number, nbytes, self.phase, self.module))
+        self.events.append(Event(number, nbytes, self.phase, self.module, self.op))
         return number
 
     def resize(self, storage: int, nbytes: int) -> None:
@@ -81,7 +85,7 @@ class Log:
         change = nbytes - self.sizes[storage]
         if change:
             self.sizes[storage] = nbytes
-            self.events.append(Event(storage, change, self.phase, self.module))
+            self.events.append(Event(storage, change, self.phase, self.module, self.op))
 
     def release(self, storage: int) -> None:
         """The storage is gone."""

@@ -41,6 +41,15 @@ class OwnOptimizer:
         return self.text
 
 
+#: What is assumed, in words, where nothing else is asked for or found: of no interest to most readers.
+USUAL = {
+    "gradients": "set to None before each step",
+    "attention": "not used",
+    "allocator": "default configuration",
+    "kernels": "with workspaces of cuDNN's backward passes, without those of searches and cuBLAS",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryOptions:
     """The training step to predict.
@@ -140,7 +149,7 @@ class MemoryOptions:
     def words(self, target: str) -> dict[str, str]:
         """The training step for a reader, by name: optimizer, loss, and what else was chosen."""
         optimizer = self._optimizer_words(target)
-        said = {"loss": self.loss, "optimizer": optimizer, "gradients": "set to None before each step"}
+        said = {"loss": self.loss, "optimizer": optimizer, "gradients": USUAL["gradients"]}
         if self.amp:
             scaled = ", gradients scaled" if self.amp == "fp16" else ""
             said["amp"] = f"{self.amp} autocast, weights in float32{scaled}"

@@ -58,7 +58,7 @@ def replay(
     peaks: dict[str, tuple[int, tuple[int, ...], str]] = {first.phase: (live, tuple(parts), first.module)}
     modules: dict[str, int] = {}
     timeline = _Timeline(points, events) if points else None
-    for index, (storage, nbytes, phase, module) in enumerate(events):
+    for index, (storage, nbytes, phase, module, _) in enumerate(events):
         if phase not in peaks:
             peaks[phase] = (live, tuple(parts), module)
         live += nbytes
@@ -134,7 +134,7 @@ class _Timeline:
 
     def _keep(self, index: int, parts: Sequence[int]) -> None:
         event = self._events[index]
-        self._points.append(Point(index, event.phase, event.module, _named(parts)))
+        self._points.append(Point(index, event.phase, event.module, _named(parts), event.op))
 
     def finished(self) -> tuple[Point, ...]:
         return tuple(self._points)

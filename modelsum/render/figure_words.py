@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from modelsum.units import binary_bytes, count
+from modelsum.units import binary_bytes, binary_unit, count, rounded, short_count
 
 #: Labels by the names of the totals of a report, and of figures that come from these.
 LABELS = {
@@ -44,11 +44,17 @@ def is_bytes(name: str) -> bool:
     return name.endswith("_bytes")
 
 
-def amount(name: str, figure: int | None) -> str:
-    """A figure: an exact count, or bytes in a binary unit; a dash where it is not known."""
+def amount(name: str, figure: int | None, digits: int | None = None) -> str:
+    """A figure: an exact count, or bytes in a binary unit; a dash where it is not known.
+
+    `digits` rounds it to so many: "25.6 M", "528 MiB".
+    """
     if figure is None:
         return "-"
-    return binary_bytes(figure) if is_bytes(name) else count(figure)
+    if not is_bytes(name):
+        return count(figure) if digits is None else short_count(figure, digits)
+    size, unit = binary_unit(figure)
+    return binary_bytes(figure) if digits is None else f"{rounded(figure / size, digits)} {unit}"
 
 
 def change(name: str, difference: int | None) -> str:

@@ -14,8 +14,10 @@ GAP = "  "
 WIDTH = 80
 
 _ELLIPSIS = "\u2026"
+_EIGHTHS = " \u258f\u258e\u258d\u258c\u258b\u258a\u2589"
 _CODES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
-_CODE = re.compile(r"(`[^`\n]+`)")
+#: What is code in a text: it is between backticks.
+CODE = re.compile(r"(`[^`\n]+`)")
 
 
 # ---- text
@@ -63,6 +65,12 @@ def cut_right(text: str, width: int | None) -> str:
     return text if width is None or len(text) <= width else text[: max(width - 1, 0)] + _ELLIPSIS
 
 
+def bar(share: float, width: int) -> str:
+    """A bar that fills so much of `width` characters; something is never nothing."""
+    eighths = round(min(max(share, 0.0), 1.0) * width * 8) or int(share > 0)
+    return ("\u2588" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip().ljust(width)
+
+
 def painted(text: str, style: str) -> str:
     """The text for a terminal, in a style like "bold red"; as it is without one."""
     codes = ";".join(_CODES[word] for word in style.split())
@@ -72,26 +80,9 @@ def painted(text: str, style: str) -> str:
 # ---- Markdown
 
 
-def markdown_table(header: Sequence[str], alignment: str, rows: Iterable[Sequence[str]]) -> str:
-    """A table; `alignment` is "l" or "r" for each column."""
-    rules = ["---:" if side == "r" else ":---" for side in alignment]
-    head, *body = ([escaped(cell) for cell in row] for row in (header, *rows))
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rules, *body))
-
-
-def markdown_list(facts: Iterable[tuple[str, str]]) -> str:
-    """A list of labels and what is said of each."""
-    return "\n".join(f"- {label}: {escaped(value)}" for label, value in facts)
-
-
-def markdown_notices(notices: Iterable[str]) -> list[str]:
-    """A block for each notice."""
-    return [f"> **Notice:** {escaped(notice)}" for notice in notices]
-
-
-def escaped(text: str) -> str:
+def markdown_plain(text: str) -> str:
     """The text with what Markdown would take for a tag, a column or emphasis marked as plain; code stays."""
-    parts = _CODE.split(text.replace("|", "\\|"))
+    parts = CODE.split(text.replace("|", "\\|"))
     parts[::2] = (part.replace("<", "&lt;").replace("*", "\\*") for part in parts[::2])
     return "".join(parts)
 

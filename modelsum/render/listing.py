@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Any
 
 from modelsum.render import RenderOptions
-from modelsum.render.layout import csv_text, markdown_table, painted, wrapped
+from modelsum.render.document import Block, Table
+from modelsum.render.layout import csv_text, painted, wrapped
 from modelsum.summary import SCHEMA_VERSION
 from modelsum.units import count
 from modelsum.zoo import Architecture
@@ -90,21 +91,19 @@ def _shared_options(members: Sequence[Architecture]) -> str:
     return ", ".join(texts) or "none"
 
 
-def markdown(listing: Listing, options: RenderOptions) -> str:
+def document(listing: Listing, options: RenderOptions) -> Iterator[Block]:
     """A table of the documented ones, and one of the others."""
-    blocks = []
     if listing.architectures:
         rows = [
             (a.name, a.family, _size(a), "yes" if a.name in listing.with_table else "")
             for a in listing.architectures
         ]
-        blocks.append(markdown_table(("Model", "Family", "Input", "Documented table"), "llll", rows))
+        yield Table(("Model", "Family", "Input", "Documented table"), "llll", rows)
     if listing.models:
         models = [
             (f"{provider}/{name}", provider) for provider, names in listing.models.items() for name in names
         ]
-        blocks.append(markdown_table(("Model", "Provider"), "ll", models))
-    return "\n\n".join(blocks)
+        yield Table(("Model", "Provider"), "ll", models)
 
 
 def csv(listing: Listing, options: RenderOptions) -> str:

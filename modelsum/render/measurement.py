@@ -6,16 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelsum.render import RenderOptions
-from modelsum.render.layout import (
-    aligned,
-    csv_text,
-    escaped,
-    markdown_list,
-    markdown_notices,
-    markdown_table,
-    stated,
-    wrapped,
-)
+from modelsum.render.document import Block, Heading, Listed, Notice, Table
+from modelsum.render.layout import aligned, csv_text, stated, wrapped
 from modelsum.render.summary.cells import given, model_and_class, model_name
 from modelsum.units import binary_bytes, count
 
@@ -130,15 +122,14 @@ def _lines(measurement: Measurement, width: int | None) -> Iterator[str]:
             yield from wrapped(f"Notice: {notice}", width, 8)
 
 
-def markdown(measurement: Measurement, options: RenderOptions) -> str:
+def document(measurement: Measurement, options: RenderOptions) -> Iterator[Block]:
     """The same, complete at any width."""
-    blocks = [f"## {escaped(model_name(measurement.model))} on {measurement.device}"]
+    yield Heading(f"{model_name(measurement.model)} on {measurement.device}")
     for header, rows in ((_MEMORY, _memory(measurement)), (_LATENCY, _latencies(measurement))):
         if rows:
-            phases = ((label.replace("  ", "&nbsp;&nbsp;"), *cells) for label, *cells in rows)
-            blocks.append(markdown_table(header, "l" + "r" * (len(header) - 1), phases))
-    blocks += [markdown_list(_facts(measurement)), *markdown_notices(_notices(measurement))]
-    return "\n\n".join(blocks)
+            yield Table(header, "l" + "r" * (len(header) - 1), rows)
+    yield Listed.of(_facts(measurement))
+    yield from map(Notice, _notices(measurement))
 
 
 def csv(measurement: Measurement, options: RenderOptions) -> str:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelsum.render import RenderOptions
-from modelsum.render.layout import GAP, aligned, csv_text, cut_left, markdown_list, markdown_table
+from modelsum.render.document import Block, Listed, Table
+from modelsum.render.layout import GAP, aligned, csv_text, cut_left
 from modelsum.render.summary.cells import shape
 from modelsum.units import binary_bytes, count
 from modelsum.weights import StoredTensor, Weights
@@ -59,10 +60,10 @@ def _lines(weights: Weights, width: int | None) -> Iterator[str]:
         yield f"{f'{label}:':<{labels}}  {value}"
 
 
-def markdown(weights: Weights, options: RenderOptions) -> str:
+def document(weights: Weights, options: RenderOptions) -> Iterator[Block]:
     """The same, complete at any width."""
-    table = markdown_table(_HEADER, "lllrr", map(_row, weights.tensors))
-    return f"{table}\n\n{markdown_list(_totals(weights))}"
+    yield Table(_HEADER, "lllrr", [*map(_row, weights.tensors)])
+    yield Listed.of(_totals(weights))
 
 
 def csv(weights: Weights, options: RenderOptions) -> str:

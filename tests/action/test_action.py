@@ -251,7 +251,9 @@ def test_the_check_gates_annotates_and_writes_its_reports(project: Runner) -> No
         "report": str(folder / "modelsum-check.json"),
         "markdown": str(folder / "modelsum-check.md"),
         "sarif": str(folder / "out.sarif"),
+        "html": str(folder / "modelsum-check.html"),
     }
+    assert (folder / "modelsum-check.html").read_text().startswith("<!doctype html>")
     assert (folder / "modelsum-check.xml").is_file()
 
 

@@ -194,6 +194,14 @@ def test_a_limit_holds_also_where_the_baseline_is_the_same(new: int, state: str)
         assert (verdict.findings[0].place.file, verdict.findings[0].place.line) == ("pyproject.toml", 7)
 
 
+def test_every_figure_with_a_limit_is_kept_beside_it_whether_it_holds_or_not() -> None:
+    verdict = judge(report(1000, 50), report(1000, 50), limits={"macs": 2000, "params": 40})
+    assert [(each.figure, each.now, each.limit, each.share) for each in verdict.limits] == [
+        ("macs", 1000, 2000, 0.5),
+        ("params", 50, 40, 1.25),
+    ]
+
+
 def test_a_limit_on_flops_is_twice_the_macs() -> None:
     assert judge(report(1000), report(1000), limits={"flops": 1999}).state == "over limit"
     assert judge(report(1000), report(1000), limits={"flops": 2000}).state == "ok"

@@ -134,8 +134,8 @@ def test_train_mode_dtype_and_device_are_reported(modelsum_cli) -> None:
 @pytest.mark.parametrize("depth", ["0", "1", "2", "9"])
 def test_no_display_option_changes_a_total(modelsum_cli, depth: str) -> None:
     def below_the_table(text: str) -> list[str]:
-        lines = text[text.index("Total params") :].splitlines()
-        return [" ".join(line.split()) for line in lines if set(line) != {"-"}]
+        """The words, wherever lines end: they are about as wide as the table is."""
+        return sorted(word for word in text[text.index("Total params") :].split() if set(word) != {"-"})
 
     full, shown = (modelsum_cli("show", "squeezenet1_1", *given).out for given in ([], ["--depth", depth]))
     assert below_the_table(shown) == below_the_table(full)

@@ -101,7 +101,7 @@ def test_a_terminal_has_colours_and_its_own_width(run: Run) -> None:
 
 
 def test_a_pipe_has_no_colours_and_everything_though_stderr_is_a_terminal(run: Run) -> None:
-    piped = run(COMMANDS["show"], out="pipe", columns=40)
+    piped = run((*COMMANDS["show"], "--all"), out="pipe", columns=40)
     assert ESCAPE not in piped
     assert "features.12.expand3x3_activation (ReLU)" in piped
 

@@ -125,10 +125,27 @@ def test_colours_are_asked_for_and_move_nothing():
     assert re.sub("\033\\[\\d+m", "", colored) == plain
 
 
+def test_models_stay_side_by_side_in_fewer_digits_and_then_without_ratios():
+    large = [report(row("a", "Linear", params=n * 10**9, macs=n * 10**12)) for n in (1, 2, 3)]
+    models = compare_models(("one", "two", "a/very/long/name/of/a/model"), large)
+    lines = {
+        width: render(models, "text", RenderOptions(width=width)).splitlines() for width in (120, 80, 60)
+    }
+    for width, text in lines.items():
+        assert max(map(len, text)) <= width
+        assert len([line for line in text if "one" in line and "two" in line and "model" in line]) == 1
+    macs = {width: next(line.split()[1:] for line in lines[width] if "MACs" in line) for width in lines}
+    assert macs[120][0] == "1,000,000,000,000"
+    assert macs[80] == ["1", "T", "▼", "2", "T", "x2.00", "3", "T", "x3.00", "▲"]
+    assert macs[60] == ["1", "T", "▼", "2", "T", "3", "T", "▲"]
+    assert "rounded" not in " ".join(lines[120])
+    assert "rounded to 4 digits" in " ".join(lines[80])
+
+
 def test_as_many_columns_as_fit_and_the_others_below():
     one = report(row("a", "Linear", params=10))
     many = compare_models([f"model{i}" for i in range(9)], [one] * 9)
-    text = render(many, "text", PLAIN)
+    text = render(many, "text", RenderOptions(width=80))
     assert max(map(len, text.splitlines())) <= 80
     headings = [line.split() for line in text.splitlines() if "model" in line and "ratio" not in line]
     assert [name for line in headings for name in line] == [f"model{i}" for i in range(9)]

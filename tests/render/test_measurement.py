@@ -183,3 +183,10 @@ def test_the_error_is_the_predictions_share_above_or_below(
     assert Comparison("process_bytes", "", measured, predicted).error_percent == (
         error if error is None else pytest.approx(error)
     )
+
+
+def test_a_notebook_shows_both_tables() -> None:
+    shown = MEASUREMENT._repr_html_()
+    assert shown is not None
+    assert shown.count("<table>") == 2
+    assert "<script" not in shown

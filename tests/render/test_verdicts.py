@@ -11,10 +11,11 @@ from xml.etree import ElementTree as Xml
 import pytest
 from markdown_it import MarkdownIt
 
-from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Place, RuleChange, Verdict
+from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Place, RuleChange, Standing, Verdict
 from modelsum.render import FORMATS, RenderOptions, render
 from modelsum.render.verdict.words import amount, change, percent
 
+FULL, EMPTY = "\u2588", "\u2591"
 MACS = Finding(
     "macs",
     False,
@@ -324,6 +325,21 @@ def test_markdown_renders_as_tables_with_a_hidden_marker() -> None:
     assert "see docs/budget.md" in html
     assert "<code>modelsum check --update resnet50</code>" in html
     assert all("".join(row).count("<td") == 7 for row in checks.split("</table>")[0].split("<tr>")[2:])
+
+
+def test_markdown_has_a_bar_for_each_figure_beside_its_limit() -> None:
+    """3 of 4 MiB are 15 of 20 characters; what is above its limit has all of them, and a mark."""
+    limits = (
+        Standing("training_peak", True, 3 << 20, 4 << 20),
+        Standing("macs", False, 4_089_184_256, 4_000_000_000),
+        Standing("inference_peak", True, None, 1 << 20),
+    )
+    text = render(Outcome((Verdict("net", "ok", limits=limits),), "main"), "markdown")
+    assert [line for line in text.splitlines() if "`net` |" in line][1:] == [
+        f"| `net` | training\\_peak | 3.00 MiB | 4.00 MiB | `{15 * FULL}{5 * EMPTY}` 75.0 % |",
+        f"| `net` | macs | 4.089 G | 4 G | `{20 * FULL}` 102.2 % \u274c |",
+        "| `net` | inference\\_peak | - | 1.00 MiB |  |",
+    ]
 
 
 def test_markdown_hostile_text_is_plain() -> None:

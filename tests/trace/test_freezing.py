@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_no_other_option_changes_what_is_frozen(show, device: str, more: tuple[s
 
 
 def test_the_text_and_the_rows_say_it(show) -> None:
-    lines = [line.split() for line in show("--freeze", "stem").out.splitlines()]
+    lines = [line.split()[:3] for line in show("--freeze", "stem").out.splitlines()]
     assert ["Trainable", "params:", "4,883"] in lines
     assert ["Non-trainable", "params:", "448"] in lines
     layers = json.loads(show("--freeze", "stem", "--format", "json").out)["layers"]
@@ -88,10 +89,9 @@ def test_what_was_frozen_before_stays_so() -> None:
 @pytest.mark.parametrize("format", ["text", "torchsummary", "torchinfo"])
 @pytest.mark.parametrize("more", [(), ("--no-memory",)], ids=" ".join)
 def test_every_table_has_the_same_totals(show, format: str, more: tuple[str, ...]) -> None:
-    said = [
-        line.replace(" ", "") for line in show("--freeze", "stem", "--format", format, *more).out.split("\n")
-    ]
-    assert {f"Trainableparams:{HEAD:,}", f"Non-trainableparams:{STEM:,}"} <= set(said)
+    said = show("--freeze", "stem", "--format", format, *more).out
+    assert re.search(rf"^Trainable params: +{HEAD:,}\b", said, re.MULTILINE)
+    assert re.search(rf"^Non-trainable params: +{STEM:,}\b", said, re.MULTILINE)
 
 
 @pytest.mark.parametrize("more", [(), ("--no-memory",)], ids=" ".join)

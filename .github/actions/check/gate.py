@@ -10,7 +10,7 @@ from pathlib import Path
 from runner import output
 
 # What every format's file is called as an output of the step.
-OUTPUTS = {"json": "report", "markdown": "markdown", "junit": "junit", "sarif": "sarif"}
+OUTPUTS = {"json": "report", "markdown": "markdown", "junit": "junit", "sarif": "sarif", "html": "html"}
 
 
 def main() -> int:

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from modelsum.baselines.changes.matching import match
-from modelsum.baselines.changes.tree import Module, Numbers, tree
+from modelsum.baselines.changes.tree import Module, tree
 from modelsum.baselines.reports.report import MEMORY_TOTALS, ROW_FIGURES, TOTALS, Case, Report
 from modelsum.printing import Printed
+from modelsum.repeats import Numbers
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,12 @@ one line, however much is in it; so is a changed one at the greatest depth that 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from modelsum.baselines.changes.changes import Change, Diff
-from modelsum.baselines.changes.tree import Numbers
-
-_NUMBERED = re.compile(r"(.*?)(\d+)")
+from modelsum.repeats import Numbers, joined, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +45,14 @@ class Line:
         return self.state == "changed" and self.size == 1 and self.change.is_consequence
 
 
-def lines(diff: Diff, depth: int | None = None) -> list[Line]:
+def lines(diff: Diff, depth: int | None = None, *, every: bool = False) -> list[Line]:
     """The diff as people read it, in the order of the model.
 
     Args:
         depth: blocks that deep are one line with what changed in them; None goes down to every module.
+        every: each of repeated blocks has lines of its own.
     """
-    return list(_Folded(diff.changes, depth).lines())
+    return list(_Folded(diff.changes, depth, every).lines())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,10 @@ class _Run:
 
 
 class _Folded:
-    def __init__(self, changes: Sequence[Change], depth: int | None) -> None:
+    def __init__(self, changes: Sequence[Change], depth: int | None, every: bool) -> None:
         self._changes = changes
         self._depth = depth
+        self._every = every
         self._children: list[list[int]] = [[] for _ in changes]
         above: list[int] = []
         for index, change in enumerate(changes):
@@ -152,25 +151,18 @@ class _Folded:
     def _runs(self, index: int, run: _Run) -> Iterator[_Run]:
         """The children, those that follow each other and changed in the same way together."""
         children = self._children[index]
-        start = 0
-        while start < len(children):
-            end = start + 1
-            while end < len(children) and self._continues(children[end - 1], children[end]):
-                end += 1
-            first, last = self._changes[children[start]], self._changes[children[end - 1]]
-            is_shown = first.state != "same" or not self._is_quiet[children[start]]
-            if is_shown or self._name(children[start]).isdigit():
+        for members in self._alike(children):
+            first, last = self._changes[members[0]], self._changes[members[-1]]
+            is_shown = first.state != "same" or not self._is_quiet[members[0]]
+            if is_shown or self._name(members[0]).isdigit():
                 was = _joined(self._old_place(index, first, run.old_path), first.old_path, last.old_path)
                 now = was if first.new_path is None else _joined(run.path, first.new_path, last.new_path)
-                yield _Run(children[start:end], run.times * (end - start), now, was)
-            start = end
+                yield _Run(members, run.times * len(members), now, was)
 
-    def _continues(self, one: int, following: int) -> bool:
-        """Whether two siblings changed in the same way and have the same name but for a number."""
-        if self._kind[one] != self._kind[following]:
-            return False
-        stems = [match and match[1] for match in map(_NUMBERED.fullmatch, map(self._name, (one, following)))]
-        return stems[0] is not None and stems[0] == stems[1]
+    def _alike(self, children: Sequence[int]) -> Iterable[Sequence[int]]:
+        if self._every:
+            return ([child] for child in children)
+        return runs(children, self._name, self._kind.__getitem__)
 
     def _old_place(self, parent: int, change: Change, old_path: str) -> str:
         """Where the module was: in what its parent was, or elsewhere if it moved."""
@@ -180,11 +172,5 @@ class _Folded:
 
 def _joined(path: str, first: str | None, last: str | None) -> str:
     """The folded path of modules that stand in `path` and are called as the last parts of these paths."""
-    names = [(each or "").rpartition(".")[2] for each in (first, last)]
-    if names[0] == names[1]:
-        name = names[0]
-    else:
-        ends = [_NUMBERED.fullmatch(each) for each in names]
-        stem = ends[0][1] if ends[0] else ""
-        name = f"{stem}[{'-'.join(end[2] if end else '' for end in ends)}]"
+    name = joined(*((each or "").rpartition(".")[2] for each in (first, last)))
     return f"{path}.{name}" if path else name

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from modelsum.baselines.reports.report import Report, ReportRow
+from modelsum.repeats import Numbers
 
 
 @dataclass(slots=True)
@@ -49,17 +50,6 @@ class Module:
     def is_repeat(self) -> bool:
         """Whether it is one of a numbered list of modules."""
         return self.name.isdigit()
-
-
-class Numbers:
-    """Gives equal values the same number."""
-
-    def __init__(self) -> None:
-        self._known: dict[Hashable, int] = {}
-
-    def of(self, value: Hashable) -> int:
-        """The number of a value."""
-        return self._known.setdefault(value, len(self._known))
 
 
 def tree(report: Report, figures: Sequence[str], numbers: Numbers) -> list[Module]:

@@ -7,7 +7,7 @@ A check that could not be compared fails too: a gate that never compared must no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from modelsum.baselines.configuration.checks import Check
@@ -15,7 +15,7 @@ from modelsum.baselines.figures import FIGURES
 from modelsum.baselines.gate.causes import causes, largest
 from modelsum.baselines.gate.comparable import incomparable
 from modelsum.baselines.gate.stored import Stored
-from modelsum.baselines.gate.verdict import SEVERITIES, STATES, Finding, Place, Verdict
+from modelsum.baselines.gate.verdict import SEVERITIES, STATES, Finding, Place, Standing, Verdict
 from modelsum.baselines.quantity import Tolerance
 from modelsum.baselines.reports.report import Report
 from modelsum.errors import ModelsumError
@@ -59,7 +59,12 @@ def judge(
             remedy=fresh.hint or "",
             exit_code=fresh.exit_code,
         )
-    findings = list(_over_limits(check, fresh, config_file))
+    limits = tuple(
+        Standing(name, FIGURES[name].is_bytes, figure(fresh, name), limit)
+        for name, limit in check.limits.items()
+    )
+    verdict = dataclasses.replace(verdict, limits=limits)
+    findings = list(_over_limits(check, limits, config_file))
     before = stored or base
     if before is None or (difference := incomparable(before, fresh)):
         verdict = _with(verdict, check, findings)
@@ -143,12 +148,11 @@ def figure(report: Report, name: str) -> int | None:
 # ---- findings
 
 
-def _over_limits(check: Check, fresh: Report, config_file: str) -> Iterator[Finding]:
-    for name, limit in check.limits.items():
-        new = figure(fresh, name)
-        if new is None or new > limit:
+def _over_limits(check: Check, limits: Iterable[Standing], config_file: str) -> Iterator[Finding]:
+    for name, _, now, limit in map(dataclasses.astuple, limits):
+        if now is None or now > limit:
             place = Place(config_file, check.line(f"limits.{name}"))
-            yield _finding(name, "over limit", _severity(check, name), None, new, place, most=limit)
+            yield _finding(name, "over limit", _severity(check, name), None, now, place, most=limit)
 
 
 def _compared(check: Check, before: Stored, old: Report, fresh: Report) -> Iterator[Finding]:

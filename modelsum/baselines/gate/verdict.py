@@ -78,6 +78,28 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """A figure beside its limit, whether it is above that or not.
+
+    Attributes:
+        figure: its name in the configuration.
+        is_bytes: in bytes; a count otherwise.
+        now: what the model has; None where it is not known.
+        limit: the largest that is let pass.
+    """
+
+    figure: str
+    is_bytes: bool
+    now: int | None
+    limit: int
+
+    @property
+    def share(self) -> float | None:
+        """What it is of its limit, 1 for all of it; None where one of both is not known."""
+        return self.now / self.limit if self.now is not None and self.limit else None
+
+
+@dataclass(frozen=True, slots=True)
 class Cause:
     """A layer whose cost changed.
 
@@ -111,6 +133,7 @@ class Verdict:
         source: where the model is defined: the line of its class, function or assignment, or of `model` in
             the configuration where it comes from an installed package.
         exit_code: what it makes the command end with where it fails.
+        limits: every figure that has a limit, beside it.
     """
 
     name: str
@@ -126,6 +149,7 @@ class Verdict:
     place: Place = Place("")
     source: Place = Place("")
     exit_code: int = 1
+    limits: tuple[Standing, ...] = ()
 
     @property
     def fails(self) -> bool:
@@ -238,6 +262,7 @@ def _verdict_dict(verdict: Verdict) -> dict[str, Any]:
         ],
         "accepted": [_finding_dict(f) for f in verdict.accepted],
         "acceptance": verdict.acceptance or None,
+        "limits": [{"figure": each.figure, "now": each.now, "limit": each.limit} for each in verdict.limits],
         "file": verdict.place.file,
         "line": verdict.place.line,
         "source": {"file": verdict.source.file, "line": verdict.source.line},

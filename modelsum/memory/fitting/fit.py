@@ -125,6 +125,7 @@ class Fit(Printed):
         ways: to fit more, those that bring most first.
         assumptions: what was taken for granted, by name.
         predictions: how many predictions it took.
+        curve: what the batches need that were looked at as things are, the smallest first.
         notices: what the reader should know.
         made_with: versions.
     """
@@ -146,6 +147,7 @@ class Fit(Printed):
     ways: tuple[Way, ...] = ()
     assumptions: Mapping[str, str] = field(default_factory=dict)
     predictions: int = 0
+    curve: tuple[Need, ...] = ()
     notices: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
 

@@ -55,14 +55,14 @@ def figure_label(figure: Figure) -> str:
     return figure.name if "kind" in figure.section else label(figure.name)
 
 
-def cells(figure: Figure) -> list[Cell]:
-    """The figure of every model; a model without layers of a kind has a dash there."""
+def cells(figure: Figure, digits: int | None = None) -> list[Cell]:
+    """The figure of every model, in so many digits; a model without layers of a kind has a dash there."""
     is_kind = "kind" in figure.section
     return [
         Cell("-", "", "")
         if is_kind and not value
         else Cell(
-            amount("" if is_kind else figure.name, value),
+            amount("" if is_kind else figure.name, value, digits),
             _ratio(ratio) if place else "",
             _mark(figure, place),
         )

@@ -28,7 +28,7 @@ def render(diff: Diff, options: RenderOptions) -> str:
     if case := words.case(diff):
         blocks.append([line for said in case for line in wrapped(said, width, 2)])
     blocks.append(list(_totals(diff, width)))
-    shown = lines(diff, options.depth)
+    shown = lines(diff, options.depth, every=options.every)
     changed = [line for line in shown if not line.is_consequence]
     blocks.append(list(_layers(changed, options, width)) or [words.NO_LAYER])
     last: list[str] = []

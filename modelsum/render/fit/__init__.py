@@ -7,19 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelsum.render import RenderOptions
+from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.fit import words
-from modelsum.render.layout import (
-    GAP,
-    WIDTH,
-    aligned,
-    csv_text,
-    escaped,
-    markdown_list,
-    markdown_notices,
-    markdown_table,
-    stated,
-    wrapped,
-)
+from modelsum.render.layout import GAP, WIDTH, aligned, csv_text, stated, wrapped
 from modelsum.render.summary.cells import model_name
 
 if TYPE_CHECKING:
@@ -71,21 +61,19 @@ def _ways(fit: Fit, width: int) -> Iterator[str]:
         yield from stated("Under 1 %", little, width, 11)
 
 
-def markdown(fit: Fit, options: RenderOptions) -> str:
+def document(fit: Fit, options: RenderOptions) -> Iterator[Block]:
     """The same, complete at any width."""
-    blocks = [
-        f"## {escaped(model_name(fit.model))} in {escaped(words.room(fit))}",
-        f"**{escaped(words.verdict(fit))}**",
-        markdown_table(words.NEEDS, "lrrrr", words.needs(fit)),
-        markdown_list(words.reasons(fit)),
-    ]
+    yield Heading(f"{model_name(fit.model)} in {words.room(fit)}")
+    yield Said(words.verdict(fit), strong=True)
+    yield Table(words.NEEDS, "lrrrr", words.needs(fit))
+    yield Listed.of(words.reasons(fit))
     if fit.ways:
         rows = [(f"`{row.words}`", *row[1:]) for row in words.ways(fit)]
-        blocks.append(markdown_table((*words.ways_header(fit), "Cost"), "lrrrr", rows))
+        yield Table((*words.ways_header(fit), "Cost"), "lrrrr", rows)
         if little := words.little(fit):
-            blocks.append(f"Under 1 %: {escaped(little)}")
-    blocks += [markdown_list(words.provenance(fit)), *markdown_notices(fit.notices)]
-    return "\n\n".join(blocks)
+            yield Said(f"Under 1 %: {little}")
+    yield Listed.of(words.provenance(fit))
+    yield from map(Notice, fit.notices)
 
 
 def csv(fit: Fit, options: RenderOptions) -> str:

@@ -11,10 +11,16 @@ from modelsum.units import binary_unit, count
 
 
 class Column(NamedTuple):
-    """A column of figures: its title, and the cell of a row."""
+    """A column of figures: its title, the cell of a row, and what that and its neighbours are of."""
 
     title: str
     cell: Callable[[Row], str]
+    group: str = ""
+
+    @property
+    def whole_title(self) -> str:
+        """The title where nothing stands above it: "Saved (training step, MiB)"."""
+        return f"{self.title} ({self.group[0].lower()}{self.group[1:]})" if self.group else self.title
 
 
 def columns(summary: Summary) -> list[Column]:
@@ -36,7 +42,16 @@ def columns(summary: Summary) -> list[Column]:
     def peak(row: Row) -> str:
         return "-" if row.peak_bytes is None else f"{row.peak_bytes / size:,.2f}"
 
-    return [*always, Column(f"Saved {unit}", saved), Column(f"Peak {unit}", peak)]
+    if memory.training is None:
+        return [*always, Column("Peak", peak, f"Inference, {unit}")]
+    group = f"Training, {unit}"
+    return [*always, Column("Saved", saved, group), Column("Peak", peak, group)]
+
+
+def name(row: Row) -> tuple[str, str]:
+    """Path and kind of a row: "layers.[1-31]", "31 x LlamaDecoderLayer". The root has no path."""
+    kind = row.layer.class_name
+    return row.path, f"{count(row.times)} x {kind}" if row.times > 1 else kind
 
 
 def shape(tree: ShapeTree) -> str:

@@ -67,10 +67,15 @@ def render(summary: Summary, options: RenderOptions) -> str:
     return csv_text(COLUMNS, _rows(summary, options))
 
 
-def _rows(summary: Summary, options: RenderOptions) -> Iterator[dict[str, Any]]:
+def layers(summary: Summary, depth: int | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of layers, by column."""
     modules = summary.memory.modules if summary.memory else {}
-    for row in folded(summary.layers, options.depth, modules):
+    for row in folded(summary.layers, depth, modules):
         yield _layer(row, modules.get(row.layer.path) if row.peak_bytes is not None else None)
+
+
+def _rows(summary: Summary, options: RenderOptions) -> Iterator[dict[str, Any]]:
+    yield from layers(summary, options.depth)
     yield _total(summary)
     for name, size in _memory(summary.memory) if summary.memory else ():
         yield {"kind": "memory", "text": name, "count": size}

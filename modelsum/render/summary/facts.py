@@ -1,4 +1,4 @@
-"""What is said below the table: totals, where the figures come from, and what is not in them.
+"""What is said around the table: where the figures come from, totals, memory, and the answer in a few lines.
 
 Plain words and figures, without a format: `text` and `markdown` lay them out.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from modelsum.memory.options import USUAL
 from modelsum.render.summary.cells import given, model_name
 from modelsum.summary import Difference, Summary
-from modelsum.units import binary_bytes, count, short_count, torchsummary_mb
+from modelsum.units import binary_bytes, binary_unit, count, short_count, torchsummary_mb
 
 if TYPE_CHECKING:
     from modelsum.memory_values import Memory, Peak
 
 CONVENTION = "torchsummary convention, in MB of 2**20 bytes (not a prediction of memory)"
+ASSUMED = "Assumed"
+TRAINING_MACS = "Training MACs"
 UNCOUNTED = "Uncounted ops: they do arithmetic that is not in MACs"
 UNFINISHED = (
     "The forward did not finish: MACs and sizes are those of the layers that ran. Params are complete."
@@ -56,11 +59,10 @@ def totals(summary: Summary) -> list[Fact]:
     ]
     if total.packed_params:
         facts.append(Fact("Packed params", count(total.packed_params), "of quantised modules, not in params"))
-    if total.buffers:
-        size = binary_bytes(total.buffer_bytes)
-        facts.append(Fact("Buffers", count(total.buffers), f"{size}, not in params"))
+    size = binary_bytes(total.buffer_bytes)
+    buffers = [Fact("Buffers", count(total.buffers), size)] if total.buffers else []
     if total.macs is None or total.flops is None:
-        return facts
+        return [*facts, *buffers]
     if not summary.executed:
         of_what = "of the layers that ran"
     elif summary.batch is not None and summary.batch > 1:
@@ -69,7 +71,8 @@ def totals(summary: Summary) -> list[Fact]:
         of_what = ""
     facts += [
         Fact("MACs", count(total.macs), _note(_short(total.macs), of_what)),
-        Fact("FLOPs", count(total.flops), _note(_short(total.flops), "2 x MACs")),
+        Fact("FLOPs", count(total.flops), "2 x MACs"),
+        *buffers,
     ]
     if total.training_macs is not None:
         facts.append(_training_macs(summary, total.training_macs))
@@ -80,7 +83,7 @@ def _training_macs(summary: Summary, macs: int) -> Fact:
     backward = f"a step, {short_count(summary.totals.backward_macs or 0)} of it backward"
     of_step = summary.memory.uncounted_ops if summary.memory else {}
     more = ", ".join(sorted(of_step.keys() - summary.uncounted_ops.keys()))
-    return Fact("Training MACs", count(macs), _note(_short(macs), backward, more and f"without {more}"))
+    return Fact(TRAINING_MACS, count(macs), _note(_short(macs), backward, more and f"without {more}"))
 
 
 def _note(*parts: str) -> str:
@@ -95,10 +98,10 @@ def convention(summary: Summary) -> list[Fact]:
     """The sizes of `CONVENTION`."""
     sizes = summary.torchsummary
     return [
-        Fact("Input size (MB)", torchsummary_mb(sizes.input_bytes)),
-        Fact("Forward/backward (MB)", torchsummary_mb(sizes.forward_backward_bytes)),
-        Fact("Params size (MB)", torchsummary_mb(sizes.params_bytes)),
-        Fact("Estimated total (MB)", torchsummary_mb(sizes.total_bytes)),
+        Fact("Input size", torchsummary_mb(sizes.input_bytes)),
+        Fact("Forward/backward", torchsummary_mb(sizes.forward_backward_bytes)),
+        Fact("Params size", torchsummary_mb(sizes.params_bytes)),
+        Fact("Estimated total", torchsummary_mb(sizes.total_bytes)),
     ]
 
 
@@ -110,41 +113,41 @@ def memory_title(memory: Memory) -> str:
 
 def memory(memory: Memory) -> list[Fact]:
     """Peaks of inference and of a training step, the parts of that, and what they take of the device."""
-
-    def peak_bytes(size: int) -> str:
-        return f">= {binary_bytes(size)}" if memory.bound == "lower" else binary_bytes(size)
-
-    facts = [Fact("Inference peak", peak_bytes(memory.inference.bytes), _place(memory.inference))]
+    facts = [Fact("Inference peak", _peak(memory, memory.inference.bytes), _place(memory.inference))]
     if memory.training is not None and memory.saved_for_backward_bytes is not None:
         facts.insert(0, Fact("Saved for backward", binary_bytes(memory.saved_for_backward_bytes)))
-        facts.append(Fact("Training peak", peak_bytes(memory.training.bytes), _place(memory.training)))
-    facts += [
-        Fact(f"  {part.replace('_', ' ')}", binary_bytes(size))
-        for part, size in memory.peak.parts.items()
-        if size
-    ]
+        facts.append(Fact("Training peak", _peak(memory, memory.training.bytes), _place(memory.training)))
+    facts.append(Fact("", "", _parts(memory.peak)))
     first = memory.first_step_peak_bytes
     if first is not None and first != memory.training_peak_bytes:
-        facts.append(Fact("First step's peak", peak_bytes(first)))
-    what = "training" if memory.training else "inference"
-    if memory.allocated_bytes is not None:
-        facts.append(Fact("Allocated in blocks", peak_bytes(memory.allocated_bytes), what))
-    if memory.reserved_bytes is not None:
-        facts.append(Fact("Reserved", peak_bytes(memory.reserved_bytes), "by the caching allocator"))
-    if memory.process_bytes is not None:
-        least, most = map(binary_bytes, memory.process_bytes)
-        facts.append(Fact("Process total", f"{least} to {most}", "with context and workspaces"))
+        facts.append(Fact("First step's peak", _peak(memory, first)))
+    if memory.allocated_bytes is not None and memory.reserved_bytes is not None:
+        reserved = f"the caching allocator reserves {_peak(memory, memory.reserved_bytes)}"
+        facts.append(Fact("Allocated in blocks", _peak(memory, memory.allocated_bytes), reserved))
     return facts
 
 
-def assumptions(memory: Memory) -> list[Fact]:
-    """What the memory figures take for granted."""
-    return [Fact(name, value) for name, value in memory.assumptions.items()]
+def _peak(memory: Memory, size: int) -> str:
+    return f">= {binary_bytes(size)}" if memory.bound == "lower" else binary_bytes(size)
 
 
-def _place(peak: Peak) -> str:
-    phase = {"forward": "", "backward": "in the backward pass"}.get(peak.phase, f"in the {peak.phase}")
-    return _note(phase, f"at {peak.module}" if peak.module else "")
+def _parts(peak: Peak) -> str:
+    """What is live at a peak, the most first, in one unit."""
+    size, unit = binary_unit(peak.bytes)
+    parts = sorted(peak.parts.items(), key=lambda part: -part[1])
+    said = ", ".join(f"{name.replace('_', ' ')} {part / size:,.2f}" for name, part in parts if part)
+    return f"{unit}: {said}"
+
+
+def assumptions(memory: Memory, *, whole: bool = False) -> str:
+    """What the memory figures take for granted; not what is as usual, unless it shall be `whole`."""
+    said = [f"{n}: {v}" for n, v in memory.assumptions.items() if whole or USUAL.get(n) != v]
+    return "; ".join(said if len(said) == len(memory.assumptions) else [*said, "else as usual"])
+
+
+def _place(peak: Peak, phase: str = "") -> str:
+    words = {"forward": phase, "backward": "in the backward pass"}.get(peak.phase, f"in the {peak.phase}")
+    return _note(words, f"at {peak.module}" if peak.module else "")
 
 
 def provenance(summary: Summary) -> list[Fact]:
@@ -153,20 +156,63 @@ def provenance(summary: Summary) -> list[Fact]:
     said = [_SOURCES.get(model.source, f"from {model.source}")]
     if model.spec is not None:
         said.append(f"class {model.class_name}")
-    facts = [Fact("Model", f"{model_name(model)} ({', '.join(said)})")]
+    facts = [Fact("Model", f"{model_name(model)} ({', '.join(said)}), {summary.dtype}")]
     facts += [Fact("Input", given(each)) for each in summary.inputs]
     if not summary.called:
-        return [*facts, Fact("Dtype", summary.dtype)]
-    batch = "in the shapes as given" if summary.batch is None else count(summary.batch)
+        return facts
+    batch = "batch in the shapes as given" if summary.batch is None else f"batch {count(summary.batch)}"
     meta = summary.device == "meta"
-    how = "computed from shapes, nothing was run" if meta else "the forward was really run"
-    return [
-        *facts,
-        Fact("Batch", batch),
-        Fact("Mode", summary.mode),
-        Fact("Dtype", summary.dtype),
-        Fact("Device", f"{summary.device} ({how})"),
-    ]
+    how = "computed from shapes, nothing was run" if meta else "really run"
+    return [*facts, Fact("Forward", f"{summary.mode} mode, {batch}, on {summary.device} ({how})")]
+
+
+# ---- the answer
+
+
+def answer(summary: Summary) -> list[Fact]:
+    """What a person repeats: parameters, MACs, and what inference and training take; empty without a call."""
+    if not summary.called or not summary.executed:
+        return []
+    total, memory = summary.totals, summary.memory
+    frozen = f", {short_count(total.frozen_params)} of them frozen" if total.frozen_params else ""
+    facts = [Fact("Parameters", f"{short_count(total.params)} ({binary_bytes(total.param_bytes)}){frozen}")]
+    given = "these inputs" if summary.batch is None else f"a batch of {count(summary.batch)}"
+    missing = ", without the uncounted ops" if summary.uncounted_ops else ""
+    step = f"; {short_count(total.training_macs)} for a training step" if total.training_macs else ""
+    facts.append(Fact("MACs", f"{short_count(total.macs or 0)} for {given}{step}{missing}"))
+    if memory is None:
+        return facts
+    facts.append(Fact("Inference", _needs(memory, memory.inference, memory.training is None)))
+    if memory.training is None:
+        return facts
+    return [*facts, Fact("Training", _needs(memory, memory.training, True, _assumed(summary, memory)))]
+
+
+def _needs(memory: Memory, peak: Peak, of_process: bool, assumed: str = "") -> str:
+    """What it takes of the device, what for, and where that is."""
+    at_least = "at least " if memory.bound == "lower" else ""
+    where = _place(peak, "in the forward pass" if assumed else "")
+    live = f"{at_least}{binary_bytes(peak.bytes)} of live tensors"
+    if not of_process or memory.process_bytes is None:
+        return _note(f"{live}{assumed}", where)
+    least, most = map(binary_bytes, memory.process_bytes)
+    device = f"{at_least}{least}" if at_least else f"{least} to {most}"
+    return f"{device} of device memory{assumed}; {_note(f'{live} at the peak', where)}"
+
+
+def _assumed(summary: Summary, memory: Memory) -> str:
+    """How it is trained, in words."""
+    said = memory.assumptions
+    step = [said.get("optimizer", "").partition(" (")[0], said.get("amp", summary.dtype)]
+    step += [f"{name} {said[name]}" for name in ("accumulate", "checkpoint", "freeze") if name in said]
+    if summary.batch is not None:
+        step.append(f"batch {count(summary.batch)}")
+    return f" with {', '.join(filter(None, step))}"
+
+
+def notices(summary: Summary) -> tuple[str, ...]:
+    """What the reader should know about how the figures were reached, those of the memory first."""
+    return (*(summary.memory.notices if summary.memory else ()), *summary.notices)
 
 
 def uncounted(summary: Summary) -> list[Fact]:
@@ -189,7 +235,10 @@ def baseline_line(summary: Summary) -> str | None:
     if baseline.source is None:
         return None
     if baseline.status == "none":
-        return f"none for this input ({baseline.source})"
+        if baseline.input is None:
+            return f"none for this input ({baseline.source})"
+        command = f"modelsum show {summary.model.spec} --input {baseline.input}"
+        return f"none for this input; `{command}` compares with the {baseline.source}"
     return f"{'matches' if baseline.status == 'match' else 'differs from'} the {baseline.source}"
 
 

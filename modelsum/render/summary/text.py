@@ -1,6 +1,6 @@
-"""The summary for people: a torchsummary-style table, the totals, and where the figures come from.
+"""The summary for people: a torchsummary-style table, the totals, the memory, and the answer in a few lines.
 
-In a pipe everything is printed complete. On a terminal the table is fitted: paths lose their beginning,
+In a pipe no cell is cut. On a terminal the table is fitted: paths lose their beginning,
 shapes are wrapped, and figures are never cut. The layout is worked out here: rich's table takes 1.5 s for
 the 4000 rows of a deep network, longer than making the summary.
 """
@@ -10,26 +10,29 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
-from modelsum.render.layout import GAP, aligned, cut_left, cut_right, painted, wrapped
+from modelsum.render.layout import GAP, WIDTH, aligned, cut_left, cut_right, painted, stated, wrapped
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.cells import Column
 from modelsum.render.summary.facts import Fact
-from modelsum.render.summary.rows import Row, displayed
+from modelsum.render.summary.rows import Row
+from modelsum.render.summary.table import table_of
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
+    from modelsum.memory_values import Memory
     from modelsum.render import RenderOptions
 
 _HEADER = ("Layer", "Output shape")
 _ELLIPSIS = "\u2026"
+_NO_BREAK = "\u00a0"
 _SHAPE_LINES = 3  # of one row on a terminal; a cache of 24 layers would fill the screen
 _MIN_LAYER, _MIN_SHAPE, _MIN_PATH = 12, 12, 16
 _MIN_TABLE = len(facts.CONVENTION) + 1  # what stands below a small table should not jut out
 _DIGITS = re.compile(r"[\d,.]+")
-_MAX_RULE = 100  # below a table that a long output shape makes wide in a pipe
+_MAX_RULE = 100  # below a table that is wider than sentences are read
 
 
 class Span(NamedTuple):
@@ -43,11 +46,16 @@ Line = Sequence[Span]
 
 
 def render(summary: Summary, options: RenderOptions) -> str:
-    """The table of layers, the totals and their provenance; fitted to `width`, coloured if `color`."""
-    modules = summary.memory.modules if summary.memory else None
-    rows = displayed(summary.layers, options.depth, modules)
-    table = _Table(rows, cells.columns(summary), options.width, outputs=summary.called)
-    lines = [*table.lines(), *_below_table(summary, table.width, options.width)]
+    """Where it comes from, the table of layers and what that comes to, for a `width`, coloured if `color`."""
+    chosen = table_of(summary, options)
+    table = _Table(chosen.rows, chosen.columns, options.width, outputs=summary.called)
+    rule = [Span("-" * min(table.width, _MAX_RULE), "dim")]
+    page = _Page(options.width, rule)
+    lines = [
+        *chain.from_iterable(page.statement(fact) for fact in facts.provenance(summary)),
+        *table.lines(),
+        *page.below(summary, chosen.note, whole=options.every),
+    ]
     return "\n".join(
         "".join(painted(*span) if options.color else span.text for span in line).rstrip() for line in lines
     )
@@ -70,11 +78,14 @@ class _Table:
         self._header = _HEADER if outputs else (_HEADER[0], "")
         # Of each row the lines in that column.
         self._outputs = [[cells.output(row) if outputs else ""] for row in rows]
+        self._columns = columns
         self._titles = [column.title for column in columns]
         self._figures = [[column.cell(row) for column in columns] for row in rows]
         self._widths = [
             _widest(texts, title) for title, *texts in zip(self._titles, *self._figures, strict=True)
         ]
+        for group, places in self._groups():
+            self._widths[places[0]] += max(len(group) - self._width_of(places), 0)
         layers = _widest(("".join(_layer_cell(row, None)) for row in rows), self._header[0])
         shapes = _widest(chain(*self._outputs), self._header[1])
         figures = len(GAP) + sum(len(GAP) + width for width in self._widths)
@@ -100,6 +111,9 @@ class _Table:
     def lines(self) -> Iterator[Line]:
         """The header and the rows between rules."""
         yield [Span("-" * self.width, "dim")]
+        for group, places in self._groups():
+            left = self.width - sum(len(GAP) + size for size in self._widths[places[-1] + 1 :])
+            yield [Span(group.rjust(left), "bold")]
         titles = [Span(title, "bold") for title in self._titles]
         name, output = self._header
         yield self._line([Span(name, "bold")], len(name), Span(output, "bold"), titles)
@@ -107,6 +121,17 @@ class _Table:
         for texts in zip(self._rows, self._outputs, self._figures, strict=True):
             yield from self._row_lines(*texts)
         yield [Span("=" * self.width, "dim")]
+
+    def _groups(self) -> list[tuple[str, list[int]]]:
+        """What neighbouring columns are of, and which these are."""
+        groups: dict[str, list[int]] = {}
+        for place, column in enumerate(self._columns):
+            if column.group:
+                groups.setdefault(column.group, []).append(place)
+        return list(groups.items())
+
+    def _width_of(self, places: Sequence[int]) -> int:
+        return sum(self._widths[place] for place in places) + len(GAP) * (len(places) - 1)
 
     def _row_lines(self, row: Row, output: list[str], figures: list[str]) -> Iterator[Line]:
         path, class_name = _layer_cell(row, self._layer_width if self._fitted else None)
@@ -154,7 +179,7 @@ def _layer_cell(row: Row, width: int | None) -> tuple[str, str]:
 
     Where there is no room for both, the class goes first: the path says which row it is.
     """
-    path, class_name = row.layer.path, row.layer.class_name
+    path, class_name = cells.name(row)
     if not path:
         return "", cut_right(class_name, width)
     class_name = f" ({class_name})"
@@ -180,86 +205,113 @@ def _wrapped_output(row: Row, text: str, width: int) -> list[str]:
     return lines
 
 
-# ---- below the table
+# ---- around the table
 
 
-def _below_table(summary: Summary, table_width: int, terminal: int | None) -> Iterator[Line]:
-    rule = [Span("-" * (table_width if terminal else min(table_width, _MAX_RULE)), "dim")]
-    if unfinished := facts.unfinished(summary):
-        yield from _wrapped(unfinished, terminal, "bold red")
-        yield rule
-    totals, convention = facts.totals(summary), facts.convention(summary) if summary.called else []
-    memory = facts.memory(summary.memory) if summary.memory else []
-    everything = (*totals, *memory, *convention)
-    labels = max(len(fact.label) for fact in everything) + 1
-    figures = max(len(fact.value) for fact in everything if "to" not in fact.value) + 2
-    for fact in totals:
-        yield from _figure(fact, labels, figures, terminal)
-    yield rule
-    if summary.memory:
-        yield from _wrapped(f"{facts.memory_title(summary.memory)}:", terminal, "dim")
-        for fact in memory:
-            yield from _figure(fact, labels, figures, terminal)
-        assumed = "; ".join(f"{fact.label}: {fact.value}" for fact in facts.assumptions(summary.memory))
-        yield from _wrapped(f"Assumed:  {assumed}", terminal, "", indent=10)
-        for notice in summary.memory.notices:
-            yield from _wrapped(f"Notice: {notice}", terminal, "yellow", indent=8)
-        yield rule
-    if convention:
-        yield from _wrapped(f"{facts.CONVENTION}:", terminal, "dim")
-        for fact in convention:
-            yield from _figure(fact, labels, figures, terminal)
-        yield rule
-    provenance = facts.provenance(summary)
-    if line := facts.baseline_line(summary):
-        provenance.append(Fact("Baseline", line))
-    for fact in provenance:
-        yield from _statement(fact, summary.baseline.status, terminal)
-    yield from _uncounted(summary, rule, terminal)
-    yield from _comparison(summary)
-    if summary.notices:
-        yield rule
-    for notice in summary.notices:
-        yield from _wrapped(f"Notice: {notice}", terminal, "yellow", indent=8)
+class _Page:
+    """What is said above and below the table, in lines as wide as the terminal or about as the table."""
 
+    def __init__(self, terminal: int | None, rule: Line) -> None:
+        self._terminal = terminal
+        self._rule = rule
+        readable = max(len(rule[0].text), WIDTH)
+        self._width = min(terminal or readable, readable)
 
-def _figure(fact: Fact, labels: int, figures: int, terminal: int | None) -> Iterator[Line]:
-    line = [Span(f"{fact.label}:".ljust(labels)), Span(fact.value.rjust(figures), "bold")]
-    note = [Span(f"{GAP}({fact.note})", "dim")] if fact.note else []
-    if terminal is not None and sum(len(span.text) for span in (*line, *note)) > terminal:
-        yield line
-        yield note
-    else:
-        yield [*line, *note]
+    def below(self, summary: Summary, note: str, *, whole: bool) -> Iterator[Line]:
+        unfinished = facts.unfinished(summary)
+        yield from self.wrapped(note, "dim")
+        yield from self.wrapped(unfinished or "", "bold red")
+        if note or unfinished:
+            yield self._rule
+        totals = facts.totals(summary)
+        counts = [fact for fact in totals if "params" in fact.label]
+        step = [fact for fact in totals if fact.label == facts.TRAINING_MACS]
+        yield from self._beside(counts, [fact for fact in totals if fact not in (*counts, *step)])
+        yield from self._figures(step)
+        if summary.memory:
+            yield self._rule
+            yield from self._memory(summary.memory, whole=whole)
+        if summary.called:
+            yield self._rule
+            yield from self._convention(summary)
+        if ops := facts.uncounted(summary):
+            yield self._rule
+            yield from self.wrapped(f"{facts.UNCOUNTED}:", "bold yellow")
+            yield from ([Span(f"  {line}", "yellow")] for line in aligned([fact[:2] for fact in ops]))
+        if summary.notices:
+            yield self._rule
+        for notice in summary.notices:
+            yield from self._notice(notice)
+        if answer := facts.answer(summary):
+            yield self._rule
+            for fact in answer:
+                yield from self.statement(fact, 13, bold=True)
 
+    def statement(self, fact: Fact, room: int = 10, *, bold: bool = False, style: str = "") -> Iterator[Line]:
+        """ "Label:    value", the value in a column of its own."""
+        first, *rest = stated(fact.label, fact.value, self._width, room)
+        label = first[: len(fact.label) + 1]
+        yield [Span(label, "bold" if bold else style), Span(first[len(label) :], style)]
+        yield from ([Span(line, style)] for line in rest)
 
-def _statement(fact: Fact, baseline: str, terminal: int | None) -> Iterator[Line]:
-    style = {"match": "green", "changed": "bold red"}.get(baseline, "") if fact.label == "Baseline" else ""
-    yield from _wrapped(f"{fact.label + ':':10}{fact.value}", terminal, style, indent=10)
+    def wrapped(self, text: str, style: str, further: int = 0, first: int = 0) -> Iterator[Line]:
+        yield from ([Span(line, style)] for line in wrapped(text, self._width, further, first) if text)
 
+    def _notice(self, text: str) -> Iterator[Line]:
+        """Whole in a pipe, where others look for it."""
+        yield from ([Span(line, "yellow")] for line in wrapped(f"Notice: {text}", self._terminal, 8))
 
-def _uncounted(summary: Summary, rule: Line, terminal: int | None) -> Iterator[Line]:
-    ops = facts.uncounted(summary)
-    if not ops:
-        return
-    yield rule
-    yield from _wrapped(f"{facts.UNCOUNTED}:", terminal, "bold yellow")
-    names = max(len(op.label) for op in ops)
-    times = max(len(op.value) for op in ops)
-    for op in ops:
-        yield [Span(f"  {op.label:<{names}}{GAP}{op.value:>{times}}", "yellow")]
+    def _beside(self, left: Sequence[Fact], right: Sequence[Fact]) -> Iterator[Line]:
+        """Figures in two columns where there is room for them."""
+        first, second = (list(self._figures(facts)) for facts in (left, right))
+        column, rest = (
+            max((sum(len(span.text) for span in line) for line in lines), default=0)
+            for lines in (first, second)
+        )
+        column += 2 * len(GAP)
+        if column + rest > self._width:
+            yield from (*first, *second)
+            return
+        for one, other in zip_longest(first, second, fillvalue=()):
+            taken = sum(len(span.text) for span in one)
+            yield [*one, Span(" " * (column - taken)), *other]
 
+    def _figures(self, figures: Sequence[Fact]) -> Iterator[Line]:
+        """A figure a line, below each other, with what is said of it."""
+        labels = max((len(fact.label) for fact in figures), default=0) + 2
+        values = max((len(fact.value) for fact in figures), default=0)
+        for fact in figures:
+            if not fact.label:
+                yield from self.wrapped(fact.note, "dim", 2, first=2)
+                continue
+            line = [Span(f"{fact.label}:".ljust(labels)), Span(fact.value.rjust(values), "bold")]
+            note = [Span(f"{GAP}({fact.note})", "dim")] if fact.note else []
+            if sum(len(span.text) for span in (*line, *note)) > self._width:
+                yield line
+                yield note
+            else:
+                yield [*line, *note]
 
-def _comparison(summary: Summary) -> Iterator[Line]:
-    comparisons = facts.comparisons(summary)
-    if not comparisons:
-        return
-    header, *lines = aligned([("Figure", "Documented", "Now", "Difference"), *comparisons])
-    yield []
-    yield [Span(header, "bold")]
-    for line, comparison in zip(lines, comparisons, strict=True):
-        yield [Span(line, "red" if comparison.difference != "0" else "")]
+    def _memory(self, memory: Memory, *, whole: bool) -> Iterator[Line]:
+        yield from self.wrapped(f"{facts.memory_title(memory)}:", "dim")
+        yield from self._figures(facts.memory(memory))
+        if memory.assumptions:
+            said = facts.assumptions(memory, whole=whole)
+            yield from self.wrapped(f"{facts.ASSUMED}: {said}", "", 2)
+        for notice in memory.notices:
+            yield from self._notice(notice)
 
-
-def _wrapped(text: str, terminal: int | None, style: str, indent: int = 0) -> Iterator[Line]:
-    yield from ([Span(line, style)] for line in wrapped(text, terminal, indent))
+    def _convention(self, summary: Summary) -> Iterator[Line]:
+        """The sizes of that table on a line, and how they stand to the one that is stored."""
+        yield from self.wrapped(f"{facts.CONVENTION}:", "dim")
+        sizes = (f"{fact.label}: {fact.value}".replace(" ", _NO_BREAK) for fact in facts.convention(summary))
+        for line in wrapped("  ".join(sizes), self._width):
+            yield [Span(line.replace(_NO_BREAK, " "))]
+        if said := facts.baseline_line(summary):
+            style = {"match": "green", "changed": "bold red"}.get(summary.baseline.status, "")
+            yield from self.statement(Fact("Baseline", said), style=style)
+        if comparisons := facts.comparisons(summary):
+            header, *lines = aligned([("Figure", "Documented", "Now", "Difference"), *comparisons])
+            yield [Span(header, "bold")]
+            for line, comparison in zip(lines, comparisons, strict=True):
+                yield [Span(line, "red" if comparison.difference != "0" else "")]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from modelsum.render import RenderOptions
+from modelsum.render.layout import bar
 from modelsum.render.verdict import words
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ MARKER = "<!-- modelsum check -->"
 
 #: Layers named under a verdict; how many more there are is said.
 LAYERS = 20
+
+#: Characters of a figure's bar.
+BAR = 20
+_EMPTY = "\u2591"
 
 _MARKS = {"error": "❌", "warn": "⚠️", "note": "✅"}
 _CODE = re.compile(r"(`[^`\n]+`)")
@@ -36,6 +41,11 @@ def render(outcome: Outcome, options: RenderOptions) -> str:
     for verdict in outcome.worst_first:
         if lines := "\n".join(_section(verdict)).strip("\n"):
             blocks.append(f"#### {_plain(verdict.name)}: {verdict.state}\n\n{lines}")
+    if limits := [row for verdict in outcome.verdicts for row in _limits(verdict)]:
+        blocks += [
+            "#### Figures beside their limits",
+            "\n".join(["| Check | Figure | Now | Limit | |", "|---|---|---:|---:|:---|", *limits]),
+        ]
     if others := [rule for rule in outcome.rules if not rule.loosens]:
         blocks += ["#### Changed on this branch", _list(others)]
     blocks.append(f"{words.totals(outcome)} (against {_plain(outcome.against)})")
@@ -60,6 +70,15 @@ def _figures(found: Finding) -> list[str]:
         words.amount(found.new, found.is_bytes),
         "" if old is None or found.new is None else words.change(old, found.new, found.is_bytes),
     ]
+
+
+def _limits(verdict: Verdict) -> Iterator[str]:
+    for each in verdict.limits:
+        now, limit = (words.short_amount(n, each.is_bytes) for n in (each.now, each.limit))
+        share = each.share
+        said = "" if share is None else f"`{bar(share, BAR).replace(' ', _EMPTY)}` {100 * share:,.1f} %"
+        mark = f" {_MARKS['error']}" if share is not None and share > 1 else ""
+        yield _row([f"`{verdict.name}`", _plain(each.figure), now, limit, f"{said}{mark}"])
 
 
 def _row(cells: list[str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelsum.baselines.figures import FIGURES
-from modelsum.units import count, exact_bytes
+from modelsum.units import binary_bytes, count, exact_bytes, short_count
 
 if TYPE_CHECKING:
     from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Verdict
@@ -20,6 +20,13 @@ def amount(figure: int | None, is_bytes: bool) -> str:
     if figure is None:
         return "-"
     return exact_bytes(figure) if is_bytes else count(figure)
+
+
+def short_amount(figure: int | None, is_bytes: bool) -> str:
+    """A figure in a few digits: "4.089 G", "78.90 MiB"; a dash where it is not known."""
+    if figure is None:
+        return "-"
+    return binary_bytes(figure) if is_bytes else short_count(figure)
 
 
 def signed(difference: int, is_bytes: bool) -> str:

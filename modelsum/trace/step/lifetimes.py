@@ -170,6 +170,7 @@ class Lifetimes(DispatchMode):
             with self:
                 return (written or func.decompose)(*args, **kwargs)
         self._locate()
+        self.log.op = spelled(func)
         self._sum = None
         before = len(self.log.events)
         out = run(func, args, kwargs)

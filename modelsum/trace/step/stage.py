@@ -185,7 +185,7 @@ class Stage:
     # ---- parts of a step
 
     def _begin(self, phase: str) -> None:
-        self.log.phase, self.log.module = phase, ""
+        self.log.phase, self.log.module, self.log.op = phase, "", ""
 
     @contextmanager
     def _followed(self) -> Iterator[None]:

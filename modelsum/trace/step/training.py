@@ -26,7 +26,7 @@ from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
 from modelsum.memory.cpu.machine import with_threads
 from modelsum.memory.log import Event, of_storages
-from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.memory.options import USUAL, MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
 from modelsum.memory_values import Memory, ModuleMemory
 from modelsum.raised import told
@@ -171,8 +171,8 @@ def _threads(options: MemoryOptions) -> str:
 def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:
     said = {**options.words(target), "attention": attention_words}
     if target == "cuda":
-        said["allocator"] = "expandable segments" if options.expandable_segments else "default configuration"
-        said["kernels"] = "with workspaces of cuDNN's backward passes, without those of searches and cuBLAS"
+        said["allocator"] = "expandable segments" if options.expandable_segments else USUAL["allocator"]
+        said["kernels"] = USUAL["kernels"]
     else:
         said["kernels"] = f"as on x86 with AVX-512 and oneDNN, {_threads(options)}"
         if options.amp == "fp16":

@@ -1,42 +1,46 @@
-"""The diff as GitHub-flavoured Markdown, for a pull request."""
+"""The diff as headings, tables and sentences, for a pull request or a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelsum.baselines.changes.folding import Line, lines
 from modelsum.render import RenderOptions
 from modelsum.render.diff import words
+from modelsum.render.document import Block, Heading, Listed, Said, Table
 from modelsum.render.figure_words import change
-from modelsum.render.layout import escaped, markdown_table
 
 if TYPE_CHECKING:
     from modelsum.baselines.changes.changes import Diff
 
 
-def render(diff: Diff, options: RenderOptions) -> str:
+def document(diff: Diff, options: RenderOptions) -> Iterator[Block]:
     """Totals, the layers that changed, and the biggest cause last."""
-    blocks = [f"## {escaped(diff.names[0])} → {escaped(diff.names[1])}"]
+    yield Heading(f"{diff.names[0]} → {diff.names[1]}")
     if case := words.case(diff):
-        blocks.append("\n".join(f"- {escaped(said)}" for said in case))
-    blocks.append(markdown_table(("Figure", "Old", "New", "Difference", ""), "lrrrr", words.totals(diff)))
-    if same := words.unchanged(diff):
-        blocks.append(f"Unchanged: {escaped(same)}")
-    shown = [line for line in lines(diff, options.depth) if line.state != "same"]
+        yield Listed(tuple(case))
+    yield from totals(diff)
+    shown = [line for line in lines(diff, options.depth, every=options.every) if line.state != "same"]
     changed = [line for line in shown if not line.is_consequence]
     if changed:
         rows = [_row(line) for line in changed]
-        blocks.append(markdown_table(("Layer", "", "Params", "MACs", "What changed"), "llrrl", rows))
+        yield Table(("Layer", "", "Params", "MACs", "What changed"), "llrrl", rows)
     else:
-        blocks.append(words.NO_LAYER)
+        yield Said(words.NO_LAYER)
     if said := words.consequences([line for line in shown if line.is_consequence]):
-        blocks.append(escaped(said))
+        yield Said(said)
     if said := words.uncounted(diff):
-        blocks.append(f"**Uncounted ops:** {escaped(said)}")
+        yield Said(said, "Uncounted ops")
     if said := words.cause(diff):
-        blocks.append(f"**Biggest cause:** {escaped(said)}")
-    return "\n\n".join(blocks)
+        yield Said(said, "Biggest cause")
+
+
+def totals(diff: Diff) -> Iterator[Block]:
+    """The totals that changed, and the names of the others."""
+    yield Table(("Figure", "Old", "New", "Difference", ""), "lrrrr", words.totals(diff))
+    if same := words.unchanged(diff):
+        yield Said(f"Unchanged: {same}")
 
 
 def _row(line: Line) -> Sequence[str]:

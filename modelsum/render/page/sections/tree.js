@@ -1,0 +1,60 @@
+// Compact columns -> rows, and rows -> a tree, in which equal blocks are one or each is there.
+const summed = (steps) => { let at = 0; return steps.map((step) => (at += step)); };
+
+function read(columns) {
+  const size = columns.up.length, parents = columns.up.map((up, row) => (up ? row - up : -1));
+  const paths = new Array(size);
+  for (let row = 0; row < size; row += 1) {
+    const around = parents[row] < 0 ? "" : paths[parents[row]];
+    const alone = columns.elsewhere[row]; // called by the row above, and written in another place
+    paths[row] = alone ?? (around ? `${around}.${columns.names[columns.name[row]]}` : columns.names[columns.name[row]]);
+  }
+  const trees = {};
+  const model = {
+    title: columns.title, figures: columns.figures, size, parents, paths,
+    first: columns.first.map((back, row) => row - back), // the row that stands for it where equal ones are one
+    kind: (row) => columns.kinds[columns.kind[row]],
+    shape: (row) => columns.shapes[columns.shape[row]],
+    mark: (row) => columns.marks[row] || "",
+    own: columns.own, change: columns.change,
+    tree(folded) { return (trees[folded] ??= grown(model, columns, folded)); },
+    rowOf: new Map(),
+  };
+  for (let row = size - 1; row >= 0; row -= 1) model.rowOf.set(paths[row], row);
+  return model;
+}
+
+function grown(model, columns, folded) {
+  const of = folded ? (row) => model.first[row] : (row) => row;
+  const nodes = new Map();
+  for (let row = 0; row < model.size; row += 1) {
+    const at = of(row);
+    let node = nodes.get(at);
+    if (!node) {
+      const parent = model.parents[at] < 0 ? null : nodes.get(of(model.parents[at]));
+      const name = (folded && columns.called[at]) || columns.names[columns.name[at]];
+      const inside = parent && parent.path && columns.elsewhere[at] == null;
+      node = {
+        row: at, parent, name, path: inside ? `${parent.path}.${name}` : columns.elsewhere[at] ?? name, times: 0,
+        children: [], own: {}, peak: null, level: parent ? parent.level + 1 : 0,
+      };
+      for (const figure of model.figures) if (figure !== "peak") node.own[figure] = 0;
+      nodes.set(at, node);
+      if (parent) parent.children.push(node);
+    }
+    node.times += 1;
+    for (const figure of model.figures) {
+      const value = model.own[figure][row];
+      if (figure === "peak") node.peak = value == null ? node.peak : Math.max(node.peak ?? 0, value);
+      else node.own[figure] += value ?? 0;
+    }
+  }
+  const all = [...nodes.values()];
+  for (const node of all) Object.assign(node, node.own);
+  for (const node of [...all].reverse()) {
+    node.leaves = node.children.length ? node.children.reduce((sum, child) => sum + child.leaves, 0) : 1;
+    if (node.parent) for (const figure of Object.keys(node.own)) node.parent[figure] += node[figure];
+  }
+  for (const node of all) node.kind = `${node.times > 1 ? `${count(node.times)} x ` : ""}${model.kind(node.row)}`;
+  return { root: all[0], nodes, all, of };
+}
