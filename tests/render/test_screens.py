@@ -9,8 +9,8 @@ The network, for 2 samples of 16 tokens, float32, without biases:
     head         Linear(64, 1000)      64,000 params, 2,048,000 MACs
 
 params 64,000 + 6 * 20,480 + 64,000 = 250,880, of 4 bytes; MACs 6 * 655,360 + 2,048,000 = 5,980,160. Each
-Linear saves its input of 2 * 16 * 64 * 4 = 8192 bytes; the first block a mask of 4096 bytes more, so that it is
-none of the equal ones. FLOPs are twice the MACs.
+Linear saves its input of 2 * 16 * 64 * 4 = 8192 bytes; the first block a mask of 4096 bytes more, so that it
+is none of the equal ones. FLOPs are twice the MACs.
 """
 
 from __future__ import annotations
