@@ -293,6 +293,11 @@ parameters_of: Callable[[nn.Module], dict[str, nn.Parameter | None]] = attrgette
 buffers_of: Callable[[nn.Module], dict[str, Tensor | None]] = attrgetter("_buffers")
 
 
+def has_hooks(module: nn.Module) -> bool:
+    """Whether functions are called before or after a module's own forward."""
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
 @contextmanager
 def hooked(
     modules: Collection[tuple[str, nn.Module]],

@@ -242,6 +242,14 @@ def test_clipping_asks_for_devices_that_have_foreach():
         assert norm().is_meta
 
 
+def test_hooks_of_a_module_are_known():
+    for register in (nn.Module.register_forward_hook, nn.Module.register_forward_pre_hook):
+        module = nn.Linear(2, 2)
+        assert not room.has_hooks(module)
+        register(module, lambda *arguments: None)
+        assert room.has_hooks(module)
+
+
 def test_attention_at_inference_is_one_op_where_torch_is_told_so():
     """On a device that it knows, and where nobody sees functions of torch."""
 

@@ -24,6 +24,7 @@ from modelsum.trace.torch_private import (
     FUSED_ATTENTION,
     FUSED_DEVICE,
     HAS_TORCH_FUNCTION,
+    has_hooks,
 )
 
 
@@ -39,7 +40,7 @@ def fused_layers(model: nn.Module, target: str, *, enabled: bool) -> Iterator[No
     if not enabled:
         yield
         return
-    hooked = {id(layer) for layer in _encoder_layers(model) if _has_hooks(layer)}
+    hooked = {id(layer) for layer in _encoder_layers(model) if any(map(has_hooks, layer.modules()))}
     plain = ENCODER_LAYER_FORWARD.value
 
     def forward(
@@ -78,10 +79,6 @@ def _encoder_layers(model: nn.Module) -> Iterator[nn.TransformerEncoderLayer]:
     for module in modules_of(model).values():
         if isinstance(module, nn.TransformerEncoderLayer):
             yield module
-
-
-def _has_hooks(layer: nn.Module) -> bool:
-    return any(m._forward_hooks or m._forward_pre_hooks for m in layer.modules())
 
 
 def _is_fused(layer: nn.TransformerEncoderLayer, src: Tensor) -> bool:
