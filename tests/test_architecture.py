@@ -113,6 +113,13 @@ def test_torch_free_parts_import_torch_at_most_when_called(file: Path) -> None:
     assert not at_import & {"torch", "torchinfo", "torchvision", "timm", "transformers"}
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
+def test_pages_alone_import_what_they_are_made_with_and_only_when_one_is_made(file: Path) -> None:
+    used = {(name.split(".")[0], now) for name, now in imports(file)}
+    made_with = {each for each in used if each[0] in ("jinja2", "markupsafe")}
+    assert made_with <= ({("jinja2", False), ("markupsafe", False)} if "page" in file.parts else set())
+
+
 def test_exported_names() -> None:
     assert set(modelsum.__all__) == {
         "ArgumentError",

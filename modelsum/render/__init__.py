@@ -141,9 +141,7 @@ def fragment(value: Any) -> str | None:
 
 def frame(value: Any, library: str | None = None) -> Any:
     """The layers of a summary as a table of pandas or polars. Raises UsageError."""
-    from modelsum.render.summary.frame import frame
-
-    return frame(value, library)
+    return import_module("modelsum.render.summary.frame").frame(value, library)
 
 
 def _found(place: str) -> Callable[[Any, RenderOptions], Any]:

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from modelsum.render.document import Block, elements
+from modelsum.render.document import Block, elements, inline
 from modelsum.version import __version__
 
 #: The scripts of each kind of section, in their order; none where its HTML is all.
@@ -95,6 +95,7 @@ def html(page: Page) -> str:
     environment = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["code"] = lambda text: Markup(inline(text))
     names = list(dict.fromkeys(name for section in page.sections for name in KINDS[section.kind]))
     script = _script(tuple(names)) if names else ""
     style = _text("page.css")

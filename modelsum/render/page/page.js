@@ -62,6 +62,16 @@ const onceADraw = (draw) => { // many events, one drawing
   };
 };
 
+// Draw again where an element has got another width; it is drawn for its first one already.
+function onWidth(element, draw) {
+  let width = element.clientWidth;
+  new ResizeObserver(() => {
+    if (element.clientWidth === width) return;
+    width = element.clientWidth;
+    draw();
+  }).observe(element);
+}
+
 function start() {
   const data = JSON.parse(document.getElementById("data").textContent);
   const model = data.model && read(data.model);

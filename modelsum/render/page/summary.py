@@ -42,6 +42,8 @@ def _card(label: str, value: str, note: str = "") -> tuple[str, str, str]:
     """What an answer begins with is large, the rest of it small."""
     for end in (" of device memory", " of live tensors", " for a batch", " for these", " ("):
         head, found, rest = value.partition(end)
+        if found == " (":
+            return label, head, rest.replace(")", "", 1)
         if found:
             return label, head, (found + rest).strip()
     return label, value, note

@@ -104,7 +104,7 @@ def test_the_icicle_zooms_by_click_and_by_keys_and_says_where_it_is(opened: Open
     tab.page.get_by_role("treeitem", name="features (Sequential)").click()
     assert tab.texts("#where .crumbs li") == ["nets.py:TinyNet", "features"]
     assert boxes.count() == 3  # ReLU has no parameters, and no width
-    tab.page.keyboard.press("Tab")
+    tab.page.mouse.move(0, 0)  # what is under the pointer is said as well
     boxes.first.focus()
     tab.page.keyboard.press("Escape")
     assert tab.texts("#where .crumbs li") == ["nets.py:TinyNet"]

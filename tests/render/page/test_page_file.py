@@ -58,6 +58,14 @@ def test_every_kind_of_section_is_a_template_and_its_scripts_and_nothing_else_is
     assert {file.name for file in (FOLDER / "sections").iterdir()} == {f"{k}.html" for k in KINDS} | scripts
 
 
+def test_nothing_goes_into_a_template_as_markup() -> None:
+    """Every value is escaped: no template says otherwise, and what is markup is made in one place."""
+    templates = [FOLDER / "page.html", *(FOLDER / "sections").glob("*.html")]
+    assert not [file.name for file in templates if "safe" in file.read_text()]
+    made = [file.name for file in FOLDER.glob("*.py") if "Markup" in file.read_text()]
+    assert made == ["__init__.py"]
+
+
 def test_a_page_brings_only_the_scripts_that_it_needs() -> None:
     assert "<script>" not in render(PAGES["check"](), "html")
     assert "sections.timeline" not in render(PAGES["diff"](), "html")

@@ -44,7 +44,7 @@ sections.changes = (section, data) => {
     line.addEventListener("click", () => {
       const paths = data.lines[line.closest("tr").dataset.line].paths;
       views.forEach(({ view, tree, model, about }, side) => {
-        const node = tree.nodes.get(tree.of(model.rowOf.get(paths[side]) ?? -1));
+        const node = tree.nodes.get(tree.of(model.rowOf(paths[side])));
         if (node) view.show(node);
         else { view.choose(null); about.textContent = `not in ${data.names[side]}`; }
       });

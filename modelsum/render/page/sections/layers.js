@@ -139,7 +139,7 @@ sections.layers = (section, data, model) => {
   find(".open", section).addEventListener("click", () => { closed.clear(); list(); });
   find(".close", section).addEventListener("click", () => { for (const node of tree.all) if (node.parent && node.children.length) closed.add(node.row); list(); });
   scroll.addEventListener("scroll", onceADraw(draw));
-  new ResizeObserver(onceADraw(draw)).observe(scroll);
+  onWidth(scroll, onceADraw(draw));
   addEventListener("beforeprint", () => { whole = true; draw(); });
   addEventListener("afterprint", () => { whole = false; draw(); });
   chosen.heard.push([sections.layers, (row) => reveal(tree.nodes.get(tree.of(row)))]);

@@ -113,7 +113,7 @@ function partition(svg, picture) {
     } else return;
     event.preventDefault();
   });
-  new ResizeObserver(redraw).observe(svg.parentElement);
+  onWidth(svg.parentElement, redraw);
   draw();
 
   // Zoom to a node, or to what it is in where nothing is in it, and choose it.

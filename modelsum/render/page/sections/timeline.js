@@ -105,8 +105,8 @@ sections.timeline = (section, data, model) => {
     show(Math.max(first, 0), Math.min(Math.round(Math.max(first, 0) + room), size - 1));
   }
   function choose() {
-    const row = model.rowOf.get(modules[cursor]);
-    if (row == null) return;
+    const row = model.rowOf(modules[cursor]);
+    if (row < 0) return;
     marked = new Set([model.paths[row]]);
     chosen.set(row, false, sections.timeline);
     redraw();
@@ -155,6 +155,6 @@ sections.timeline = (section, data, model) => {
     marked = new Set(model.paths.filter((_, each) => same(each)));
     redraw();
   }]);
-  new ResizeObserver(redraw).observe(svg.parentElement);
+  onWidth(svg.parentElement, redraw);
   draw();
 };

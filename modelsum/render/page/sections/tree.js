@@ -18,15 +18,14 @@ function read(columns) {
     mark: (row) => columns.marks[row] || "",
     own: columns.own, change: columns.change,
     tree(folded) { return (trees[folded] ??= grown(model, columns, folded)); },
-    rowOf: new Map(),
+    rowOf: (path) => paths.indexOf(path), // the first of its calls
   };
-  for (let row = size - 1; row >= 0; row -= 1) model.rowOf.set(paths[row], row);
   return model;
 }
 
 function grown(model, columns, folded) {
-  const of = folded ? (row) => model.first[row] : (row) => row;
-  const nodes = new Map();
+  const of = folded ? (row) => model.first[row] : (row) => row, sums = model.figures.filter((figure) => figure !== "peak");
+  const nodes = new Map(), all = [];
   for (let row = 0; row < model.size; row += 1) {
     const at = of(row);
     let node = nodes.get(at);
@@ -36,25 +35,27 @@ function grown(model, columns, folded) {
       const inside = parent && parent.path && columns.elsewhere[at] == null;
       node = {
         row: at, parent, name, path: inside ? `${parent.path}.${name}` : columns.elsewhere[at] ?? name, times: 0,
-        children: [], own: {}, peak: null, level: parent ? parent.level + 1 : 0,
+        children: [], own: {}, peak: null, level: parent ? parent.level + 1 : 0, leaves: 0, kind: "",
       };
-      for (const figure of model.figures) if (figure !== "peak") node.own[figure] = 0;
+      for (const figure of sums) node[figure] = node.own[figure] = 0;
       nodes.set(at, node);
+      all.push(node);
       if (parent) parent.children.push(node);
     }
     node.times += 1;
-    for (const figure of model.figures) {
-      const value = model.own[figure][row];
-      if (figure === "peak") node.peak = value == null ? node.peak : Math.max(node.peak ?? 0, value);
-      else node.own[figure] += value ?? 0;
+    for (const figure of sums) node.own[figure] += model.own[figure][row] ?? 0;
+    const peak = model.own.peak?.[row];
+    if (peak != null) node.peak = Math.max(node.peak ?? 0, peak);
+  }
+  for (let place = all.length - 1; place >= 0; place -= 1) { // each after what is in it
+    const node = all[place], { parent } = node;
+    node.leaves ||= 1;
+    node.kind = node.times > 1 ? `${count(node.times)} x ${model.kind(node.row)}` : model.kind(node.row);
+    for (const figure of sums) {
+      node[figure] += node.own[figure];
+      if (parent) parent[figure] += node[figure];
     }
+    if (parent) parent.leaves += node.leaves;
   }
-  const all = [...nodes.values()];
-  for (const node of all) Object.assign(node, node.own);
-  for (const node of [...all].reverse()) {
-    node.leaves = node.children.length ? node.children.reduce((sum, child) => sum + child.leaves, 0) : 1;
-    if (node.parent) for (const figure of Object.keys(node.own)) node.parent[figure] += node[figure];
-  }
-  for (const node of all) node.kind = `${node.times > 1 ? `${count(node.times)} x ` : ""}${model.kind(node.row)}`;
   return { root: all[0], nodes, all, of };
 }
