@@ -8,6 +8,7 @@ import threading
 import time
 
 _AFTER = 1.0
+_COLUMNS = 80  # of a terminal that does not say how many it has
 
 
 class Progress:
@@ -47,7 +48,8 @@ class Progress:
     def _follow(self) -> None:
         while not self._ended.wait(_AFTER):
             seconds = f" ... {time.monotonic() - self._began:.0f} s"
-            room = max(os.get_terminal_size(self._terminal).columns - len(seconds) - 1, 1)
+            columns = os.get_terminal_size(self._terminal).columns or _COLUMNS
+            room = max(columns - len(seconds) - 1, 1)
             self._write(f"\r\033[K{self._doing[:room]}{seconds}")
 
     def _write(self, text: str) -> None:

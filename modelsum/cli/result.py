@@ -27,12 +27,11 @@ class ResultFile(click.Path):
         return path.absolute()
 
 
-depth = _of_output(
-    "--depth",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Deepest level of layers shown.  [default: as a screen has room for]",
-)
+def depth(default: str) -> Callable[[Decorated], Decorated]:
+    """The deepest level of layers; `default` is how many there are where it is not given."""
+    shown = f"Deepest level of layers shown.  [default: {default}]"
+    return _of_output("--depth", type=click.IntRange(min=0), metavar="N", help=shown)
+
 
 every = _of_output(
     "--all", "every", is_flag=True, help="Show every layer: all levels, equal blocks one by one."
