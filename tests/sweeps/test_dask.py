@@ -13,11 +13,17 @@ from typing import Any
 import pytest
 
 import modelsum
+from modelsum.cache.questions import mark
 from modelsum.errors import UsageError
+from modelsum.request import Request
+from modelsum.spec import parse_model
 from modelsum.sweeps import keys
+from modelsum.sweeps.answering import Answer, Task
+from modelsum.sweeps.engines import dask
+from modelsum.sweeps.engines.local import Limits
 
 distributed = pytest.importorskip("distributed")
-pytestmark = pytest.mark.slow
+slow = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +32,44 @@ def cluster() -> Iterator[Any]:
         yield cluster
 
 
+class TwoWorkers:
+    """What the engine asks of a client."""
+
+    loop = object()
+
+    def nthreads(self) -> dict[str, int]:
+        return {"tcp://one": 1, "tcp://two": 1}
+
+
+def test_a_worker_with_other_sources_is_refused(folder: Path) -> None:
+    """Its answers are not taken: not the first, which names what it stood on, and not those after it."""
+    said: list[str] = []
+    crew = dask._Crew(TwoWorkers(), Limits(), said.append)
+    task = Task(0, Request(parse_model("nets.py:Net")), "nets.py", watched=True)
+    question = ("contents", str(folder / "nets.py"), "")
+    same, other = {question: mark(question)}, {question: "the digest of another file"}
+    answer = Answer("ok", evidence="same", marks=same)
+    assert crew._answer(task, ("tcp://one", answer)) is answer
+    assert crew._answer(task, ("tcp://two", Answer("ok", evidence="other", marks=other))) is None
+    assert crew._answer(task, ("tcp://two", Answer("ok", evidence="other"))) is None
+    file = folder / "nets.py"
+    assert said == [f"modelsum: notice: worker tcp://two is refused: its {file} is not the one that is here"]
+    with pytest.raises(UsageError, match="every worker of the cluster is refused"):
+        crew._answer(task, ("tcp://one", Answer("ok", evidence="third", marks=other)))
+
+
+def test_a_point_that_ends_its_process_is_done_once_more_and_then_lost() -> None:
+    crew = dask._Crew(TwoWorkers(), Limits(), print)
+    task, lost = Task(7, Request(parse_model("resnet18"))), Answer("lost", reason="it ended")
+    assert crew._answer(task, ("tcp://one", lost)) is None
+    assert crew._answer(task, ("tcp://two", lost)) is lost
+
+
 def own(**args: Any) -> dict[str, Any]:
     return {"model": "nets.py:Net", "input": "8", **{f"args.{name}": value for name, value in args.items()}}
 
 
+@slow
 def test_points_that_die_or_hang_are_rows_and_all_others_are_done(cluster: Any, folder: Path) -> None:
     grid = own(how=["", "exits", "is killed", "hangs", "raises"], width=[1, 2])
     found = modelsum.sweep(grid, dask=cluster.scheduler_address, output="rows.csv", timeout=20)
@@ -39,6 +79,7 @@ def test_points_that_die_or_hang_are_rows_and_all_others_are_done(cluster: Any, 
     assert found.rows == modelsum.sweep(grid, output="rows.csv").rows, "here they are done, as they are there"
 
 
+@slow
 def test_the_points_of_a_worker_that_is_killed_are_done_again(cluster: Any, folder: Path) -> None:
     def kill() -> None:
         while not Path("rows.jsonl").exists() or Path("rows.jsonl").read_text().count("\n") < 5:
@@ -62,6 +103,7 @@ def set_version(version: str) -> None:
         keys.versions = lambda: {**here, "torch": version}  # type: ignore[assignment]
 
 
+@slow
 def test_workers_of_other_versions_are_refused(
     cluster: Any, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
