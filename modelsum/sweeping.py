@@ -178,14 +178,22 @@ class Ran:
         rows, file = self.rows, self.file
         if file is not None:
             rows = [row for row in files.read(file.path) if row.question in file.done]
-        notices = []
+        return Sweep(self.plan.axes, tuple(sorted(rows, key=self._place)), notices=self.notices)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What a reader of the rows should know."""
+        said, file = [], self.file
         if file is not None and file.others:
-            notices.append(f"{file.path.name} also has {file.others:,} rows of other points")
-        if words := [
-            f"{key} = {word}" for key, word in self.plan.defaults.items() if key not in self.plan.axes
-        ]:
-            notices.append(f"from the project's configuration: {', '.join(words)}")
-        return Sweep(self.plan.axes, tuple(sorted(rows, key=self._place)), notices=tuple(notices))
+            said.append(f"{file.path.name} also has {file.others:,} rows of other points")
+        if file is not None and file.stale:
+            kept = f"{file.path.name}.before"
+            said.append(f"{file.stale:,} rows did not hold and were done again; {kept} is the file before")
+        of_project = {key: word for key, word in self.plan.defaults.items() if key not in self.plan.axes}
+        if of_project:
+            words = ", ".join(f"{key} = {word}" for key, word in of_project.items())
+            said.append(f"from the project's configuration: {words}")
+        return tuple(said)
 
     def _place(self, row: Row) -> int:
         point = self.plan.find(row.point)

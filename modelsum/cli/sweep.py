@@ -136,6 +136,8 @@ def command(
         print(f"modelsum: {sum(ran.statuses.values()):,} points in {output.name}: {told}", file=sys.stderr)
     if output is None or given_here() & set(_OF_READING):
         return _show(ran.sweep(), format_, given)
+    for notice in ran.notices:
+        print(f"modelsum: notice: {notice}", file=sys.stderr)
     return 0 if ran.statuses.get(OK) or not ran.statuses else _MODEL_FAILED
 
 

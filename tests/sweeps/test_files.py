@@ -93,8 +93,11 @@ def test_a_row_of_other_versions_or_a_line_that_is_none_does_not_stay(tmp_path: 
     path = tmp_path / "rows.csv"
     write(path, row(1, question="of_another_version"), row(2), ask=lambda point: None)
     path.write_text(path.read_text() + "scribbled,in,it\n")
-    assert write(path).done == {"q2"}
+    before = path.read_text()
+    output = write(path)
+    assert (output.done, output.stale) == ({"q2"}, 1)
     assert numbers(path) == [2]
+    assert path.with_name("rows.csv.before").read_text() == before, "it may have been a mistake"
 
 
 def test_another_axis_is_another_column(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -34,13 +35,15 @@ class Output:
         done: the questions that are answered in it.
         statuses: how many of its rows have which, of those of this sweep.
         others: how many are of no point of this sweep; they stay.
+        stale: how many did not hold any more. The file as it was is beside it, in FILE.before: the versions
+            may have been others by mistake.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.done: set[str] = set()
         self.statuses: Counter[str] = Counter()
-        self.others = 0
+        self.others = self.stale = 0
         self._form = forms.form_of(path)
         self.lines = forms.lines_of(path)
         self._sources = Sources.beside(path)
@@ -95,6 +98,7 @@ class Output:
                 or (retry and row.status != OK)
                 or not self._sources.hold(row.sources)
             ):
+                self.stale += 1
                 return False
             else:
                 self.done.add(question)
@@ -103,6 +107,8 @@ class Output:
 
         staying = bytearray(map(stays, self._read()))
         names = tuple(dict.fromkeys((*self._axes, *axes)))
+        if self.stale:
+            shutil.copy(self.lines, self.path.with_name(f"{self.path.name}.before"))
         if not all(staying) or (self._form is forms.CSV and names != self._axes):
             self._close()
             _write_lines(
