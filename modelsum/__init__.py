@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         TorchsummaryTotals,
         Totals,
     )
+    from modelsum.sweeping import sweep
 
 __all__ = [
     "ArgumentError",
@@ -74,6 +75,7 @@ __all__ = [
     "measure",
     "register_macs",
     "summarize",
+    "sweep",
 ]
 
 printing.register("modelsum.render")
@@ -87,6 +89,7 @@ _HOMES = {
     "measure": "measuring",
     "register_macs": "api",
     "summarize": "api",
+    "sweep": "sweeping",
     **dict.fromkeys(
         ("Baseline", "Difference", "Input", "Layer", "Model", "Summary", "TorchsummaryTotals", "Totals"),
         "summary",

@@ -23,6 +23,11 @@ class Figure:
     is_bytes: bool = False
     of_memory: bool = False
 
+    @property
+    def json_name(self) -> str:
+        """What JSON and the columns of a sweep call it."""
+        return f"{self.name.removesuffix('_bytes')}_bytes" if self.is_bytes else self.name
+
 
 FIGURES: dict[str, Figure] = {
     figure.name: figure

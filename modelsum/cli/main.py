@@ -30,6 +30,7 @@ class _Commands(click.Group):
         "fit": "modelsum.cli.fit",
         "measure": "modelsum.cli.measure",
         "check": "modelsum.cli.check",
+        "sweep": "modelsum.cli.sweep",
         "list": "modelsum.cli.list",
         "cache": "modelsum.cli.cache",
     }

@@ -32,6 +32,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "Measurement": _TABLE,
     "Weights": _TABLE,
     "Listing": _TABLE,
+    "Sweep": (*_TABLE, "html"),
 }
 
 # Where their renderers are: a function a format in a module, or in a package a module a format, which is
@@ -46,6 +47,7 @@ _HOMES = {
     "Measurement": "measurement.{}",
     "Weights": "weights.{}",
     "Listing": "listing.{}",
+    "Sweep": "sweep.{}",
 }
 
 
@@ -57,6 +59,7 @@ _DOCUMENTS = {
     "Measurement": "measurement.document",
     "Weights": "weights.document",
     "Listing": "listing.document",
+    "Sweep": "sweep.document",
 }
 
 
@@ -66,6 +69,7 @@ _PAGES = {
     "Diff": "page.diff.page",
     "Outcome": "page.verdict.page",
     "Fit": "page.fit.page",
+    "Sweep": "page.sweep.page",
 }
 
 
