@@ -103,3 +103,19 @@ def test_pooling_copies_what_has_another_layout(of_x: str, of_grad: str) -> None
 def test_the_derivative_of_gelu_copies_gradients(of_x: str, of_grad: str, approximate: str) -> None:
     arguments = LAYOUTS[of_grad](torch.rand_like(IMAGE)), LAYOUTS[of_x](IMAGE)
     compare(aten.gelu_backward.default, arguments, 0, 0, approximate=approximate)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("size", [(6, 8), (32, 40)], ids=str)
+@pytest.mark.parametrize("of_x", ["contiguous", "channels last", "transposed"])
+def test_group_norm_in_every_layout(of_x: str, size: tuple[int, int], threads: int) -> None:
+    x, c = LAYOUTS[of_x](torch.rand(4, 32, *size)), torch.rand(32)
+    settings = (4, 32, size[0] * size[1], 4)
+    torch.set_num_threads(threads)
+    with with_threads(threads):
+        y, mean, rstd = aten.native_group_norm(x, c, c, *settings, 1e-5)
+        compare(aten.native_group_norm.default, (x, c, c, *settings, 1e-5), 0, 0)
+        for grad in (torch.rand_like(y), torch.rand(x.shape), torch.ones(1).expand(x.shape)):
+            for wanted in ([True] * 3, [False, True, True]):
+                arguments = (grad, x, mean, rstd, c, *settings, wanted)
+                compare(aten.native_group_norm_backward.default, arguments, 0, 0)

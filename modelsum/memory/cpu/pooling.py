@@ -13,7 +13,7 @@ from typing import Any
 from modelsum.memory.cpu.convolution import nbytes
 
 
-def _is_channels_last(x: Any) -> bool:
+def is_channels_last(x: Any) -> bool:
     """Also of shapes whose layout is both, as of one channel: then it is no other one."""
     if x.dim() != 4:
         return False
@@ -22,7 +22,7 @@ def _is_channels_last(x: Any) -> bool:
 
 
 def _is_dense(x: Any) -> bool:
-    return x.is_contiguous() or _is_channels_last(x)
+    return x.is_contiguous() or is_channels_last(x)
 
 
 def pool(x: Any, *rest: Any, out: Any, **_: Any) -> int:
@@ -47,12 +47,12 @@ def adaptive_max_pool_backward(grad: Any, x: Any, *rest: Any, out: Any, **_: Any
 
 def _of_layouts(grad: Any, x: Any, in_the_other: int) -> int:
     copied = 0 if _is_dense(grad) else nbytes(grad)
-    if _fits(grad, x) or (copied and (x.is_contiguous() or not _is_channels_last(x))):
+    if _fits(grad, x) or (copied and (x.is_contiguous() or not is_channels_last(x))):
         return copied
     return copied + in_the_other
 
 
 def _fits(grad: Any, x: Any) -> bool:
-    if x.is_contiguous() or not _is_channels_last(x):
+    if x.is_contiguous() or not is_channels_last(x):
         return bool(grad.is_contiguous())
-    return _is_channels_last(grad)
+    return is_channels_last(grad)
