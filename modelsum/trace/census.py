@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
+from modelsum.trace.holders import stored_tensors
 from modelsum.trace.torch_private import (
     buffers_of,
     parameters_of,
@@ -48,7 +49,12 @@ def by_identity(tensors: Iterable[Tensor | None]) -> dict[Hashable, Tensor]:
 
 
 def nbytes(tensor: Tensor) -> int:
-    """Bytes of a tensor's elements; of a sparse tensor, those of what it stores: values and indices."""
+    """Bytes of a tensor's elements; of a sparse tensor, those of what it stores: values and indices.
+
+    Of a subclass that is made of other tensors, as torchao's quantised weights are, those of its parts.
+    """
+    if hasattr(tensor, "__tensor_flatten__") and not tensor.is_nested:
+        return sum(map(nbytes, stored_tensors(tensor)))
     if tensor.layout is torch.sparse_coo:
         return nbytes(sparse_values(tensor)) + nbytes(sparse_indices(tensor))
     if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):

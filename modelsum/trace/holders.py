@@ -37,6 +37,18 @@ def tensors_held(value: Any) -> Iterator[Tensor]:
         yield tensor
 
 
+def stored_tensors(tensor: Tensor) -> Iterator[Tensor]:
+    """The tensors that hold a tensor's elements: itself, or those in a subclass, as of quantised weights."""
+    flatten = getattr(tensor, "__tensor_flatten__", None)
+    if flatten is None or tensor.is_nested:
+        yield tensor
+        return
+    for name in flatten()[0]:
+        inner = getattr(tensor, name)
+        if isinstance(inner, Tensor):
+            yield from stored_tensors(inner)
+
+
 def named_tensors_held(value: Any) -> Iterator[tuple[str, Tensor]]:
     """`tensors_held`, each with its place, like "images.0", or "" for a bare tensor.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from modelsum.memory.options import MemoryOptions
 from modelsum.trace.call import Call
 from modelsum.trace.census import hookable, modules_of
 from modelsum.trace.copying import tensors_of
+from modelsum.trace.holders import stored_tensors
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
 from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
@@ -104,8 +106,8 @@ class Stage:
         self._factories = Presuming()
         self.log = Log(round_to)
         self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
-        self.lifetimes.watch(filter(_has_storage, self._parameters), WEIGHTS)
-        self.lifetimes.watch(filter(_has_storage, held_by(model) if held is None else held), BUFFERS)
+        self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
+        self.lifetimes.watch(_stored(held_by(model) if held is None else held), BUFFERS)
         self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
 
@@ -281,6 +283,10 @@ class Stage:
 def held_by(model: nn.Module) -> list[Tensor]:
     """Parameters, buffers, and tensors that are attributes of the modules."""
     return [tensor for tensor, _ in tensors_of(modules_of(model).values())]
+
+
+def _stored(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
+    return chain.from_iterable(map(stored_tensors, filter(_has_storage, tensors)))
 
 
 def _has_storage(tensor: Tensor) -> bool:
