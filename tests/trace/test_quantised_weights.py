@@ -1,4 +1,4 @@
-"""Weights that a subclass of Tensor holds in other tensors: counted as what they stand for, in their own bytes."""
+"""Weights that a subclass of Tensor holds in others: counted as what they stand for, in their own bytes."""
 
 from __future__ import annotations
 
