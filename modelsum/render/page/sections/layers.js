@@ -6,7 +6,7 @@ sections.layers = (section, data, model) => {
   const HIGH = 28;
   let tree, rows = [], sorted = null, active = null, whole = false;
   const closed = new Set();
-  const saysOf = (figure) => (figure === "saved" || figure === "peak" ? (n) => (n == null ? "-" : (n / data.unit[0]).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })) : count);
+  const saysOf = (figure) => (figure === "saved" || figure === "peak" ? (n) => (n == null ? "-" : decimals(n / data.unit[0])) : count);
   const says = Object.fromEntries(figures.map((figure) => [figure, saysOf(figure)]));
 
   function matches() {
