@@ -13,6 +13,7 @@ from modelsum.baselines.documented import documented_names
 from modelsum.cli import completion, result
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
+from modelsum.cli.progress import Progress
 from modelsum.errors import UnknownModelError, did_you_mean
 from modelsum.render import FORMATS
 from modelsum.render.listing import Listing
@@ -36,7 +37,9 @@ def command(pattern: str | None, format_: str, output: Path | None, debug: bool)
     models: timm/, torchvision/, transformers/. What no documented name matches is looked for in all that are
     installed.
     """
-    out.show(_found(pattern or ""), format_, output)
+    with Progress("looking for names"):
+        found = _found(pattern or "")
+    out.show(found, format_, output)
 
 
 def _found(pattern: str) -> Listing:

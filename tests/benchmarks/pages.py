@@ -94,7 +94,7 @@ def tasks(session: Any) -> float:
 
 
 def picture(browser: Any, file: Path, to: Path, scheme: str, clicked: Sequence[str]) -> None:
-    context = browser.new_context(viewport={"width": 1120, "height": 1000}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": 1120, "height": 1300}, color_scheme=scheme)
     page = context.new_page()
     page.goto(file.as_uri())
     for selector in clicked:

@@ -12,7 +12,7 @@ sections.changes = (section, data) => {
     views = hosts.map((host, side) => {
       const model = models[side], tree = trees[side], svg = find(".icicle", host), fresh = svg.cloneNode(false);
       const grown = new Map();
-      for (let row = 0; row < model.size; row += 1) grown.set(tree.of(row), (grown.get(tree.of(row)) || 0) + model.change[figure][row]);
+      for (let row = 0; row < model.size; row += 1) grown.set(tree.node(row).row, (grown.get(tree.node(row).row) || 0) + model.change[figure][row]);
       svg.replaceWith(fresh);
       const about = find(".about", host), nav = find(".crumbs", host);
       const share = (node) => { const by = grown.get(node.row), now = node[figure]; return by / Math.max(now, side ? now - by : now + by, 1); };
@@ -44,7 +44,7 @@ sections.changes = (section, data) => {
     line.addEventListener("click", () => {
       const paths = data.lines[line.closest("tr").dataset.line].paths;
       views.forEach(({ view, tree, model, about }, side) => {
-        const node = tree.nodes.get(tree.of(model.rowOf(paths[side])));
+        const node = tree.node(model.rowOf(paths[side]));
         if (node) view.show(node);
         else { view.choose(null); about.textContent = `not in ${data.names[side]}`; }
       });

@@ -66,7 +66,7 @@ sections.icicle = (section, data, model) => {
   }
   folded.addEventListener("change", build);
   chosen.heard.push([sections.icicle, (row) => {
-    view.show(tree.nodes.get(tree.of(row)));
+    view.show(tree.node(row));
   }]);
   build();
 };

@@ -6,7 +6,7 @@ sections.layers = (section, data, model) => {
   const HIGH = 28;
   let tree, rows = [], sorted = null, active = null, whole = false;
   const closed = new Set();
-  const saysOf = (figure) => (figure === "saved" || figure === "peak" ? (n) => (n == null ? "-" : (n / data.unit[0]).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })) : count);
+  const saysOf = (figure) => (figure === "saved" || figure === "peak" ? (n) => (n == null ? "-" : decimals(n / data.unit[0])) : count);
   const says = Object.fromEntries(figures.map((figure) => [figure, saysOf(figure)]));
 
   function matches() {
@@ -56,7 +56,7 @@ sections.layers = (section, data, model) => {
     cell.append(toggle, name, " ", make("small", {}, node.kind));
     const made = make("tr", {
       role: "row", id: `row-${node.row}`, "aria-rowindex": place + 2, "aria-level": flat() ? 1 : node.level + 1, "aria-expanded": opens ? String(isOpen) : null,
-      "aria-selected": node.row === tree.of(chosen.row ?? -1) || node.row === chosen.row ? "true" : "false", class: node === active ? "active" : "",
+      "aria-selected": chosen.row != null && node === tree.node(chosen.row) ? "true" : "false", class: node === active ? "active" : "",
     }, cell, make("td", { role: "gridcell", title: model.shape(node.row) }, model.shape(node.row)));
     for (const figure of figures) {
       const mark = figure === "params" && !node.children.length && !node.own.params ? model.mark(node.row) : "";
@@ -142,6 +142,6 @@ sections.layers = (section, data, model) => {
   onWidth(scroll, onceADraw(draw));
   addEventListener("beforeprint", () => { whole = true; draw(); });
   addEventListener("afterprint", () => { whole = false; draw(); });
-  chosen.heard.push([sections.layers, (row) => reveal(tree.nodes.get(tree.of(row)))]);
+  chosen.heard.push([sections.layers, (row) => reveal(tree.node(row))]);
   list();
 };

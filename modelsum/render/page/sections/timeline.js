@@ -75,7 +75,7 @@ sections.timeline = (section, data, model) => {
     if (data.peak >= from && data.peak <= to) {
       const at = x(events[data.peak]), right = at > width - 170;
       made.push(make("svg:circle", { cx: at, cy: y(total[data.peak]), r: 4.5, class: "peak" }));
-      made.push(make("svg:text", { x: at + (right ? -9 : 9), y: y(total[data.peak]) + 4, "text-anchor": right ? "end" : "start", class: "peak-word" }, `peak ${bytes(total[data.peak])}`));
+      made.push(make("svg:text", { x: at + (right ? -9 : 9), y: y(total[data.peak]) - 7, "text-anchor": right ? "end" : "start", class: "peak-word" }, `peak ${bytes(total[data.peak])}`));
     }
     const at = x(events[cursor]);
     made.push(make("svg:line", { x1: at, x2: at, y1: TOP - 4, y2: HIGH - BOTTOM + 2, class: "cursor" }));

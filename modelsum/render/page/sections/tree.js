@@ -25,12 +25,12 @@ function read(columns) {
 
 function grown(model, columns, folded) {
   const of = folded ? (row) => model.first[row] : (row) => row, sums = model.figures.filter((figure) => figure !== "peak");
-  const nodes = new Map(), all = [];
+  const nodes = new Array(model.size), all = []; // by row; by their order
   for (let row = 0; row < model.size; row += 1) {
     const at = of(row);
-    let node = nodes.get(at);
+    let node = nodes[at];
     if (!node) {
-      const parent = model.parents[at] < 0 ? null : nodes.get(of(model.parents[at]));
+      const parent = model.parents[at] < 0 ? null : nodes[of(model.parents[at])];
       const name = (folded && columns.called[at]) || columns.names[columns.name[at]];
       const inside = parent && parent.path && columns.elsewhere[at] == null;
       node = {
@@ -38,7 +38,7 @@ function grown(model, columns, folded) {
         children: [], own: {}, peak: null, level: parent ? parent.level + 1 : 0, leaves: 0, kind: "",
       };
       for (const figure of sums) node[figure] = node.own[figure] = 0;
-      nodes.set(at, node);
+      nodes[at] = node;
       all.push(node);
       if (parent) parent.children.push(node);
     }
@@ -57,5 +57,5 @@ function grown(model, columns, folded) {
     }
     if (parent) parent.leaves += node.leaves;
   }
-  return { root: all[0], nodes, all, of };
+  return { root: all[0], all, node: (row) => nodes[of(row)] };
 }
