@@ -44,13 +44,13 @@ def test_rows_are_in_the_order_of_the_points_and_what_summarize_says(folder: Pat
 @ON_LINUX
 def test_a_point_that_dies_or_hangs_or_takes_all_memory_is_that_row_alone(folder: Path) -> None:
     how = ["", "exits", "is killed", "hangs", "eats", "raises", "fine"]
-    found = modelsum.sweep(own(how=how), output="rows.csv", timeout=6, memory_limit="300 MiB", jobs=2)
+    found = modelsum.sweep(own(how=how), output="rows.csv", timeout=20, memory_limit="300 MiB", jobs=2)
     status = {row.point["args.how"]: (row.status, row.reason) for row in found.rows}
     assert params(found) == [9, None, None, None, None, None, 9]
     assert status["exits"] == ("lost", "the model's code ended the process (exit code 3)")
     assert status["is killed"][0] == "lost"
     assert "SIGKILL" in status["is killed"][1]
-    assert status["hangs"] == ("timeout", "it took longer than 6 s")
+    assert status["hangs"] == ("timeout", "it took longer than 20 s")
     assert status["eats"][0] == "error"
     assert "allocate memory" in status["eats"][1]
     assert status["raises"][0] == "error"

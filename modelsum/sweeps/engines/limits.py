@@ -9,6 +9,7 @@ from pathlib import Path
 
 #: What is left of the free memory for the others, where nothing else is said.
 _SHARE = 0.9
+_LEAST = 1 << 30
 _CGROUPS = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -23,8 +24,12 @@ def free_bytes() -> int | None:
         found.append(int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) << 10)
     for most, used in _CGROUPS:
         with suppress(OSError, ValueError):
-            found.append(int(Path(most).read_text()) - int(Path(used).read_text()))
-    return int(_SHARE * min(found)) if found else None
+            stated = dict(
+                line.split() for line in Path(used).with_name("memory.stat").read_text().splitlines()
+            )
+            files = stated.get("total_inactive_file", stated.get("inactive_file", "0"))  # which give way
+            found.append(int(Path(most).read_text()) - int(Path(used).read_text()) + int(files))
+    return max(int(_SHARE * min(found)), _LEAST) if found else None
 
 
 def hold(more: int) -> None:
