@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelsum.baselines.documented import against_documented
 from modelsum.errors import ModelError, NoInputError
-from modelsum.preparing import Prepared, first_attempt
+from modelsum.preparing import Prepared, first_attempt, own_function
 from modelsum.request import Request, request_of
 from modelsum.summary import Summary
 
@@ -144,7 +144,13 @@ def summary_of(request: Request, ready: Prepared, progress: Progress = lambda do
 
         progress(f"{request.name}: its training step and memory")
         summary = summary.with_memory(
-            *memory_of(ready.call, summary=summary, options=request.memory, target=request.target)
+            *memory_of(
+                ready.call,
+                summary=summary,
+                options=request.memory,
+                target=request.target,
+                own=own_function(request.memory.parallelize),
+            )
         )
     changed = ready.loaded.changed or bool(request.freeze)
     baseline = against_documented(summary, options_changed=changed)

@@ -69,7 +69,21 @@ class ModuleMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class Traffic:
+    """What a rank sends to others and receives from them in a training step, by one kind of collective.
+
+    Attributes:
+        calls: how often.
+        sent_bytes, received_bytes: by a ring, as NCCL's are for large messages.
+    """
+
+    calls: int
+    sent_bytes: int
+    received_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
     """The memory of a model, predicted from shapes or measured on a device.
 
     Attributes:
@@ -149,7 +163,7 @@ class Memory:
         return self.training or self.inference
 
     def to_dict(self) -> dict[str, Any]:
-        """The block `memory` of the JSON, schema version 1; the modules are in its layers."""
+        """The fields in the JSON; the modules are in its layers."""
         return {
             "kind": self.kind,
             "target": self.target,
@@ -177,6 +191,48 @@ class Memory:
             "bound": self.bound,
             "unmeasured": dict(self.unmeasured),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Rank(_Memory):
+    """The memory of one rank of several that share a training step, or of some that are alike.
+
+    Attributes:
+        ranks: their numbers; of those that are not quite alike, the first takes the most.
+        place: where the first of them is, by the mesh's dimensions.
+        shards: bytes of weights, gradients and optimizer state that each holds after a step, by category.
+        communication: by collective, in a step in steady state.
+    """
+
+    ranks: tuple[int, ...] = ()
+    place: Mapping[str, int] = field(default_factory=dict)
+    shards: Mapping[str, int] = field(default_factory=dict)
+    communication: Mapping[str, Traffic] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """An entry of `memory.ranks` in the JSON: whose it is, the fields of `memory`, and the traffic."""
+        return {
+            "ranks": list(self.ranks),
+            "place": dict(self.place),
+            "shards": dict(self.shards),
+            **super(Rank, self).to_dict(),
+            "communication": plain(self.communication),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Memory(_Memory):
+    """The memory of a model; of the rank that takes the most where several share it.
+
+    Attributes:
+        ranks: every distinct rank, the one that takes the most first; none without a mesh.
+    """
+
+    ranks: tuple[Rank, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The block `memory` of the JSON, schema version 1; the modules are in its layers."""
+        return {**super(Memory, self).to_dict(), "ranks": plain(self.ranks)}
 
 
 def peaks_of(memory: Mapping[str, Any]) -> dict[str, Any]:

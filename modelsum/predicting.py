@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
 from modelsum.memory import Memory, MemoryOptions
-from modelsum.preparing import default_call, first_attempt, with_own_optimizer
+from modelsum.preparing import default_call, first_attempt, own_function, with_own_optimizer
 from modelsum.raised import told
 from modelsum.request import Request
 from modelsum.sources import Loaded
@@ -48,7 +48,7 @@ class Predictor:
         from modelsum.trace.copying import copy_to
         from modelsum.trace.inputs import move, rebatched
         from modelsum.trace.isolation import deep_enough
-        from modelsum.trace.step.training import predict_memory
+        from modelsum.trace.step.prediction import predicted
 
         meta = torch.device("meta")
         request = dataclasses.replace(self.request, batch=batch)
@@ -60,8 +60,12 @@ class Predictor:
                 arguments = default_call(request, self._loaded, meta)
             call = Call(model, *arguments)
             with deep_enough(model):
-                return predict_memory(
-                    call, options=with_own_optimizer(options), target=request.target, train=train
+                return predicted(
+                    call,
+                    options=with_own_optimizer(options),
+                    target=request.target,
+                    train=train,
+                    own=own_function(options.parallelize),
                 )
         except ModelsumError:
             raise

@@ -124,6 +124,8 @@ def look_up(request: Request) -> None:
     _loader(request)
     if request.inputs_from is not None:
         _function_spec(request.inputs_from)
+    if request.memory is not None and request.memory.parallelize is not None:
+        _function_spec(request.memory.parallelize)
 
 
 def prepare(request: Request, device: torch.device) -> Prepared:
@@ -239,6 +241,25 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if len(example) == 2 and isinstance(example[0], (tuple, list)) and isinstance(example[1], dict):
         return tuple(example[0]), example[1]
     return example, {}
+
+
+def own_function(name: str | None) -> Callable[..., Any] | None:
+    """The user's function of that name, `file.py:function`; None for none.
+
+    Raises UsageError where there is no such function, BuildError where its file fails.
+    """
+    if name is None:
+        return None
+
+    from modelsum.sources.imported import load_attribute
+
+    found = load_attribute(_function_spec(name))
+    if not callable(found):
+        raise InputError(
+            f"{name} is {objects.kind_of(found)}, not a function",
+            "It takes a model and a mesh, and returns the model.",
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def _function_spec(function: str) -> ModelSpec:

@@ -130,7 +130,7 @@ def training_step(*, foreach: bool | None = None, fused: bool | None = None, **o
         options["implementation"] = "foreach" if foreach else "fused"
     elif foreach is not None:
         options["implementation"] = "for-loop"
-    for name in ("checkpoint", "freeze"):
+    for name in ("checkpoint", "freeze", "wrap"):
         if isinstance(patterns := options.get(name, ()), str):
             options[name] = (patterns,)
     known = [field.name for field in dataclasses.fields(MemoryOptions)]

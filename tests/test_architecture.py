@@ -170,6 +170,8 @@ ROOM = PACKAGE / "trace" / "torch_private.py"
 NOT_OF_TORCH = {
     "_fields": "of named tuples, which Python documents",
     "_from_config": "of the classes of transformers",
+    "_pp_plan": "of the models of transformers",
+    "_tp_plan": "of the models of transformers",
 }
 
 

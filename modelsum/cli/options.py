@@ -23,13 +23,17 @@ _STEP_DEFAULTS = MemoryOptions()
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Request)}
 _OF_STEP = tuple(field.name for field in dataclasses.fields(MemoryOptions))
 #: Options of the training step that an inference has nothing of.
-OF_TRAINING = ("optimizer", "implementation", "loss", "checkpoint", "freeze", "accumulate", "weight_decay")
+OF_TRAINING = (
+    *("optimizer", "implementation", "loss", "checkpoint", "freeze", "accumulate", "weight_decay"),
+    *("clip", "checkpoint_policy"),
+)
 _DTYPE = Word(spec.FLOAT_DTYPES, spec.check_dtype, also=("bf16", "fp16", "fp32", "fp64", "half", "double"))
 
 _of_input = in_group("Input")
 _of_run = in_group("Run")
 _of_step = in_group("Training step")
 _of_memory = in_group("Memory")
+_of_ranks = in_group("Many GPUs")
 
 _CALL = (
     _of_input(
@@ -107,6 +111,13 @@ _STEP = (
         help="Activation checkpointing of the modules whose path matches ('layer*.*'); repeatable.",
     ),
     _of_step(
+        "--checkpoint-policy",
+        default=_STEP_DEFAULTS.checkpoint_policy,
+        show_default=True,
+        type=Word(step.CHECKPOINT_POLICIES),
+        help="Recompute all, or keep the results of dear ops (attention, every second matmul).",
+    ),
+    _of_step(
         "--freeze",
         multiple=True,
         metavar="PATTERN",
@@ -147,6 +158,35 @@ _STEP = (
     _of_memory("--cudnn-benchmark", is_flag=True, help="With torch.backends.cudnn.benchmark."),
     _of_memory(
         "--expandable-segments", is_flag=True, help="The CUDA allocator with expandable_segments:True."
+    ),
+    _of_ranks(
+        "--mesh",
+        metavar="dp=N,tp=N",
+        help="GPUs that share the step: dp (data parallel), tp (tensor), pp (stages), replicate (of shards).",
+    ),
+    _of_ranks(
+        "--shard",
+        type=Word(step.SHARD),
+        help="What data parallel ranks share.  [default: fsdp]",
+    ),
+    _of_ranks(
+        "--reshard/--no-reshard",
+        default=None,
+        help="fsdp gives gathered weights back after their forward.  [default: all but the root's]",
+    ),
+    _of_ranks(
+        "--wrap",
+        multiple=True,
+        metavar="PATTERN",
+        help="Modules that fsdp shards on their own; repeatable.  [default: the repeated blocks]",
+    ),
+    _of_ranks("--param-dtype", type=_DTYPE, help="That fsdp gathers weights in."),
+    _of_ranks("--reduce-dtype", type=_DTYPE, help="That fsdp reduces gradients in."),
+    _of_ranks(
+        "--parallelize",
+        metavar="FILE.py:FUNCTION",
+        shell_complete=completion.functions,
+        help="Your own (model, mesh) -> model in place of --shard.",
     ),
 )
 

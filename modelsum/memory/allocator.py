@@ -1,7 +1,7 @@
 """PyTorch's caching allocator for CUDA, simulated: what a log of storages makes it reserve.
 
 The facts, from c10/core/AllocatorConfig.h and c10/cuda/CUDACachingAllocator.cpp (torch 2.14.1), for the
-native backend, one stream and the default configuration:
+native backend, each stream by itself and the default configuration:
 
 1. A request is rounded up to a multiple of 512 bytes, and is 512 bytes at least.
    `torch.cuda.max_memory_allocated` adds up these blocks, not what was asked for.
@@ -21,10 +21,10 @@ native backend, one stream and the default configuration:
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from modelsum.memory.log import CACHE, Event
+from modelsum.memory.log import CACHE, COMPUTE, Event
 
 MIB = 1 << 20
 BLOCK_BYTES = 512
@@ -185,23 +185,67 @@ class CachingAllocator:
         pool.pop(bisect_left(pool, (block.size, block.address)))
 
 
-def replay(events: Iterable[Event], *, expandable_segments: bool = False) -> CachingAllocator:
-    """The allocator after all events of a log; a storage that changes its size gets another block."""
-    allocator = CachingAllocator(expandable_segments=expandable_segments)
+class Allocators:
+    """An allocator a stream: what a stream has given back is for that stream alone.
+
+    Attributes:
+        allocated_peak: most bytes of the blocks in use on all streams at once.
+        reserved_peak: most bytes of all segments.
+    """
+
+    def __init__(self, *, expandable_segments: bool = False) -> None:
+        self.allocated_peak = self.reserved_peak = 0
+        self._expandable = expandable_segments
+        self._of: dict[str, CachingAllocator] = {}
+
+    def on(self, stream: str) -> CachingAllocator:
+        """That of a stream."""
+        if stream not in self._of:
+            self._of[stream] = CachingAllocator(expandable_segments=self._expandable)
+        return self._of[stream]
+
+    def empty_cache(self) -> None:
+        """Return what no block is in use of, of all streams."""
+        for allocator in self._of.values():
+            allocator.empty_cache()
+
+    def look(self) -> None:
+        """Take note of the peaks."""
+        if len(self._of) == 1:  # which takes note itself
+            (one,) = self._of.values()
+            allocated, reserved = one.allocated_peak, one.reserved_peak
+        else:
+            allocated = sum(one.allocated for one in self._of.values())
+            reserved = sum(one.reserved for one in self._of.values())
+        self.allocated_peak = max(self.allocated_peak, allocated)
+        self.reserved_peak = max(self.reserved_peak, reserved)
+
+
+def replay(
+    events: Iterable[Event], *, expandable_segments: bool = False, streams: Mapping[int, str] | None = None
+) -> Allocators:
+    """The allocators after all events of a log; a storage that changes its size gets another block.
+
+    `streams` are as `modelsum.memory.log.Log` has them.
+    """
+    allocators = Allocators(expandable_segments=expandable_segments)
+    streams = streams or {}
     blocks: dict[int, Block] = {}
     sizes: dict[int, int] = {}
     for storage, change, *_ in events:
         if storage == CACHE:
-            allocator.empty_cache()
+            allocators.empty_cache()
             continue
         size = sizes.get(storage, 0) + change
         old = blocks.pop(storage, None)
+        allocator = allocators.on(streams.get(storage, COMPUTE))
         if size:
             blocks[storage] = allocator.malloc(size)
+            allocators.look()
         if old is not None:
             allocator.free(old)
         sizes[storage] = size
-    return allocator
+    return allocators
 
 
 # What a process takes on the device besides, least: a CUDA context with lazily loaded kernels (287 MB,

@@ -6,8 +6,10 @@ be saved for backward after its kernel made it), so the log keeps categories apa
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
+
+from modelsum.memory_values import Traffic
 
 WEIGHTS = "weights"
 BUFFERS = "buffers"
@@ -18,13 +20,23 @@ TEMPORARIES = "temporaries"
 INPUTS = "inputs"
 #: A moving average of weights and buffers, in a copy of them.
 EMA = "ema"
-CATEGORIES = (WEIGHTS, BUFFERS, EMA, GRADIENTS, OPTIMIZER_STATE, SAVED_ACTIVATIONS, TEMPORARIES, INPUTS)
+#: Weights that other ranks hold, while they are here.
+GATHERED = "gathered_weights"
+#: What is sent to other ranks, and what has come from them.
+COMMUNICATION = "communication"
+CATEGORIES = (
+    *(WEIGHTS, BUFFERS, EMA, GRADIENTS, OPTIMIZER_STATE, SAVED_ACTIVATIONS, TEMPORARIES, INPUTS),
+    *(GATHERED, COMMUNICATION),
+)
 
 SETUP = "setup"
 FORWARD = "forward"
 BACKWARD = "backward"
 OPTIMIZER_STEP = "optimizer step"
 PHASES = (FORWARD, BACKWARD, OPTIMIZER_STEP)
+
+#: The stream of CUDA that the model computes on.
+COMPUTE = "compute"
 
 #: Stands for a storage in an event at which the allocator's cached blocks are given back to the device.
 CACHE = -1
@@ -58,22 +70,30 @@ class Log:
         events: what happened since the last `cut`.
         categories: the category of each storage, by its number.
         sizes: the bytes of each storage now, 0 once it is released.
+        streams: of the storages that were not allocated on `COMPUTE`, by number, the stream that they were.
+        traffic: what collectives have sent and received since it was last taken, by their name.
     """
 
-    def __init__(self, round_to: int = 1) -> None:
-        """Sizes are rounded up to multiples of `round_to` bytes."""
+    def __init__(self, round_to: int = 1, stream: Callable[[], str] = lambda: COMPUTE) -> None:
+        """Sizes are rounded up to multiples of `round_to` bytes; `stream` names the one that is current."""
         self.op = ""
         self.phase = SETUP
         self.module = ""
         self.events: list[Event] = []
         self.categories: list[str] = []
         self.sizes: list[int] = []
+        self.streams: dict[int, str] = {}
+        self.traffic: dict[str, Traffic] = {}
+        self._stream = stream
         self._round_to = round_to
 
     def allocate(self, nbytes: int, category: str = TEMPORARIES) -> int:
         """A new storage; returns its number."""
         number = len(self.sizes)
         nbytes = self._rounded(nbytes)
+        if (stream := self._stream()) != COMPUTE:
+            self.streams[number] = stream
+            category = COMMUNICATION if category == TEMPORARIES else category
         self.categories.append(category)
         self.sizes.append(nbytes)
         self.events.append(Event(number, nbytes, self.phase, self.module, self.op))
@@ -95,9 +115,30 @@ class Log:
         """Memory that is there for a moment: what a kernel allocates for itself."""
         self.release(self.allocate(nbytes))
 
+    def repeat(self, events: Iterable[Event]) -> None:
+        """What happened to storages that came and went happens again, to new ones."""
+        again: dict[int, int] = {}
+        for event in events:
+            if event.storage not in again:
+                again[event.storage] = self.allocate(event.bytes, self.categories[event.storage])
+            else:
+                self.resize(again[event.storage], self.sizes[again[event.storage]] + event.bytes)
+
     def empty_cache(self) -> None:
         """Blocks that the allocator only keeps go back to the device; no storage changes."""
         self.events.append(Event(CACHE, 0, self.phase, self.module))
+
+    def communicate(self, collective: str, sent: int, received: int) -> None:
+        """A collective sends and receives so many bytes."""
+        before = self.traffic.get(collective, Traffic(0, 0, 0))
+        self.traffic[collective] = Traffic(
+            before.calls + 1, before.sent_bytes + sent, before.received_bytes + received
+        )
+
+    def take_traffic(self) -> dict[str, Traffic]:
+        """The traffic so far; the log goes on without it."""
+        traffic, self.traffic = self.traffic, {}
+        return traffic
 
     def cut(self) -> list[Event]:
         """The events so far; the log goes on without them."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelsum.errors import UsageError, valid_words
-from modelsum.spec import dtype_name, parse_object
+from modelsum.memory.ranks.mesh import DATA, REPLICATE, TENSOR, parse_mesh
+from modelsum.spec import check_dtype, dtype_name, parse_object
 
 #: AdamW with states of 8 bits: bitsandbytes' and torchao's.
 EIGHT_BIT = ("bnb-adamw8bit", "torchao-adamw8bit")
@@ -21,6 +22,17 @@ ATTENTION = ("auto", "math", "flash", "efficient")
 AMP = ("bf16", "fp16")
 _AMP_OF = {"bfloat16": "bf16", "float16": "fp16"}
 TARGETS = ("cpu", "cuda")
+SHARD = ("ddp", "zero1", "zero2", "fsdp")
+CHECKPOINT_POLICIES = ("full", "ops")
+_SHARD_WORDS = {
+    "ddp": "replicas (DistributedDataParallel)",
+    "zero1": "optimizer state sharded (DistributedDataParallel, ZeroRedundancyOptimizer)",
+    "zero2": "state and gradients sharded, weights gathered until they are derived (fully_shard, no reshard)",
+    "fsdp": "weights, gradients and state sharded (fully_shard)",
+}
+
+#: Options that mean nothing without a mesh.
+OF_A_MESH = ("shard", "reshard", "wrap", "param_dtype", "reduce_dtype", "parallelize")
 
 _HAS_FUSED = ("none", "sgd", "momentum", "adam", "adamw")
 
@@ -81,6 +93,15 @@ class MemoryOptions:
         expandable_segments: the CUDA allocator's setting of this name.
         threads: of the CPU that memory is predicted for; None for those of torch here
             (torch.get_num_threads()). On CUDA nothing depends on them.
+        checkpoint_policy: "full", or "ops" to keep the results of matmuls (every second one) and attention.
+        mesh: the processes that share the step, "dp=8,tp=4" (modelsum.memory.ranks.mesh); the batch is that
+            of each data parallel rank. None for one process.
+        shard: one of `SHARD`: what the data parallel ranks share; None for "fsdp".
+        reshard: fsdp gives gathered weights back after their forward; None for torch's default: all but the
+            root's.
+        wrap: patterns of the modules that fsdp shards on their own; the repeated blocks where there are none.
+        param_dtype, reduce_dtype: what fsdp gathers weights and reduces gradients in; None for their own.
+        parallelize: "file.py:function", the user's own (model, mesh) -> model in place of all this.
         timeline_points: the most points that the timeline has.
 
     Raises UsageError for a word that is not one of those.
@@ -102,6 +123,14 @@ class MemoryOptions:
     expandable_segments: bool = False
     threads: int | None = None
     timeline_points: int = 400
+    checkpoint_policy: str = "full"
+    mesh: str | None = None
+    shard: str | None = None
+    reshard: bool | None = None
+    wrap: tuple[str, ...] = ()
+    param_dtype: str | None = None
+    reduce_dtype: str | None = None
+    parallelize: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.optimizer, str) and not is_object(self.optimizer):
@@ -131,6 +160,50 @@ class MemoryOptions:
             raise UsageError(f"threads {self.threads}: a kernel runs on 1 or more")
         if self.timeline_points < 2:
             raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
+        _check("checkpoint_policy", self.checkpoint_policy, CHECKPOINT_POLICIES)
+        self._check_ranks()
+
+    def _check_ranks(self) -> None:
+        """Refuse what no training step of several processes is like."""
+        for name in ("param_dtype", "reduce_dtype"):
+            if (dtype := getattr(self, name)) is not None:
+                object.__setattr__(self, name, check_dtype(str(dtype)))
+        if self.shard is not None:
+            _check("shard", self.shard, SHARD)
+        ways = {name: getattr(self, name) for name in OF_A_MESH if getattr(self, name) not in (None, ())}
+        if self.mesh is None:
+            for name in ways:
+                raise UsageError(f"{name} is of several processes", "Say how many: mesh dp=8.")
+            return
+        mesh = parse_mesh(self.mesh)
+        object.__setattr__(self, "mesh", mesh.words)
+        if self.parallelize is not None:
+            for name in ways:
+                if name != "parallelize":
+                    raise UsageError(f"{name} and parallelize are both given", "The function does it all.")
+            return
+        if self.shards not in ("fsdp", "zero2"):
+            for name in ("reshard", "wrap", "param_dtype", "reduce_dtype"):
+                if name in ways:
+                    raise UsageError(f"{name} is of fsdp, not of {self.shards}", "Say shard fsdp.")
+            if mesh[REPLICATE] > 1:
+                raise UsageError(f"{self.shards} has no replicas of shards", "Say shard fsdp, or dp alone.")
+            if mesh[TENSOR] > 1 and mesh[DATA] > 1:
+                raise UsageError(f"{self.shards} takes no tensors that are parts already", "Say shard fsdp.")
+        if self.shards == "zero1" and not self.in_closed_form:
+            raise UsageError(f"zero1 is not known with {self.optimizer}", "Say adamw, adam, sgd or momentum.")
+        if self.shards == "zero2" and self.reshard is not None:
+            raise UsageError("zero2 keeps gathered weights: it is fsdp without reshard", "Say shard fsdp.")
+
+    @property
+    def shards(self) -> str:
+        """What the data parallel ranks of a mesh share, one of `SHARD`."""
+        return self.shard or "fsdp"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes share the step, or the user's own function arranges them."""
+        return self.mesh is not None and (parse_mesh(self.mesh).ranks > 1 or self.parallelize is not None)
 
     @property
     def in_closed_form(self) -> bool:
@@ -166,6 +239,21 @@ class MemoryOptions:
         for name, patterns in (("checkpoint", self.checkpoint), ("freeze", self.freeze)):
             if patterns:
                 said[name] = ", ".join(patterns)
+        if self.checkpoint and self.checkpoint_policy == "ops":
+            said["checkpoint"] += ", results of attention and of every second matmul kept"
+        return said | (self._words_of_ranks() if self.is_shared else {})
+
+    def _words_of_ranks(self) -> dict[str, str]:
+        said = {"mesh": str(self.mesh), "batch": "of each data parallel rank"}
+        said["communication"] = "volumes of a ring, without NCCL's own buffers"
+        if self.parallelize is not None:
+            return said | {"parallelize": self.parallelize}
+        said["shard"] = _SHARD_WORDS[self.shards]
+        if self.reshard is not None:
+            said["reshard"] = "after every forward" if self.reshard else "after the backward pass alone"
+        for name in ("param_dtype", "reduce_dtype"):
+            if (dtype := getattr(self, name)) is not None:
+                said[name.replace("_", " ")] = dtype
         return said
 
     def _optimizer_words(self, target: str) -> str:

@@ -108,6 +108,11 @@ _QUANTISATION = """
     _fake_quantize_per_tensor_affine_cachemask_tensor_qparams
 """
 
+_AMONG_RANKS = """
+    fsdp::all_gather_copy_in fsdp::split_with_sizes_copy fsdp::chunk_cat c10d::barrier
+    _c10d_functional::wait_tensor _c10d_functional::_wrap_tensor_autograd
+"""
+
 IGNORED = frozenset(
     " ".join(
         (
@@ -119,6 +124,7 @@ IGNORED = frozenset(
             _CREATION_AND_RANDOM,
             _ELEMENTWISE_AND_LOSS,
             _QUANTISATION,
+            _AMONG_RANKS,
         )
     ).split()
 )

@@ -10,7 +10,7 @@ ops in tables ("_softmax" as the key of a shape rule) are no entries: one that i
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from operator import attrgetter, methodcaller
@@ -209,6 +209,17 @@ HAS_FUSED_RMS_NORM = (
 )
 
 
+#: What selective checkpointing keeps besides matmuls: attention, and reductions among ranks.
+DEAR_OPS = frozenset(
+    (
+        FLASH_ATTENTION.default,
+        EFFICIENT_ATTENTION.default,
+        FLASH_ATTENTION_FOR_CPU.default,
+        torch.ops._c10d_functional.reduce_scatter_tensor.default,
+    )
+)
+
+
 def takes_math_path(query: Tensor, key: Tensor, value: Tensor, *, enable_gqa: bool) -> bool:
     """Whether F.scaled_dot_product_attention would run no fused kernel for these, on their device."""
     math: int = torch._C._SDPBackend.MATH.value
@@ -368,6 +379,128 @@ def packed_tensors_of(module: nn.Module) -> tuple[Tensor, ...]:
         return ()
     unpack: Any = getattr(packed, "unpack")  # noqa: B009 (its methods are not declared)
     return tuple(t for t in unpack() if t is not None)
+
+
+# ---- several processes
+
+#: Names of the ops that return their argument, the result of a collective: waited for, or to be so when used.
+WAITING = frozenset(f"_c10d_functional::{name}" for name in ("wait_tensor", "_wrap_tensor_autograd"))
+#: What gives a storage another size: FSDP's gathered weights come and go so.
+STORAGE_RESIZE = Name(torch.UntypedStorage, "resize_")
+
+
+def local_of(tensor: Tensor) -> Tensor:
+    """This rank's part of a tensor that several hold, or what a collective that was not waited for brings."""
+    while type(tensor) not in _WHOLE:
+        part = getattr(tensor, "_local_tensor", None)
+        part = getattr(tensor, "elem", None) if part is None else part
+        if not isinstance(part, Tensor):
+            break
+        tensor = part
+    return tensor
+
+
+_WHOLE = (Tensor, nn.Parameter)
+
+
+def is_distributed(types: Iterable[Any]) -> bool:
+    """Whether classes of tensors are among these that torch.distributed takes apart."""
+    return any(kind.__module__.startswith("torch.distributed.") for kind in types)
+
+
+def start_fake_group(rank: int, size: int) -> None:
+    """Begin the default process group, as the only one of so many processes that is there."""
+    from torch.distributed import _tools  # noqa: F401  (shapes of collectives on meta)
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    torch.distributed.init_process_group("fake", rank=rank, world_size=size, store=FakeStore())
+
+
+class _Holding:
+    """The work of sending or receiving, which holds on to the tensor as gloo's and NCCL's do."""
+
+    def __init__(self, work: Any, tensor: Tensor) -> None:
+        self._work, self._tensor = work, tensor
+
+    def wait(self, *args: Any) -> Any:
+        return self._work.wait(*args)
+
+
+def sends_that_hold() -> AbstractContextManager[None]:
+    """Have a pipeline's schedule hold on to what it sends as long as to the work; a fake one does not."""
+    from torch.distributed.pipelining import schedules
+
+    batch = Name(schedules, "_batch_p2p")
+    original = batch.value
+
+    def holding(operations: list[Any], desc: str | None = None) -> list[Any]:
+        works = original(operations, desc=desc)
+        return [_Holding(work, op.tensor) for work, op in zip(works, operations, strict=False)]
+
+    return batch.replaced(holding)
+
+
+def forget_meshes() -> None:
+    """Have DTensor forget how ops go on meshes that were there before: their groups have other names now."""
+    from torch.distributed.tensor import debug
+
+    debug._clear_sharding_prop_cache()
+
+
+def group_of(name_or_group: Any) -> Any:
+    """The process group of an argument of a collective: an object of TorchScript, or a name."""
+    from torch.distributed import ProcessGroup
+
+    if isinstance(name_or_group, str):
+        c10d: Any = torch.distributed.distributed_c10d
+        return c10d._resolve_process_group(name_or_group)
+    return ProcessGroup.unbox(name_or_group)
+
+
+def names_that_refuse_meta() -> Iterator[tuple[Name, Any]]:
+    """What of torch.distributed asks for a device with data, and what lets it run on meta.
+
+    The devices of the fake group; FSDP's check of its parameters; that of DDP, which compares those of all
+    ranks; the kernels for lists of tensors, which are not said to be for meta; and DTensor's shapes, which it
+    works out on fake tensors of the global size: no memory of any rank.
+    """
+    from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
+    from torch.distributed.tensor._sharding_prop import ShardingPropagator
+    from torch.testing._internal.distributed import fake_pg  # noqa: F401  (registers the fake group)
+    from torch.utils import _foreach_utils
+
+    backends = Name(torch.distributed.Backend, "backend_capability")
+    yield backends, backends.value | {"fake": ["cpu", "cuda", "meta"]}
+    yield Name(FSDPParamGroup, "_validate_no_meta_params"), lambda group: None
+    compared = Name(torch.nn.parallel.distributed, "_verify_param_shape_across_processes")
+    yield compared, lambda group, parameters, logger=None: None
+    lists = Name(_foreach_utils, "_get_foreach_kernels_supported_devices")
+    devices = [*lists.value(), "meta"]
+    yield lists, lambda: devices
+    shapes = Name(ShardingPropagator, "_propagate_tensor_meta_non_cached")
+    propagate = shapes.value
+
+    def unseen(*args: Any, **kwargs: Any) -> Any:
+        with without_modes():
+            return propagate(*args, **kwargs)
+
+    yield shapes, unseen
+
+
+def share_of_zero(
+    parameters: list[nn.Parameter], group: Any
+) -> tuple[list[nn.Parameter], Callable[[], None]]:
+    """What of the parameters ZeroRedundancyOptimizer steps on this rank, and what then sends it to others."""
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    zero: Any = ZeroRedundancyOptimizer(parameters, torch.optim.SGD, process_group=group, lr=0.1)
+    return [p for part in zero.optim.param_groups for p in part["params"]], zero._sync_params
+
+
+#: What torch asks for streams and events of meta: a module of that name, as torch.cuda is one.
+META_DEVICE = Name(torch, "meta")
+#: What FSDP asks for the stream that is current, of whichever device there is; since 2.6.
+CURRENT_STREAM = Name(torch.accelerator, "current_stream")
 
 
 # ---- CUDA

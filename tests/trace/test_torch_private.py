@@ -98,7 +98,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 21
+    assert len(names) == 24
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -701,3 +701,81 @@ def test_the_allocator_takes_the_setting_of_segments():
     assert settings is not None
     settings("expandable_segments:True")
     settings("expandable_segments:False")
+
+
+# ---- several processes
+
+
+def test_a_storage_that_fsdp_resizes_is_resized_by_its_name():
+    from torch.distributed.fsdp._fully_shard._fsdp_param import alloc_storage, free_storage
+
+    sizes: list[int] = []
+    resize = room.STORAGE_RESIZE.value
+
+    def seen(storage: torch.UntypedStorage, nbytes: int) -> None:
+        sizes.append(nbytes)
+        resize(storage, nbytes)
+
+    x = torch.zeros(4)
+    with room.STORAGE_RESIZE.replaced(seen):
+        free_storage(x)
+        alloc_storage(x)
+    assert sizes == [0, 16]
+
+
+def test_a_tensor_of_several_ranks_has_a_part_here_and_collectives_are_taken_apart():
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+
+    from modelsum.trace.parallel.world import world
+
+    with world(1, 4):
+        whole = distribute_tensor(
+            torch.zeros(8, 2, device="meta"), init_device_mesh("meta", (4,)), [Shard(0)]
+        )
+        assert room.local_of(whole).shape == (2, 2)
+        assert room.is_distributed((DTensor,))
+        assert room.group_of(torch.distributed.group.WORLD.group_name).size() == 4
+    assert not room.is_distributed((Tensor, nn.Parameter))
+    x = torch.zeros(2)
+    assert room.local_of(x) is x
+
+
+def test_zero_shares_the_parameters_out_among_the_ranks():
+    from modelsum.trace.parallel.world import world
+
+    names = []
+    for rank in range(2):
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).to("meta")
+        with world(rank, 2):
+            stepped, _ = room.share_of_zero([*model.parameters()], torch.distributed.group.WORLD)
+        names += [name for name, p in model.named_parameters() if any(p is each for each in stepped)]
+    assert sorted(names) == ["0.bias", "0.weight", "1.bias", "1.weight"]
+
+
+def test_what_refuses_meta_is_put_back():
+    names = [(name, name.value) for name, _ in room.names_that_refuse_meta()]
+    assert len(names) == 5
+    from modelsum.trace.parallel.world import world
+
+    with world(0, 2):
+        assert all(name.value is not before for name, before in names)
+    assert all(name.value is before for name, before in names)
+
+
+def test_a_schedule_sends_by_the_name_that_holds_on_to_tensors():
+    from torch.distributed.pipelining import schedules
+
+    before = schedules._batch_p2p
+    with room.sends_that_hold():
+        assert schedules._batch_p2p is not before
+        assert schedules._batch_p2p([]) == []
+    assert schedules._batch_p2p is before
+
+
+def test_ops_that_wait_return_what_they_are_given():
+    import torch.distributed._functional_collectives
+
+    for name in room.WAITING:
+        namespace, _, op = name.partition("::")
+        assert hasattr(getattr(torch.ops, namespace), op)

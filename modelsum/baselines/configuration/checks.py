@@ -13,7 +13,7 @@ from modelsum.baselines.figures import FIGURES, figure
 from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
 from modelsum.errors import UsageError, valid_words
 from modelsum.memory.cpu.machine import MEASURED_THREADS
-from modelsum.memory.options import MemoryOptions, check_target
+from modelsum.memory.options import OF_A_MESH, MemoryOptions, check_target
 from modelsum.request import Request
 from modelsum.spec import InputSpec, ModelSpec
 
@@ -58,7 +58,17 @@ _STEP = {
     "cudnn_benchmark": Place.flag,
     "expandable_segments": Place.flag,
     "threads": Place.whole,
+    "checkpoint_policy": Place.text,
+    "mesh": Place.text,
+    "shard": Place.text,
+    "reshard": Place.flag,
+    "wrap": Place.texts,
+    "param_dtype": Place.text,
+    "reduce_dtype": Place.text,
+    "parallelize": Place.text,
 }
+#: What stands beside a key of the training step that means nothing alone.
+_BESIDE = {key: {"mesh": "dp=2"} for key in OF_A_MESH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +173,9 @@ def _memory(at: Place, table: Mapping[str, Any], defaults: Mapping[str, str]) ->
         if name in table:
             step[name] = read(at.key(name), table[name])
             with at.key(name).errors():
-                MemoryOptions(**{name: step[name]})  # each alone first, for its own line
+                MemoryOptions(
+                    **{name: step[name]} | _BESIDE.get(name, {})
+                )  # each alone first, for its own line
     if at.key("memory").flag(table.get("memory", True)):
         with at.errors():
             given = {name: defaults[name] for name in _STEP if name in defaults} | step

@@ -21,6 +21,7 @@ _ASKED_FOR = (
     "clip",
     "ema",
     "allocator",
+    *("clip", "mesh", "shard", "reshard", "wrap", "param dtype", "reduce dtype", "parallelize"),
 )
 
 

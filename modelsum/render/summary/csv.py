@@ -26,7 +26,7 @@ from modelsum.render.summary.rows import Row, folded
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
-    from modelsum.memory_values import Memory, ModuleMemory
+    from modelsum.memory_values import Memory, ModuleMemory, Rank
     from modelsum.render import RenderOptions
 
 COLUMNS = (
@@ -86,11 +86,20 @@ def _rows(summary: Summary, options: RenderOptions) -> Iterator[dict[str, Any]]:
 
 
 def _memory(memory: Memory) -> Iterator[tuple[str, int]]:
-    """Every figure of the block `memory` of the JSON that is known, parts as "at_peak.weights"."""
+    """Every figure of the block `memory` of the JSON that is known, parts as "at_peak.weights".
+
+    Those of a distinct rank are as "ranks.0.reserved_bytes", by the first that has them.
+    """
+    yield from _figures(memory)
+    for rank in memory.ranks:
+        yield from ((f"ranks.{rank.ranks[0]}.{name}", size) for name, size in _figures(rank))
+
+
+def _figures(memory: Memory | Rank) -> Iterator[tuple[str, int]]:
     for name, value in memory.to_dict().items():
         if isinstance(value, int):
             yield name, value
-        elif name in ("at_peak", "at_inference_peak", "phase_peak_bytes"):
+        elif name in ("at_peak", "at_inference_peak", "phase_peak_bytes", "shards"):
             yield from ((f"{name}.{part}", size) for part, size in value.items())
         elif name == "process_bytes" and value:
             yield from zip(("process_bytes.least", "process_bytes.most"), value, strict=True)

@@ -5,6 +5,7 @@ Plain words and figures, without a format: `text` and `markdown` lay them out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from modelsum.memory.options import USUAL
@@ -121,10 +122,49 @@ def memory(memory: Memory) -> list[Fact]:
     first = memory.first_step_peak_bytes
     if first is not None and first != memory.training_peak_bytes:
         facts.append(Fact("First step's peak", _peak(memory, first)))
+    facts += [Fact(f"Sent by {fact.label}", fact.value, fact.note) for fact in communication(memory)]
     if memory.allocated_bytes is not None and memory.reserved_bytes is not None:
         reserved = f"the caching allocator reserves {_peak(memory, memory.reserved_bytes)}"
         facts.append(Fact("Allocated in blocks", _peak(memory, memory.allocated_bytes), reserved))
     return facts
+
+
+RANKS_HEADER = ("Ranks", "At", "Weights", "Gradients", "State", "Peak", "Reserved", "Sent a step")
+
+
+def ranks(memory: Memory) -> list[tuple[str, ...]]:
+    """A row for every distinct rank, under `RANKS_HEADER`; none without a mesh."""
+    return [
+        (
+            _numbers(rank.ranks),
+            ",".join(f"{name}={place}" for name, place in rank.place.items()),
+            *(
+                binary_bytes(rank.shards[part]) if part in rank.shards else ""
+                for part in ("weights", "gradients", "optimizer_state")
+            ),
+            binary_bytes(rank.peak.bytes),
+            binary_bytes(rank.reserved_bytes) if rank.reserved_bytes is not None else "",
+            binary_bytes(sum(each.sent_bytes for each in rank.communication.values())),
+        )
+        for rank in memory.ranks
+    ]
+
+
+def communication(memory: Memory) -> list[Fact]:
+    """What the rank that takes the most sends in a step, by collective."""
+    if not memory.ranks:
+        return []
+    return [
+        Fact(name.replace("_", "-"), binary_bytes(each.sent_bytes), f"{count(each.calls)} x")
+        for name, each in memory.ranks[0].communication.items()
+    ]
+
+
+def _numbers(ranks: Sequence[int]) -> str:
+    """The first and the last of ranks that follow each other; else the first, and how many there are."""
+    if len(ranks) == 1 or ranks[-1] - ranks[0] + 1 != len(ranks):
+        return f"{ranks[0]}" + (f" and {len(ranks) - 1} more" if len(ranks) > 1 else "")
+    return f"{ranks[0]}-{ranks[-1]}"
 
 
 def _peak(memory: Memory, size: int) -> str:
@@ -196,6 +236,8 @@ def _needs(memory: Memory, peak: Peak, of_process: bool, assumed: str = "") -> s
     if not of_process or memory.process_bytes is None:
         return _note(f"{live}{assumed}", where)
     least, most = map(binary_bytes, memory.process_bytes)
+    if memory.ranks:  # NCCL's buffers come on top, which nobody has measured here
+        at_least = "at least "
     device = f"{at_least}{least}" if at_least else f"{least} to {most}"
     return f"{device} of device memory{assumed}; {_note(f'{live} at the peak', where)}"
 

@@ -295,6 +295,10 @@ class _Page:
     def _memory(self, memory: Memory, *, whole: bool) -> Iterator[Line]:
         yield from self.wrapped(f"{facts.memory_title(memory)}:", "dim")
         yield from self._figures(facts.memory(memory))
+        if rows := facts.ranks(memory):
+            header, *lines = aligned([facts.RANKS_HEADER, *rows], words=2)
+            yield [Span(header, "bold")]
+            yield from ([Span(line)] for line in lines)
         if memory.assumptions:
             said = facts.assumptions(memory, whole=whole)
             yield from self.wrapped(f"{facts.ASSUMED}: {said}", "", 2)

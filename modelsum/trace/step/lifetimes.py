@@ -22,18 +22,23 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.memory.cpu.machine import AtLeast
-from modelsum.memory.log import BACKWARD, SAVED_ACTIVATIONS, TEMPORARIES, Log
+from modelsum.memory.log import BACKWARD, COMMUNICATION, GATHERED, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.higher_order import control_flow
 from modelsum.trace.ops import Verdict, rule_for, spelled
+from modelsum.trace.parallel.collectives import is_collective, traffic_of
 from modelsum.trace.rules import Rule
 from modelsum.trace.torch_private import (
+    STORAGE_RESIZE,
+    WAITING,
     DispatchMode,
     HigherOrderOperator,
     below_dispatch,
     current_node,
     has_kernel,
     hooked,
+    is_distributed,
     is_view,
+    local_of,
     nodes_made,
     number_of_node,
     schema_of,
@@ -61,6 +66,8 @@ _IN_PLACE_UNSEEN = frozenset(
 _NOTHING = 0  # what an op may do to storages, as far as its schema tells
 _ALLOCATES = 1
 _DECOMPOSES = 2
+_COMMUNICATES = 4
+_WAITS = 8
 
 
 class _Plan(NamedTuple):
@@ -96,6 +103,7 @@ class Lifetimes(DispatchMode):
         self.unmeasured: Counter[str] = Counter()
         self.macs: Counter[str] = Counter()
         self.uncounted: Counter[str] = Counter()
+        self._device = device
         self._is_here: Callable[[Tensor], bool] = attrgetter(f"is_{device}")
         self._kernels = kernels or {}
         self._searches = searches or {}
@@ -120,11 +128,12 @@ class Lifetimes(DispatchMode):
     # ---- storages
 
     def watch(self, tensors: Iterable[Tensor], category: str = TEMPORARIES) -> list[int]:
-        """Log the storages of tensors that are there already; those known before stay as they are."""
+        """Log the storages of tensors that are there already; those known to be something stay that."""
         return [number for t in tensors if (number := self._watch(t, category)) is not None]
 
     def number_of(self, tensor: Tensor) -> int | None:
         """The number of a tensor's storage in the log, or None where it is not followed."""
+        tensor = local_of(tensor)
         if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None
         storage = tensor.untyped_storage()
@@ -132,13 +141,18 @@ class Lifetimes(DispatchMode):
         return known[1] if known is not None and known[0]() is storage else None
 
     def _watch(self, tensor: Tensor, category: str = TEMPORARIES) -> int | None:
+        tensor = local_of(tensor)
         if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None
-        storage = tensor.untyped_storage()
+        return self._watch_storage(tensor.untyped_storage(), category)
+
+    def _watch_storage(self, storage: torch.UntypedStorage, category: str) -> int:
         key = id(storage)
         known = self._known.get(key)
         if known is not None and known[0]() is storage:
             self.log.resize(known[1], storage.nbytes())
+            if category != TEMPORARIES and self.log.categories[known[1]] == TEMPORARIES:
+                self.log.categories[known[1]] = category
             return known[1]
         number = self.log.allocate(storage.nbytes(), category)
 
@@ -153,12 +167,29 @@ class Lifetimes(DispatchMode):
         self._known[key] = (weakref.ref(storage, gone), number)
         return number
 
+    @contextmanager
+    def resizes(self) -> Iterator[None]:
+        """Log storages that change their size otherwise than by an op: gathered weights come and go so."""
+        resize = STORAGE_RESIZE.value
+
+        def resizing(storage: torch.UntypedStorage, nbytes: int) -> None:
+            resize(storage, nbytes)
+            if storage.device.type == self._device:
+                number = self._watch_storage(storage, GATHERED)
+                if self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS, COMMUNICATION):
+                    self.log.categories[number] = GATHERED
+
+        with STORAGE_RESIZE.replaced(resizing):
+            yield
+
     # ---- ops
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if types and is_distributed(types):
+            return NotImplemented  # unfolds into ops of this rank's part, and collectives
         plan = self._plans.get(func) or self._plan(func)
         does, inside, work = plan
         if does & _DECOMPOSES:
@@ -169,6 +200,8 @@ class Lifetimes(DispatchMode):
                 raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
             with self:
                 return (written or func.decompose)(*args, **kwargs)
+        if does & _WAITS:
+            return args[0]  # as on a device; on meta one of them makes a new tensor
         self._locate()
         self.log.op = spelled(func)
         self._sum = None
@@ -194,7 +227,9 @@ class Lifetimes(DispatchMode):
                 self.unmeasured[spelled(func)] += 1
             if nbytes is not None and nbytes > 0:
                 self.log.use(nbytes)
-        if work is not Verdict.IGNORED:
+        if does & _COMMUNICATES:
+            self.log.communicate(*traffic_of(func, args, kwargs, out))
+        elif work is not Verdict.IGNORED:
             self._count(func, work, args, kwargs, out)
         return out
 
@@ -209,6 +244,10 @@ class Lifetimes(DispatchMode):
         if rule is Verdict.COMPOSITE and not _has_kernel(func):
             does = _DECOMPOSES
         namespace, _, name = func.name().partition("::")
+        if is_collective(func):
+            does |= _COMMUNICATES
+        elif func.name() in WAITING:
+            does = _WAITS
         inside = self._kernels.get(name if namespace == "aten" else func.name())
         work = Verdict.IGNORED if rule is Verdict.COMPOSITE else rule
         plan = self._plans[func] = _Plan(does, inside, work)
@@ -327,7 +366,7 @@ class Lifetimes(DispatchMode):
         storages: set[int] = set()
         saved: dict[str, int] = {}
         for kept, number, nbytes, module in self._kept:
-            if kept() is not None and number not in storages:
+            if kept() is not None and number not in storages and self.log.categories[number] != GATHERED:
                 storages.add(number)
                 saved[module] = saved.get(module, 0) + nbytes
         return saved
@@ -342,7 +381,7 @@ class Lifetimes(DispatchMode):
         kept = _Kept(tensor)
         if number is not None and self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):
             self.log.categories[number] = SAVED_ACTIVATIONS
-            nbytes = tensor.untyped_storage().nbytes()
+            nbytes = local_of(tensor).untyped_storage().nbytes()
             self._kept.append((weakref.ref(kept), number, nbytes, self._stack[-1]))
         return kept
 

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from modelsum.memory import optimizers
-from modelsum.memory.log import OPTIMIZER_STATE
+from modelsum.memory.log import OPTIMIZER_STATE, Event
 from modelsum.memory.options import MemoryOptions
+from modelsum.memory_values import Traffic
 from modelsum.trace.holders import tensors_held
 from modelsum.trace.optimizing import make_optimizers
 from modelsum.trace.step.lifetimes import Lifetimes
-from modelsum.trace.torch_private import FOREACH_DEVICES
+from modelsum.trace.torch_private import FOREACH_DEVICES, local_of
 from modelsum.trace.values.known_values import FACTORIES, MetaFactories
 
 
@@ -36,19 +37,28 @@ class Update:
         if any(parameter.is_meta for parameter in model.parameters()):
             self._factories = _OnCpu if target == "cpu" else _BesideCuda
         self._made: Sequence[torch.optim.Optimizer] = ()
+        self._clipping: tuple[list[Event], dict[str, Traffic]] | None = None
         if not options.in_closed_form:
             self._make(model)
 
-    def __call__(self, trained: Sequence[Tensor], *, first: bool) -> None:
-        """Step with the gradients that there are, of the parameters `trained`."""
+    def __call__(
+        self, trained: Sequence[Tensor], *, first: bool, stepped: Sequence[Tensor] | None = None
+    ) -> None:
+        """Step with the gradients that there are: of the parameters `trained`, `stepped` are stepped.
+
+        None is all of them.
+        """
         if self._options.clip:
             self._clip(trained)
+        if stepped is not None:
+            here = set(map(id, stepped))
+            trained = [parameter for parameter in trained if id(parameter) in here]
         if not self._options.in_closed_form:
             self._trace()
             return
         optimizers.step(
             self._lifetimes.log,
-            [optimizers.Trained(tuple(p.shape), p.element_size()) for p in trained],
+            [optimizers.Trained(tuple(p.shape), p.element_size()) for p in map(local_of, trained)],
             str(self._options.optimizer),
             self._implementation,
             first=first,
@@ -59,10 +69,20 @@ class Update:
             self._lifetimes.unmeasured["torchao's compiled step"] = 1
 
     def _clip(self, trained: Sequence[Tensor]) -> None:
-        """torch's own, with foreach, which it takes by itself for tensors on CUDA and the CPU."""
+        """torch's own, with foreach, which it takes by itself for tensors on CUDA and the CPU.
+
+        A second time is like the first, which takes long where tensors are parts of larger ones.
+        """
+        log = self._lifetimes.log
+        if self._clipping is not None:
+            log.repeat(self._clipping[0])
+            log.traffic = self._clipping[1]
+            return
+        before = len(log.events)
         devices = [*FOREACH_DEVICES.value(), "meta"]
         with FOREACH_DEVICES.replaced(lambda: devices), self._factories(), self._lifetimes:
             nn.utils.clip_grad_norm_(trained, 1.0)
+        self._clipping = log.events[before:], log.traffic
 
     def _trace(self) -> None:
         with self._factories(), self._lifetimes:

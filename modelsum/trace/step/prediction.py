@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -13,6 +15,7 @@ from modelsum.raised import told
 from modelsum.summary import Summary
 from modelsum.trace.call import Call
 from modelsum.trace.isolation import deep_enough
+from modelsum.trace.parallel.ranks import predict_ranks
 from modelsum.trace.step.training import predict_memory
 
 META = torch.device("meta")
@@ -24,6 +27,7 @@ def memory_of(
     summary: Summary,
     options: MemoryOptions,
     target: str,
+    own: Callable[..., Any] | None = None,
 ) -> tuple[Memory | None, tuple[str, ...]]:
     """Predict the memory of a call; where that fails, None and a notice that says why.
 
@@ -34,13 +38,14 @@ def memory_of(
         summary: of this call, whose forward ran to its end.
         options: the training step.
         target: the device to predict for.
+        own: the user's function that `options.parallelize` names.
 
     Raises UsageError where a pattern of the options matches nothing.
     """
 
     def on(device: torch.device, train: bool = True) -> Memory:
         there = call if summary.device == device.type else call.on(device)
-        return predict_memory(there, options=options, target=target, train=train)
+        return predicted(there, options=options, target=target, train=train, own=own)
 
     with deep_enough(call.model):
         try:
@@ -49,7 +54,7 @@ def memory_of(
             raise
         except Exception as error:
             reason = told(error)
-        if summary.device != "cpu":
+        if summary.device != "cpu" or options.is_shared:
             return None, (f"memory is not known: {reason}",)
         # What has just run on the CPU can run there again; a training step takes several times as much.
         train = _training_fits_here(summary)
@@ -65,6 +70,20 @@ def memory_of(
         "the training step is not known: the meta device could not run it, and it is too large to try here"
     )
     return dataclasses.replace(memory, notices=(*memory.notices, notice)), ()
+
+
+def predicted(
+    call: Call,
+    *,
+    options: MemoryOptions,
+    target: str,
+    train: bool = True,
+    own: Callable[..., Any] | None = None,
+) -> Memory:
+    """The memory of one process, or of all that share the step; raises as both do."""
+    if options.is_shared:
+        return predict_ranks(call, options=options, target=target, train=train, own=own)
+    return predict_memory(call, options=options, target=target, train=train)
 
 
 def _training_fits_here(summary: Summary) -> bool:

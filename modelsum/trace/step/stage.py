@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-def
 from modelsum.memory.log import (
     BACKWARD,
     BUFFERS,
+    COMMUNICATION,
     EMA,
     FORWARD,
     GRADIENTS,
@@ -22,15 +23,17 @@ from modelsum.memory.log import (
     OPTIMIZER_STATE,
     OPTIMIZER_STEP,
     SETUP,
+    TEMPORARIES,
     WEIGHTS,
     Event,
     Log,
     of_storages,
 )
 from modelsum.memory.options import MemoryOptions
+from modelsum.memory_values import Traffic
 from modelsum.trace.call import Call
 from modelsum.trace.census import hookable, modules_of
-from modelsum.trace.copying import tensors_of
+from modelsum.trace.copying import tensors_of, unwrapped
 from modelsum.trace.holders import stored_tensors
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
@@ -56,6 +59,8 @@ class Recording:
         unmeasured: as `Lifetimes.unmeasured`.
         macs: multiply-accumulates of a step by phase.
         uncounted: as `Lifetimes.uncounted`, of one forward and backward pass.
+        streams: as `Log.streams`.
+        traffic: of a step in steady state, by collective.
     """
 
     categories: list[str]
@@ -69,6 +74,28 @@ class Recording:
     unmeasured: Mapping[str, int] = field(default_factory=dict)
     macs: Mapping[str, int] = field(default_factory=dict)
     uncounted: Mapping[str, int] = field(default_factory=dict)
+    streams: Mapping[int, str] = field(default_factory=dict)
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What one of several processes runs.
+
+    Attributes:
+        call: of its part of the model.
+        stepped: the parameters that its optimizer steps; None for all that have gradients.
+        after_step: what it does once they are stepped.
+        prefix: what stands before the paths of the call's modules in the whole model.
+        passes: runs all passes of a step in place of the call: it tells the phases that begin, and asks for
+            the loss of an output.
+    """
+
+    call: Call
+    stepped: Sequence[nn.Parameter] | None = None
+    after_step: Callable[[], None] | None = None
+    prefix: str = ""
+    passes: Callable[[Callable[[str], None], Callable[[Any], Tensor | None]], None] | None = None
 
 
 class Stage:
@@ -86,6 +113,8 @@ class Stage:
         searches: Mapping[str, SearchKey] | None = None,
         round_to: int = 1,
         precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        share: Callable[[Call], Shared] = Shared,
+        stream: Callable[[], str] | None = None,
     ) -> None:
         """Set up a stage.
 
@@ -96,24 +125,41 @@ class Stage:
             searches: what an algorithm is searched for, by op.
             round_to: the allocator's granularity in bytes.
             precision: what the model and the loss are called in, like torch.autocast.
+            share: makes of the call what this process runs of it, where it is one of several.
+            stream: names the stream of CUDA that is current, where there is more than one.
         """
-        model = call.model
-        self._call = call
         self._precision = precision
-        self._modules = hookable(model)
-        self._parameters = list(model.parameters())
         self._device = call.device_type
         self._factories = Presuming()
-        self.log = Log(round_to)
+        self.log = Log(round_to, stream) if stream else Log(round_to)
         self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
+        self._is_shared = stream is not None
+        self._modules: Collection[tuple[str, nn.Module]] = ()
+        with self._followed() if self._is_shared else nullcontext():
+            self._shared = share(call)
+        self._call = call = self._shared.call
+        model = unwrapped(call.model)
+        if self._shared.passes is not None:
+            model = unwrapped(next(model.children()))
+        prefix = self._shared.prefix
+        self._modules = [(prefix + path, module) for path, module in hookable(model)]
+        self._parameters = list(model.parameters())
+        held = held_by(model) if held is None or self._is_shared else held
         self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
-        self.lifetimes.watch(_stored(held_by(model) if held is None else held), BUFFERS)
-        self.lifetimes.watch(call.inputs(), INPUTS)
+        self.lifetimes.watch(_stored(held), BUFFERS)
+        if self._shared.passes is None:
+            self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
 
     def inference(self) -> Recording:
-        """A forward pass in evaluation mode without gradients. Raises what the model raises."""
+        """A forward pass in evaluation mode without gradients. Raises what the model raises.
+
+        It may follow on a training, whose gradients are gone; its optimizer's state is not counted.
+        """
         set_mode(self._call.model, train=False)
+        self._begin(SETUP)
+        self.lifetimes.watch(self._call.inputs(), INPUTS)  # of a stage: what comes from the one before
+        setup = [*self._setup, *self.log.cut()]
         self._begin(FORWARD)
         call = self._call.renewed()  # alive to the end, as a batch is in the hands of who makes the step
         with torch.no_grad(), self._followed(), self._precision():
@@ -122,13 +168,14 @@ class Stage:
         del output
         return Recording(
             categories=self.log.categories,
-            setup=self._setup,
+            setup=setup,
             first=events,
             between=[],
-            steady_setup=self._setup,
+            steady_setup=setup,
             steady=events,
             saved={},
             unmeasured=self.lifetimes.unmeasured,
+            streams=self.log.streams,
         )
 
     def training(self, options: MemoryOptions, target: str) -> Recording | None:
@@ -156,17 +203,37 @@ class Stage:
             self._begin(OPTIMIZER_STEP)
             self.lifetimes.macs.clear()
             with scaler.stepping() if scaler and options.optimizer != "none" else nullcontext():
-                update(trained, first=first)
+                update(trained, first=first, stepped=self._shared.stepped)
+            if self._shared.after_step is not None:
+                with self._followed(), torch.no_grad():
+                    self._shared.after_step()
             return self.log.cut()
 
+        sent = [self.log.take_traffic()]
         first = [*passes, *step(first=True)]
+        self.log.take_traffic()
         steady_step = step(first=False)
         macs |= self.lifetimes.macs
+        sent.append(self.log.take_traffic())
         between = self._zero_grad()
+        # Its buckets are made anew in the second pass, in the order in which gradients came.
+        replicated = any(
+            isinstance(module, nn.parallel.DistributedDataParallel) for module in self._call.model.modules()
+        )
+        if replicated:
+            self._accumulated(loss, scaler, 1)
+            between += self.log.cut()
+            self._label_gradients()
+            between += self._zero_grad()
+            self.log.take_traffic()
+            for number, size in enumerate(self.log.sizes):
+                if size and self.log.categories[number] == TEMPORARIES:
+                    self.log.categories[number] = COMMUNICATION
         steady_setup = self._live()
-        if self._something_is_left():
+        if replicated or self._something_is_left():
             # Caches of the model: the next step finds them there, and may replace them.
             self._accumulated(loss, scaler, options.accumulate)
+            sent[0] = self.log.take_traffic()
             passes = self.log.cut()
             self._label_gradients()
             self._zero_grad()
@@ -182,6 +249,8 @@ class Stage:
             unmeasured=self.lifetimes.unmeasured,
             macs=macs,
             uncounted=uncounted,
+            streams=self.log.streams,
+            traffic=_added(sent[0], 1 if self._shared.passes else options.accumulate, sent[1]),
         )
 
     # ---- parts of a step
@@ -192,13 +261,16 @@ class Stage:
     @contextmanager
     def _followed(self) -> Iterator[None]:
         factories = self._factories if self._device == "meta" else nullcontext()
-        with self.lifetimes.following(self._modules), factories, self.lifetimes:
+        resizes = self.lifetimes.resizes() if self._is_shared else nullcontext()
+        with self.lifetimes.following(self._modules), resizes, factories, self.lifetimes:
             yield
 
     def _accumulated(
         self, loss: Loss, scaler: GradientScaler | None, passes: int
     ) -> Mapping[str, int] | None:
         """Forward and backward passes whose gradients add up; from the second on they are all alike."""
+        if self._shared.passes is not None:
+            return self._scheduled(self._shared.passes, loss)
         saved = self._pass(loss, scaler)
         if saved is not None and passes > 1:
             self._pass(loss, scaler)
@@ -226,6 +298,22 @@ class Stage:
             del value
             self.lifetimes.take_apart()
         return saved
+
+    def _scheduled(self, passes: Callable[..., None], loss: Loss) -> Mapping[str, int]:
+        """All passes of a step, in the order of a schedule; what was saved before the first derivative."""
+        saved: list[Mapping[str, int]] = []
+
+        def tell(phase: str) -> None:
+            if phase == BACKWARD and not saved:
+                saved.append(self.lifetimes.saved())
+            self._begin(phase)
+
+        self._begin(FORWARD)
+        with self._followed(), self.lifetimes.saving(), self._precision():
+            passes(tell, loss.of)
+        with self._followed():
+            self.lifetimes.take_apart()
+        return saved[0]
 
     def _prefetch(self, batches: int) -> None:
         """The data loader has put more batches on the device: there before the step."""
@@ -278,6 +366,22 @@ class Stage:
             size and number not in there and self.log.categories[number] != OPTIMIZER_STATE
             for number, size in enumerate(self.log.sizes)
         )
+
+
+def _added(
+    passes: Mapping[str, Traffic], accumulated: int, step: Mapping[str, Traffic]
+) -> dict[str, Traffic]:
+    """The traffic of a step: of its passes, of which two stand for more, and of what comes after them."""
+    factor = accumulated / min(accumulated, 2)
+    traffic: dict[str, Traffic] = {}
+    for name in {**passes, **step}:
+        a, b = passes.get(name, Traffic(0, 0, 0)), step.get(name, Traffic(0, 0, 0))
+        traffic[name] = Traffic(
+            int(a.calls * factor) + b.calls,
+            int(a.sent_bytes * factor) + b.sent_bytes,
+            int(a.received_bytes * factor) + b.received_bytes,
+        )
+    return traffic
 
 
 def held_by(model: nn.Module) -> list[Tensor]:

@@ -14,6 +14,7 @@ from the start.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,10 +26,10 @@ from modelsum.errors import ModelsumError
 from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
 from modelsum.memory.cpu.machine import with_threads
-from modelsum.memory.log import Event, of_storages
+from modelsum.memory.log import GRADIENTS, OPTIMIZER_STATE, WEIGHTS, Event, of_storages
 from modelsum.memory.options import USUAL, MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
-from modelsum.memory_values import Memory, ModuleMemory
+from modelsum.memory_values import Memory, ModuleMemory, Rank
 from modelsum.raised import told
 from modelsum.trace.call import Call
 from modelsum.trace.freezing import frozen
@@ -40,7 +41,7 @@ from modelsum.trace.step.fused_functions import fused_functions
 from modelsum.trace.step.fused_layers import fused_layers
 from modelsum.trace.step.lifetimes import KernelRule
 from modelsum.trace.step.recurrent import recurrent_layers
-from modelsum.trace.step.stage import Recording, Stage, held_by
+from modelsum.trace.step.stage import Recording, Shared, Stage, held_by
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
@@ -58,7 +59,7 @@ def predict_memory(
     Args:
         call: on the meta device, its model the caller's own: its mode is changed. It may be on the CPU too;
             then everything is done for real, and takes that time and memory.
-        options: the training step.
+        options: the training step, of one process.
         target: the device to predict for: "cpu" or "cuda".
         train: go through the training step too.
 
@@ -67,28 +68,84 @@ def predict_memory(
         Exception: whatever the forward raises in evaluation mode. Where only training fails, the result
             has no figures for it and says why.
     """
-    check_target(target)
     stage = _stages(call, options, target)
+    return _predicted(lambda: (call, stage), options, target, train)[0]
+
+
+def predict_rank(
+    call: Call,
+    *,
+    options: MemoryOptions,
+    target: str,
+    train: bool = True,
+    share: Callable[[Call], Shared],
+    stream: Callable[[], str],
+) -> Rank:
+    """Predict the memory of one of several processes, as `predict_memory` does, and what it sends a step.
+
+    `call` is of the whole model and stays as it is; `share` and `stream` are as `Stage` has them.
+    """
+
+    def fresh() -> tuple[Call, Callable[[], Stage]]:
+        own = call.on(torch.device("meta"))
+        return own, _stages(own, options, target, share=share, stream=stream)
+
+    memory, training = _predicted(fresh, options, target, train, once=True)
+    values = {field.name: getattr(memory, field.name) for field in dataclasses.fields(Memory)}
+    del values["ranks"]
+    if training is None:
+        return Rank(**values)
+    kept = replay(training.categories, training.steady_setup, training.steady).parts
+    shards = {category: kept[category] for category in (WEIGHTS, GRADIENTS, OPTIMIZER_STATE)}
+    return Rank(**values, shards=shards, communication=dict(sorted(training.traffic.items())))
+
+
+def _predicted(
+    fresh: Callable[[], tuple[Call, Callable[[], Stage]]],
+    options: MemoryOptions,
+    target: str,
+    train: bool,
+    *,
+    once: bool = False,
+) -> tuple[Memory, Recording | None]:
+    """The memory, and the training that it is of.
+
+    Args:
+        fresh: makes a call, and what makes its stage.
+        once: making a stage takes long: the inference follows on the training, on the same one.
+    """
+    check_target(target)
     training: Recording | None = None
     notice: str | None = None
+    call, stage = fresh()
     fused = torch.backends.mha.get_fastpath_enabled()
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
-        with fused_layers(call.model, target, enabled=fused):
-            inference = stage().inference()
+        inference = None
+        if not (train and once):
+            with fused_layers(call.model, target, enabled=fused):
+                inference = stage().inference()
         in_inference = Counter(recurrent)
         recurrent.clear()
         if train:
-            with frozen(call.model, options.freeze), checkpointed(call.model, options.checkpoint):
-                training, notice = _trained(stage(), options, target)
+            with frozen(call.model, options.freeze), _checkpointed(call.model, options):
+                here = stage()
+                training, notice = _trained(here, options, target)
+        if inference is None:
+            inference = (here if training else fresh()[1]()).inference()
     assumptions = _assumptions(options, chosen.words, target)
     if training and training.presumed:
         assumptions["values"] = ", ".join(sorted(training.presumed))
     unmeasured = Counter(inference.unmeasured) + in_inference
     unmeasured |= Counter(training.unmeasured if training else {}) + recurrent
     notices = (notice,) if notice else ()
-    return _memory(
+    memory = _memory(
         inference, training, options, target, assumptions, notices, dict(sorted(unmeasured.items()))
     )
+    return memory, training
+
+
+def _checkpointed(model: torch.nn.Module, options: MemoryOptions) -> AbstractContextManager[Any]:
+    return checkpointed(model, options.checkpoint, options.checkpoint_policy)
 
 
 def record_training(
@@ -102,12 +159,12 @@ def record_training(
     with (
         _as_on(target, options, call.device_type),
         frozen(call.model, options.freeze),
-        checkpointed(call.model, options.checkpoint),
+        _checkpointed(call.model, options),
     ):
         return _trained(_stages(call, options, target)(), options, target)
 
 
-def _stages(call: Call, options: MemoryOptions, target: str) -> Callable[[], Stage]:
+def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> Callable[[], Stage]:
     held = held_by(call.model)
 
     def precision() -> AbstractContextManager[Any]:
@@ -120,6 +177,7 @@ def _stages(call: Call, options: MemoryOptions, target: str) -> Callable[[], Sta
         searches=cuda_kernels.SEARCHES if target == "cuda" and options.cudnn_benchmark else None,
         round_to=_ROUND_TO[target],
         precision=precision,
+        **shared,
     )
 
 
@@ -201,7 +259,11 @@ def _memory(
     allocated = reserved = process = None
     if target == "cuda":
         events = training_events(training) if training else (*inference.setup, *inference.first)
-        simulated = allocator.replay(events, expandable_segments=options.expandable_segments)
+        simulated = allocator.replay(
+            events,
+            expandable_segments=options.expandable_segments,
+            streams=(training or inference).streams,
+        )
         allocated, reserved = simulated.allocated_peak, simulated.reserved_peak
         process = allocator.process_bytes(reserved)
     if unmeasured:

@@ -1,0 +1,54 @@
+"""Which ranks are alike: those whose parts of the model have the same sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from modelsum.memory.options import MemoryOptions
+from modelsum.memory.ranks.mesh import DATA, PIPELINE, Mesh
+
+#: More distinct ranks than this are not gone through.
+MOST = 8
+#: More pipeline stages than these are not gone through one by one.
+MOST_STAGES = 4
+
+
+def groups(model: nn.Module, options: MemoryOptions, mesh: Mesh) -> list[tuple[int, ...]]:
+    """The ranks, those that are alike together; the first of each group holds as much as any in it."""
+    kinds: dict[tuple[object, ...], list[int]] = {}
+    data = _kinds_of_data_ranks(model, options, mesh)
+    for rank in range(mesh.ranks):
+        place = mesh.place_of(rank)
+        kind = (_kind_of_stage(place.get(PIPELINE, 0), mesh[PIPELINE]), data[place.get(DATA, 0)])
+        kinds.setdefault(kind, []).append(rank)
+    return [tuple(ranks) for ranks in kinds.values()]
+
+
+def _kind_of_stage(stage: int, stages: int) -> int:
+    """Of many stages, the second stands for those up to the last: ever fewer microbatches are under way."""
+    return 1 if stages > MOST_STAGES and 0 < stage < stages - 1 else stage
+
+
+def _kinds_of_data_ranks(model: nn.Module, options: MemoryOptions, mesh: Mesh) -> Sequence[object]:
+    """What tells data parallel ranks apart."""
+    count = mesh[DATA]
+    if count == 1 or options.shards == "ddp":
+        return [0] * count
+    if options.shards == "zero1":
+        return range(count)
+    rows = {p.shape[0] if p.dim() else 1 for p in model.parameters()}
+    kinds = [tuple(_part(n, rank, count) for n in rows) for rank in range(count)]
+    distinct = list(dict.fromkeys(kinds))
+    if len(distinct) <= MOST:
+        return kinds
+    # The first of several that hold ever less stands for them.
+    step = -(-len(distinct) // MOST)
+    return [distinct.index(kind) // step for kind in kinds]
+
+
+def _part(rows: int, rank: int, ranks: int) -> int:
+    """The rows that a rank holds, as torch.chunk shares them out."""
+    chunk = -(-rows // ranks)
+    return max(0, min(chunk, rows - rank * chunk))

@@ -1,0 +1,73 @@
+"""The memory of a step that several processes share: of every distinct rank, in a world of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from modelsum.memory.options import MemoryOptions
+from modelsum.memory.ranks.mesh import DATA, PIPELINE, REPLICATE, parse_mesh
+from modelsum.memory_values import Memory, Rank
+from modelsum.trace.call import Call
+from modelsum.trace.parallel import pipeline
+from modelsum.trace.parallel.alike import groups
+from modelsum.trace.parallel.ways import shared
+from modelsum.trace.parallel.world import world
+from modelsum.trace.step.training import predict_rank
+
+_STAGES = (
+    "the peaks are at least these: pipeline stages that are sharded themselves took up to 2 % more for real"
+)
+
+
+def predict_ranks(
+    call: Call,
+    *,
+    options: MemoryOptions,
+    target: str,
+    train: bool = True,
+    own: Callable[..., Any] | None = None,
+) -> Memory:
+    """The memory of the rank that takes the most, and of every other distinct rank.
+
+    Args:
+        call: of the whole model, on meta; left as it is.
+        options: the step, with a mesh.
+        own: the user's function that `options.parallelize` names.
+
+    Raises as `modelsum.trace.step.training.predict_memory` does.
+    """
+    mesh = parse_mesh(str(options.mesh))
+    ends = None
+    if mesh[PIPELINE] > 1 and own is None:
+        pipeline.input_of(call)
+        ends = pipeline.boundary(call, pipeline.chain_of(call.model, mesh[PIPELINE]), mesh[PIPELINE])
+        if options.param_dtype is not None and mesh[DATA] * mesh[REPLICATE] > 1:
+            ends = (
+                ends[0].to(getattr(torch, options.param_dtype)),
+                ends[1].to(getattr(torch, options.param_dtype)),
+            )
+
+    def work(ranks: Sequence[int]) -> Rank:
+        with world(ranks[0], mesh.ranks) as stream:
+            rank = predict_rank(
+                call,
+                options=options,
+                target=target,
+                train=train,
+                share=lambda whole: shared(whole, options, own, ends),
+                stream=stream,
+            )
+        if mesh[PIPELINE] > 1 and mesh.ranks > mesh[PIPELINE]:
+            rank = dataclasses.replace(
+                rank, unmeasured={**rank.unmeasured, "sharded stages": 1}, notices=(*rank.notices, _STAGES)
+            )
+        return dataclasses.replace(rank, ranks=tuple(ranks), place=mesh.place_of(ranks[0]))
+
+    found = [work(ranks) for ranks in groups(call.model, options, mesh)]
+    found.sort(key=lambda rank: -(rank.reserved_bytes or rank.peak.bytes))
+    worst = {field.name: getattr(found[0], field.name) for field in dataclasses.fields(Memory)}
+    return Memory(**worst | {"ranks": tuple(found)})

@@ -1,0 +1,178 @@
+"""How the processes of a mesh share a model: torch's own wrappers, put around it on meta."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modelsum import objects
+from modelsum.errors import BuildError, UsageError, did_you_mean
+from modelsum.memory.fitting.blocks import checkpoint_patterns
+from modelsum.memory.options import MemoryOptions
+from modelsum.memory.ranks.mesh import DATA, PIPELINE, REPLICATE, TENSOR, Mesh, parse_mesh
+from modelsum.raised import told
+from modelsum.trace.call import Call
+from modelsum.trace.parallel import pipeline
+from modelsum.trace.parallel.tensor_parallel import parallelized
+from modelsum.trace.step.stage import Shared
+from modelsum.trace.torch_private import share_of_zero
+
+
+def shared(
+    call: Call,
+    options: MemoryOptions,
+    own: Callable[..., Any] | None = None,
+    ends: tuple[Tensor, Tensor] | None = None,
+) -> Shared:
+    """The call of this rank's part of the model, in a world of the mesh's size.
+
+    Args:
+        call: on meta; its model is changed.
+        options: the step, with a mesh.
+        own: the user's function of `options.parallelize`.
+        ends: where there are pipeline stages, what goes between them and what comes out.
+
+    Raises:
+        UsageError: a pattern matches no module, or the mesh does not divide the model.
+        BuildError: the user's function fails.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+
+    wanted = parse_mesh(str(options.mesh))
+    mesh = init_device_mesh("meta", tuple(wanted.sizes.values()), mesh_dim_names=tuple(wanted.sizes))
+    if own is not None:
+        return Shared(Call(_own(call.model, mesh, own, options), call.args, call.kwargs))
+    if ends is None:
+        model, stepped, sync = _arranged(call.model, options, mesh, wanted)
+        return Shared(Call(model, call.args, call.kwargs), stepped, sync)
+    stages, here = wanted[PIPELINE], mesh[PIPELINE]
+    stage = here.get_local_rank()
+    chain = pipeline.chain_of(call.model, stages)
+    part, prefix, keyword = pipeline.cut(call.model, chain, stage, stages)
+    path = f"{prefix}." if prefix else ""
+    whole = None
+    takes, gives = ends[0].detach().requires_grad_(), ends[stage == stages - 1].detach().requires_grad_()
+    if stage == 0:
+        one = pipeline.input_of(call)
+        whole = torch.cat([one] * options.accumulate)
+        takes = whole[: len(one)]
+        keyword = next(iter(call.kwargs), None)
+    # What torch's stage runs has to be what is sharded: it keeps gradients back until the last microbatch.
+    options = replace(options, wrap=tuple(f"part.{wrap.removeprefix(path)}" for wrap in options.wrap))
+    piece, stepped, sync = _arranged(pipeline.Piece(part, keyword), options, mesh, wanted, is_whole=False)
+    passes = pipeline.schedule(
+        piece, stage, stages, here.get_group(), (takes, gives), whole, options.accumulate
+    )
+    return Shared(Call(piece, (takes,)), stepped, sync, path, passes)
+
+
+def _own(model: nn.Module, mesh: Any, own: Callable[..., Any], options: MemoryOptions) -> nn.Module:
+    """What the user's function makes of the model: it may return it, or change it."""
+    try:
+        made = own(model, mesh)
+    except Exception as error:
+        raise BuildError(
+            f"{options.parallelize} failed: {told(error, whole=True)}",
+            "It is called with the model on meta and a DeviceMesh of the dimensions of the mesh.",
+        ) from error
+    if made is not None and not isinstance(made, nn.Module):
+        raise BuildError(f"{options.parallelize} returned {objects.kind_of(made)}, not the model")
+    for module in (made or model).modules():
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            _alone(module)
+    return made or model
+
+
+_Arranged = tuple[nn.Module, Sequence[nn.Parameter] | None, Callable[[], None] | None]
+
+
+def _arranged(
+    model: nn.Module, options: MemoryOptions, mesh: Any, wanted: Mesh, *, is_whole: bool = True
+) -> _Arranged:
+    """The model in torch's wrappers, what of it this rank steps, and what it does then."""
+    if wanted[TENSOR] > 1:
+        parallelized(model, mesh[TENSOR], is_whole=is_whole)
+    if options.shards in ("fsdp", "zero2"):
+        if wanted[DATA] * wanted[REPLICATE] > 1:
+            _fully_shard(model, mesh, wanted, options)
+        return model, None, None
+    if wanted[DATA] == 1:
+        return model, None, None
+    group = mesh[DATA].get_group()
+    model = nn.parallel.DistributedDataParallel(model, process_group=group)
+    _alone(model)
+    if options.shards == "ddp":
+        return model, None, None
+    return model, *share_of_zero([p for p in model.parameters() if p.requires_grad], group)
+
+
+def _alone(model: nn.parallel.DistributedDataParallel) -> None:
+    """Have DDP do with a group whose work has no result, and without its clocks, which meta has not."""
+
+    def reduced(group: Any, bucket: Any) -> Any:
+        torch.distributed.all_reduce(bucket.buffer(), group=group)
+        future: Any = torch.futures.Future()
+        future.set_result(bucket.buffer())
+        return future
+
+    # DDP looks at the annotations, which are texts here.
+    model.register_comm_hook(model.process_group, lambda group, bucket: reduced(group, bucket))
+    model.logger = SimpleNamespace(set_runtime_stats_and_log=lambda: None)
+
+
+def _fully_shard(model: nn.Module, mesh: Any, wanted: Mesh, options: MemoryOptions) -> None:
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+    dtypes = {
+        name: getattr(torch, dtype)
+        for name in ("param_dtype", "reduce_dtype")
+        if (dtype := getattr(options, name)) is not None
+    }
+    names = tuple(name for name in (REPLICATE, DATA) if name in wanted.sizes)
+    if names == (REPLICATE,):
+        raise UsageError("replicate is of what is sharded among dp", "Say dp=N,replicate=M, or shard ddp.")
+    how: dict[str, Any] = {"mesh": mesh[names if len(names) > 1 else names[0]]}
+    if dtypes:
+        how["mp_policy"] = MixedPrecisionPolicy(**dtypes)
+    reshard = False if options.shards == "zero2" else options.reshard
+    for module in wrapped_modules(model, options.wrap):
+        fully_shard(module, **how, reshard_after_forward=True if reshard is None else reshard)
+    fully_shard(model, **how, reshard_after_forward=reshard)
+
+
+def wrap_patterns(model: nn.Module) -> tuple[str, ...]:
+    """Patterns of the repeated blocks of a model, those that hold the most parameters."""
+    modules = {
+        path: module
+        for path, module in model.named_modules()
+        if path and not isinstance(module, (nn.ModuleList, nn.ModuleDict))
+    }
+    classes = {path: type(module).__name__ for path, module in modules.items()}
+    sizes = {path: sum(p.numel() for p in module.parameters()) for path, module in modules.items()}
+    return next(iter(checkpoint_patterns(classes, sizes)[::-1]), ())
+
+
+def wrapped_modules(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
+    """The modules that are sharded on their own, those inside others first; the model is not among them.
+
+    Raises UsageError for a pattern that matches none.
+    """
+    paths = {path: module for path, module in model.named_modules() if path}
+    patterns = tuple(patterns) or wrap_patterns(model)
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            hint = did_you_mean(pattern, paths) or "Paths are as `modelsum show` prints them: 'layers.*'."
+            raise UsageError(f"wrap {pattern!r} matches no module", hint)
+    # `layers.*` names the blocks, not everything in them.
+    found = [
+        path
+        for path in paths
+        if any(fnmatchcase(path, p) and path.count(".") == p.count(".") for p in patterns)
+    ]
+    return [paths[path] for path in sorted(found, key=lambda path: -path.count("."))]

@@ -1,0 +1,254 @@
+"""What every rank of a mesh takes: laws that hold for all ways, and real processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import real_ranks
+import torch
+from real_ranks import PHASES, LanguageModel, Run, in_a_row
+from torch import nn
+
+from modelsum import summarize
+from modelsum.errors import BuildError, UsageError
+from modelsum.memory import Memory, MemoryOptions
+from modelsum.trace.call import Call
+from modelsum.trace.parallel.ranks import predict_ranks
+from modelsum.trace.step.training import predict_memory
+
+SMALL = {"dim": 64, "blocks": 2, "heads": 4, "kv_heads": 2, "hidden": 96, "vocabulary": 128}
+
+
+def call(model: nn.Module | None = None, batch: int = 2, length: int = 32) -> Call:
+    with torch.device("meta"):
+        tokens = torch.empty(batch, length, dtype=torch.int64)
+        return Call(model if model is not None else LanguageModel(**SMALL), (tokens,))
+
+
+def row() -> nn.Module:
+    with torch.device("meta"):
+        return in_a_row(LanguageModel(**SMALL))
+
+
+def ranks(mesh: str, model: nn.Module | None = None, own: Any = None, **options: Any) -> Memory:
+    step = MemoryOptions(**{"loss": "cross-entropy", "mesh": mesh} | options)
+    return predict_ranks(call(model), options=step, target="cpu", own=own)
+
+
+def alone(**options: Any) -> Memory:
+    return predict_memory(call(), options=MemoryOptions(**{"loss": "cross-entropy"} | options), target="cpu")
+
+
+def whole() -> int:
+    return sum(p.nbytes for p in LanguageModel(**SMALL).parameters())
+
+
+# ---- laws
+
+
+@pytest.mark.parametrize("mesh", ["dp=2", "dp=4"])
+def test_the_shards_of_all_ranks_add_up_to_the_whole(mesh: str) -> None:
+    memory = ranks(mesh, optimizer="momentum")
+    for part in ("weights", "gradients", "optimizer_state"):
+        assert sum(len(each.ranks) * each.shards[part] for each in memory.ranks) == whole()
+
+
+def test_a_mesh_of_one_is_no_mesh_to_the_byte() -> None:
+    words = {"input_size": (32,), "optimizer": "adamw", "loss": "sum"}
+    model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 8))
+    one, none = (summarize(model, **words, **more).memory for more in ({"mesh": "dp=1"}, {}))
+    assert one == none
+
+
+def test_ddp_is_one_process_and_its_buckets() -> None:
+    shared, one = ranks("dp=4", shard="ddp"), alone()
+    assert shared.training_peak_bytes == one.training_peak_bytes + whole()
+    assert shared.peak.parts["communication"] == whole()
+    (entry,) = shared.ranks
+    assert entry.ranks == (0, 1, 2, 3)
+    assert entry.communication["all_reduce"].sent_bytes == 2 * whole() * 3 // 4
+
+
+def test_zero1_holds_the_state_of_its_share_alone() -> None:
+    memory = ranks("dp=2", shard="zero1", optimizer="momentum")
+    assert sum(each.shards["optimizer_state"] for each in memory.ranks) == whole()
+    assert all(each.shards["weights"] == whole() for each in memory.ranks)
+
+
+def test_more_ranks_never_need_more() -> None:
+    peaks = [ranks(f"dp={count}").training_peak_bytes for count in (2, 4, 8)]
+    assert peaks == sorted(peaks, reverse=True)
+
+
+def test_fully_sharded_weights_are_gathered_twice_and_gradients_reduced_once() -> None:
+    (entry,) = ranks("dp=2").ranks
+    blocks = sum(p.nbytes for p in LanguageModel(**SMALL).blocks.parameters())
+    root = whole() - blocks  # gathered once: not given back before it is derived
+    assert entry.communication["all_gather"].sent_bytes == (2 * blocks + root) // 2
+    assert entry.communication["reduce_scatter"].sent_bytes == whole() // 2
+    assert entry.peak.parts["gathered_weights"] > 0
+
+
+def test_weights_that_stay_gathered_take_more_and_are_sent_less() -> None:
+    given_back, kept = ranks("dp=2"), ranks("dp=2", shard="zero2")
+    assert kept.training_peak_bytes > given_back.training_peak_bytes
+    assert kept.ranks[0].communication["all_gather"].sent_bytes == whole() // 2
+
+
+def test_ranks_that_hold_less_are_told_apart() -> None:
+    memory = ranks("dp=3")
+    assert sorted(rank for each in memory.ranks for rank in each.ranks) == [0, 1, 2]
+    assert memory.peak == memory.ranks[0].peak
+    assert memory.ranks[0].shards["optimizer_state"] > memory.ranks[-1].shards["optimizer_state"]
+
+
+def test_tensor_parallel_ranks_hold_a_part_of_what_the_plan_names() -> None:
+    (entry,) = ranks("tp=2").ranks
+    model = LanguageModel(**SMALL)
+    whole_on_each = sum(p.nbytes for name, p in model.named_parameters() if "norm" in name)
+    whole_on_each += model.tokens.weight.nbytes
+    assert entry.shards["weights"] == whole_on_each + (whole() - whole_on_each) // 2
+
+
+def test_stages_share_the_blocks_and_send_what_is_between_them() -> None:
+    memory = ranks("pp=2", row(), accumulate=4)
+    first, last = sorted(memory.ranks, key=lambda each: each.place["pp"])
+    assert first.shards["weights"] + last.shards["weights"] == whole()
+    between = 4 * 2 * 32 * 64 * 4  # microbatches, batch, length, dim, bytes
+    assert first.communication["send"].sent_bytes == last.communication["receive"].received_bytes == between
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    ("mesh", "options", "said"),
+    [
+        ("dp=2", {"wrap": ("blokcs.*",)}, "wrap 'blokcs.*' matches no module"),
+        ("tp=3", {}, "tp=3 does not divide the 64 features of blocks.0.attention.q"),
+        ("pp=2", {}, "pp=2: nothing says in what order LanguageModel runs its parts"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_the_model_is_refused(mesh: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said.replace("*", r"\*")):
+        ranks(mesh, **options)
+
+
+def test_more_stages_than_blocks_are_refused() -> None:
+    with pytest.raises(UsageError, match="pp=4: Sequential has 2 blocks to share"):
+        ranks("pp=4", row())
+
+
+def test_a_function_that_fails_is_told_with_its_line() -> None:
+    def broken(model: nn.Module, mesh: Any) -> nn.Module:
+        raise ValueError("no such thing")
+
+    with pytest.raises(BuildError, match=r"own.py:f failed: .*test_ranks.py:\d+: ValueError: no such thing"):
+        ranks("dp=2", own=broken, parallelize="own.py:f")
+
+
+def test_a_function_that_returns_no_model_is_refused() -> None:
+    with pytest.raises(BuildError, match=r"own\.py:f returned"):
+        ranks("dp=2", own=lambda model, mesh: 3, parallelize="own.py:f")
+
+
+# ---- the user's function
+
+
+def parallelize(model: LanguageModel, mesh: Any) -> nn.Module:
+    """As a trainer does it: selective checkpointing, then every block, then the rest."""
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+
+    def policy(context: Any, op: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+        keep = op is torch.ops.aten.mm.default
+        return CheckpointPolicy.MUST_SAVE if keep else CheckpointPolicy.PREFER_RECOMPUTE
+
+    precision = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+    for name, block in model.blocks.named_children():
+        wrapped = checkpoint_wrapper(
+            block, context_fn=lambda: create_selective_checkpoint_contexts(policy), preserve_rng_state=False
+        )
+        model.blocks.register_module(name, wrapped)
+        fully_shard(wrapped, mesh=mesh["dp"], mp_policy=precision)
+    return fully_shard(model, mesh=mesh["dp"], mp_policy=precision)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_the_users_function_runs_as_it_is() -> None:
+    memory = ranks("dp=2", own=parallelize, parallelize="own.py:parallelize")
+    assert memory.training is not None
+    assert memory.ranks[0].shards["weights"] == whole() // 2
+    assert memory.training_peak_bytes < ranks("dp=2").training_peak_bytes
+
+
+# ---- torch is as it was
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_of_torch_is_changed_afterwards(fails: bool) -> None:
+    before = torch.UntypedStorage.resize_
+
+    def own(model: nn.Module, mesh: Any) -> nn.Module:
+        if fails:
+            raise KeyboardInterrupt
+        return model
+
+    if fails:
+        with pytest.raises(KeyboardInterrupt):
+            ranks("dp=1", own=own, parallelize="own.py:f")
+    else:
+        ranks("dp=1", own=own, parallelize="own.py:f")
+    assert not hasattr(torch, "meta")
+    assert torch.UntypedStorage.resize_ is before
+    assert not torch.distributed.is_initialized()
+    assert "meta" not in torch.distributed.Backend.backend_capability["fake"]
+
+
+# ---- real processes
+
+
+RUNS = [
+    Run("fsdp", {"dp": 2}, SMALL),
+    *(
+        pytest.param(run, marks=pytest.mark.slow)
+        for run in (
+            Run("fsdp", {"dp": 4}, SMALL),
+            Run("fsdp", {"dp": 2}, SMALL, checkpoint=True),
+            Run("fsdp", {"dp": 2}, SMALL, reshard=False),
+            Run("fsdp", {"dp": 2, "replicate": 2}, SMALL),
+            Run("ddp", {"dp": 2}, SMALL),
+            Run("zero1", {"dp": 2}, SMALL),
+            Run("fsdp", {"tp": 2}, SMALL, clip=False, foreach=False),
+            Run("fsdp", {"dp": 2, "tp": 2}, SMALL, clip=False, foreach=False),
+            Run("pp", {"pp": 2}, SMALL, clip=False, microbatches=4),
+            Run("pp", {"pp": 2, "dp": 2}, SMALL, clip=False, microbatches=4),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.way} {run.mesh}")
+def test_every_phase_is_that_of_real_processes(run: Run) -> None:
+    real = real_ranks.peaks(run)
+    with torch.device("meta"):
+        model: nn.Module = LanguageModel(**run.model)
+    options = MemoryOptions(
+        loss="cross-entropy",
+        implementation="foreach" if run.foreach else "for-loop",
+        mesh=",".join(f"{name}={size}" for name, size in run.mesh.items()),
+        shard=None if run.way == "pp" else run.way,
+        clip=run.clip,
+        reshard=run.reshard,
+        checkpoint=("blocks.*",) if run.checkpoint else (),
+        accumulate=run.microbatches,
+    )
+    here = call(in_a_row(model) if run.way == "pp" else model, run.batch, run.length)
+    memory = predict_ranks(here, options=options, target="cpu")
+    for rank, truth in enumerate(real):
+        entry = next(each for each in memory.ranks if rank in each.ranks)
+        for phase in PHASES:
+            if phase in entry.phase_peak_bytes:
+                assert entry.phase_peak_bytes[phase] == pytest.approx(truth[phase], rel=0.005)
