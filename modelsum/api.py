@@ -31,6 +31,8 @@ def summarize(
     sequence_length: int | None = None,
     memory: bool = True,
     target: str = "cuda",
+    task: str | None = None,
+    fetch: bool = False,
     **step: Any,
 ) -> Summary:
     """Say what a model costs, from its shapes; the model is left as it was found.
@@ -56,6 +58,8 @@ def summarize(
         sequence_length: tokens of the default input of a language model; None for its usual number.
         memory: predict the memory of inference and of a training step too.
         target: the device to predict it for, "cuda" or "cpu".
+        task: "causal-lm", "sequence-classification" ...: the head that a model of transformers takes.
+        fetch: get the configuration of a model of the Hub, "hf:ORG/NAME", where it is not on this machine.
         **step: the training step: the fields of `modelsum.memory.MemoryOptions` (optimizer, loss, amp,
             checkpoint, freeze, accumulate, attention, ...). As in torch.optim, `foreach` and `fused` choose
             the optimizer's implementation.
@@ -78,6 +82,8 @@ def summarize(
         sequence_length=sequence_length,
         memory=memory,
         target=target,
+        task=task,
+        fetch=fetch,
         **step,
     )
     return run(request, listing=True)

@@ -32,6 +32,8 @@ class Request:
         freeze: patterns of what is not trained, as the training step has them; they hold for the counts too,
             also where no memory is predicted.
         notices: what the summary passes on to the reader.
+        task: what a model of transformers shall have a head for, see `modelsum.spec.TASKS`.
+        fetch: a configuration that is not on this machine may be fetched from the Hub.
     """
 
     model: ModelSpec | nn.Module
@@ -48,9 +50,16 @@ class Request:
     target: str = "cuda"
     freeze: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    task: str | None = None
+    fetch: bool = False
 
     def __post_init__(self) -> None:
         check_target(self.target)
+        if self.task is not None:
+            spec.check_task(self.task)
+        if isinstance(self.model, ModelSpec) and (self.task or self.fetch):
+            named = dataclasses.replace(self.model, task=self.task, fetch=self.fetch)
+            object.__setattr__(self, "model", named)
         spec.check_batch(self.batch)
         spec.check_mode(self.mode)
         # torch's own objects read as their names do: torch.device("cpu"), torch.bfloat16.
@@ -67,7 +76,7 @@ class Request:
 
 
 #: Options of a call from Python that are fields of a request; those of a training step are the others.
-_OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target")
+_OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target", "task", "fetch")
 
 
 def request_of(

@@ -13,7 +13,18 @@ import modelsum
 
 PACKAGE = Path(modelsum.__file__).parent
 
-GROUND = {"errors", "files", "jobs", "memory_values", "objects", "plain", "printing", "processes", "raised"}
+GROUND = {
+    "errors",
+    "files",
+    "generation_values",
+    "jobs",
+    "memory_values",
+    "objects",
+    "plain",
+    "printing",
+    "processes",
+    "raised",
+}
 GROUND |= {"repeats", "spec", "summary", "units", "version", "weights"}
 # What each part may import of the others, besides itself and the ground floor.
 MAY_IMPORT = {
@@ -29,20 +40,32 @@ MAY_IMPORT = {
     "measuring": {"request", "preparing", "api", "sources", "trace", "memory"},
     "predicting": {"request", "preparing", "api", "sources", "trace", "memory"},
     "fitting": {"request", "api", "predicting", "memory", "baselines"},
+    "generation": {"sources", "trace", "memory"},
+    "generating": {"request", "preparing", "fitting", "generation", "memory"},
     "checking": {"request", "api", "sources", "baselines"},
     "comparing": {"request", "api", "sources", "baselines"},
     "cache": {"request", "memory"},
     "cli": {
-        *("request", "preparing", "api", "cache", "checking", "comparing", "fitting", "measuring"),
+        *(
+            "request",
+            "preparing",
+            "api",
+            "cache",
+            "checking",
+            "comparing",
+            "fitting",
+            "generating",
+            "measuring",
+        ),
         *("memory", "render", "baselines", "sources", "zoo"),
     },
     "compat": {"api", "render"},
     "__main__": {"cli"},
     "assertions": {"api", "baselines", "memory"},
-    "__init__": {"api", "assertions", "checking", "comparing", "fitting", "measuring"},
+    "__init__": {"api", "assertions", "checking", "comparing", "fitting", "generating", "measuring"},
 }
 TORCH_FREE = {*GROUND, "request", "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
-TORCH_FREE |= {"checking", "comparing", "fitting", "measuring", "predicting", "preparing"}
+TORCH_FREE |= {"checking", "comparing", "fitting", "generating", "measuring", "predicting", "preparing"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -146,6 +169,7 @@ def test_exported_names() -> None:
         "compare",
         "diff",
         "fit",
+        "generate",
         "measure",
         "register_macs",
         "summarize",

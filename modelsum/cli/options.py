@@ -31,6 +31,30 @@ _of_run = in_group("Run")
 _of_step = in_group("Training step")
 _of_memory = in_group("Memory")
 
+_BUILT = (
+    _of_input(
+        "--arg",
+        "arguments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=completion.arguments,
+        help="Constructor argument, a Python literal.",
+    ),
+    _of_input(
+        "--task",
+        type=Word(spec.TASKS, spec.check_task),
+        metavar="TASK",
+        help="Head of a model of transformers: causal-lm, sequence-classification ...",
+    ),
+    _of_input(
+        "--fetch",
+        is_flag=True,
+        help="Get the config.json of hf:ORG/NAME where it is not on this machine; never weights or code.",
+    ),
+    _of_input("--dtype", type=_DTYPE, project=True, help="Of the model and its inputs.  [default: as built]"),
+    project.no_defaults,
+)
+
 _CALL = (
     _of_input(
         "--input",
@@ -57,16 +81,15 @@ _CALL = (
     ),
     _of_input("--batch", type=int, metavar="N", help="Batch size put in front of every shape.  [default: 1]"),
     _of_input("--no-batch", is_flag=True, excludes=("batch",), help="Take the shapes literally."),
-    _of_input(
-        "--arg",
-        "arguments",
-        multiple=True,
-        metavar="KEY=VALUE",
-        shell_complete=completion.arguments,
-        help="Constructor argument, a Python literal.",
-    ),
-    _of_input("--dtype", type=_DTYPE, project=True, help="Of the model and its inputs.  [default: as built]"),
-    project.no_defaults,
+    *_BUILT,
+)
+
+attention = _of_memory(
+    "--attention",
+    default=_STEP_DEFAULTS.attention,
+    show_default=True,
+    type=Word(step.ATTENTION),
+    help="Kernel of scaled_dot_product_attention.",
 )
 
 _STEP = (
@@ -123,13 +146,7 @@ _STEP = (
     _of_step("--clip", is_flag=True, help="The norm of all gradients is clipped before the optimizer steps."),
     _of_step("--ema", is_flag=True, help="A moving average of weights and buffers is kept beside them."),
     _of_step("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
-    _of_memory(
-        "--attention",
-        default=_STEP_DEFAULTS.attention,
-        show_default=True,
-        type=Word(step.ATTENTION),
-        help="Kernel of scaled_dot_product_attention.",
-    ),
+    attention,
     _of_memory(
         "--prefetch",
         type=int,
@@ -192,6 +209,11 @@ def call(command: Command) -> Command:
     return _with(_CALL, command)
 
 
+def built(command: Command) -> Command:
+    """How a model is built, for a command that makes its calls itself: arguments, head and dtype."""
+    return _with(_BUILT, command)
+
+
 def training_step(command: Command) -> Command:
     """The training step: optimizer, loss, and what saves memory."""
     return _with(_STEP, command)
@@ -223,16 +245,18 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> Request:
     return Request(
         model=model,
         inputs_from=given.get("inputs_from"),
-        inputs=spec.parse_inputs(given["inputs"]),
+        inputs=spec.parse_inputs(given.get("inputs", ())),
         batch=None if given.get("no_batch") else 1 if batch is None else batch,
         arguments=spec.parse_arguments(given["arguments"]),
         mode="train" if given.get("train") else "eval",
         device=given.get("device", _DEFAULTS["device"]),
         dtype=given["dtype"],
-        sequence_length=given["seq_len"],
+        sequence_length=given.get("seq_len"),
         memory=described,
         target=given.get("target", _DEFAULTS["target"]),
         freeze=given.get("freeze", ()),
+        task=given.get("task"),
+        fetch=bool(given.get("fetch")),
         notices=project.notices(of_memory=described is not None),
     )
 

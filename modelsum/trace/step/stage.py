@@ -109,14 +109,21 @@ class Stage:
         self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
 
-    def inference(self) -> Recording:
-        """A forward pass in evaluation mode without gradients. Raises what the model raises."""
+    def inference(self, kept: Callable[[], Iterable[Tensor]] | None = None) -> Recording:
+        """A forward pass in evaluation mode without gradients. Raises what the model raises.
+
+        `kept`: the tensors of an object among the arguments that the pass writes to, a cache of text. It is
+        then the call's own object that is written to, and what is put in counts as input from the start.
+        """
         set_mode(self._call.model, train=False)
         self._begin(FORWARD)
-        call = self._call.renewed()  # alive to the end, as a batch is in the hands of who makes the step
+        # Alive to the end, as a batch is in the hands of who makes the step.
+        call = self._call.renewed() if kept is None else self._call
         with torch.no_grad(), self._followed(), self._precision():
             output = call()
         events = self.log.cut()
+        for number in filter(None, map(self.lifetimes.number_of, kept() if kept else ())):
+            self.log.categories[number] = INPUTS
         del output
         return Recording(
             categories=self.log.categories,
