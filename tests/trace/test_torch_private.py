@@ -701,7 +701,7 @@ def test_without_pickles_nothing_but_tensors_is_unpickled(tmp_path) -> None:
     before = torch.load, pickle.loads
     torch.save({"x": torch.ones(2)}, tmp_path / "tensors.pt")
     torch.save(Exception("any object"), tmp_path / "objects.pt")
-    with torch_private.without_pickles():
+    with room.without_pickles():
         assert torch.load(tmp_path / "tensors.pt", weights_only=False)["x"].tolist() == [1, 1]
         with pytest.raises(pickle.UnpicklingError):
             torch.load(tmp_path / "objects.pt", weights_only=False)
