@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from modelsum import fitting
-from modelsum.errors import InputError, UsageError
+from modelsum.api import generator_of
+from modelsum.errors import InputError
 from modelsum.generation_values import Generation, Room, Serving
 from modelsum.memory.fitting import cards
 from modelsum.memory.fitting.search import largest
-from modelsum.preparing import built
 from modelsum.request import Request, request_of
-from modelsum.spec import ModelSpec
-from modelsum.units import count
-from modelsum.version import __version__
 
 if TYPE_CHECKING:
     from torch import nn
 
     from modelsum.generation.steps import Generator
-
-#: The task where none is named.
-TASK = "generation"
-#: Names that configurations have for the positions that a model knows.
-_POSITIONS = (
-    "max_position_embeddings",
-    "n_positions",
-    "max_target_positions",
-    "max_sequence_length",
-    "n_ctx",
-)
 
 
 def generate(
@@ -95,67 +79,18 @@ def run(
     progress: Callable[[str], None] = lambda doing: None,
 ) -> Generation:
     """Follow a generation; the request's batch, mode and device do not matter. Raises as `generate`."""
-    import torch
-
     if request.inputs or request.inputs_from or request.example or request.sequence_length:
         raise InputError("an input is given, but a generation begins with a prompt", "Give --prompt N.")
-    if isinstance(request.model, ModelSpec) and request.task is None and request.model.attribute is None:
-        request = replace(request, task=TASK)
     progress("building the model")
-    ready = built(replace(request, device="meta"), torch.device("meta"))
-    try:
-        from modelsum.generation.quantizing import store
-        from modelsum.generation.steps import Generator
-    except ImportError as error:
-        raise UsageError(
-            f"generations are those of transformers: {error}",
-            "Install it with: pip install 'modelsum[transformers]'",
-        ) from error
-    attention = request.memory.attention if request.memory else "auto"
-    generator = Generator(ready.loaded, request.target, attention)
-    stored, notices = store(generator.model, serving.weights)
-    progress("reading the prompt")
-    prefill = generator.prefill(serving)
-    progress("writing a token")
-    decode = generator.decode(serving)
-    cached = generator.cache_bytes(serving)
-    growing = _growth(generator, serving, cached)
-    positions = positions_of(generator.model)
-    if room is not None:
-        first = prefill.phase.need_bytes >= decode.phase.need_bytes
-        room = _filled(generator, serving, room, positions, first, progress)
-    return Generation(
-        model=ready.identity,
-        dtype=str(generator.model.dtype).removeprefix("torch."),
-        target=request.target,
-        serving=serving,
-        positions=positions,
-        weights=stored,
-        cache_bytes=cached,
-        cache_bytes_per_token=growing,
-        cache_state_bytes=max(cached // serving.batch - growing * serving.cached, 0),
-        prefill=prefill.phase,
-        decode=decode.phase,
-        room=room,
-        assumptions=_assumptions(serving, prefill.attention, decode.attention),
-        unmeasured={**prefill.unmeasured, **decode.unmeasured},
-        notices=(*ready.notices, *notices, *_of_positions(generator.model, serving, positions)),
-        predictions=generator.passes,
-        made_with={
-            "modelsum": __version__,
-            "torch": str(torch.__version__),
-            "transformers": version("transformers"),
-            "python": platform.python_version(),
-        },
-    )
+    generator, ready = generator_of(request)
+    from modelsum.generation.following import follow  # which imports torch
 
-
-def _growth(generator: Generator, serving: Serving, cached: int) -> int:
-    """Bytes by which the cache of one sequence grows with a token; of blocks and groups, with many."""
-    kind, _, detail = serving.cache.partition(":")
-    more = int(detail) if kind == "paged" else 128 if kind == "quantized" else 1
-    longer = replace(serving, new=max(serving.new, 2) + more)
-    return (generator.cache_bytes(longer) - cached) // (more * serving.batch)
+    generation = follow(generator, ready.identity, serving, notices=ready.notices, progress=progress)
+    if room is None:
+        return generation
+    first = generation.prefill.need_bytes >= generation.decode.need_bytes
+    room = _filled(generator, serving, room, generation.positions, first, progress)
+    return replace(generation, room=room, predictions=generator.passes)
 
 
 def _filled(
@@ -208,44 +143,3 @@ def _filled(
 STEP = 64
 #: Where the search for a context ends, for a model that takes any.
 MOST_TOKENS = 1 << 24
-
-
-def positions_of(model: Any) -> int | None:
-    """Tokens that a model has positions for, as its configuration says; None where it does not."""
-    config = model.config.get_text_config(decoder=True)
-    found = (getattr(config, name, None) for name in _POSITIONS)
-    return next((n for n in found if isinstance(n, int) and n > 0), None)
-
-
-def _of_positions(model: Any, serving: Serving, positions: int | None) -> tuple[str, ...]:
-    """What to say of a context that is longer than the model has positions for."""
-    if positions is None or serving.context <= positions:
-        return ()
-    table = any(
-        type(m).__name__.endswith("Embedding")
-        and getattr(m, "num_embeddings", 0) in range(positions, positions + 8)
-        for m in model.modules()
-    )
-    does = (
-        "it looks positions up in a table, and a real run ends in an error there"
-        if table
-        else "it computes positions, so that a real run goes on, with text that it was not trained for"
-    )
-    return (
-        f"a context of {count(serving.context)} exceeds the model's {count(positions)} positions: {does}",
-    )
-
-
-def _assumptions(serving: Serving, *kernels: str) -> dict[str, str]:
-    kinds = {
-        "dynamic": "of transformers, which copies keys and values of a layer to add a token",
-        "static": "of transformers, of full length from the start",
-        "paged": "in blocks, which attention reads where they are",
-        "quantized": "of transformers, which a layer unpacks whole for each step",
-    }
-    return {
-        "cache": kinds[serving.cache.partition(":")[0]],
-        "next token": "the most likely one, of scores in float32",
-        "attention": ", ".join(dict.fromkeys(kernels)),
-        "allocator": "default configuration, empty before each pass",
-    }

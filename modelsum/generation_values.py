@@ -76,6 +76,14 @@ class Serving:
         object.__setattr__(self, name, word)
 
     @property
+    def words(self) -> str:
+        """What is written and with what cache, in words."""
+        batch = "" if self.batch == 1 else f" in {self.batch} sequences"
+        kept = f"{self.cache} cache{f' in {self.kv_dtype}' if self.kv_dtype else ''}"
+        weights = f", weights in {self.weights}" if self.weights else ""
+        return f"{self.prompt} tokens and {self.new} new ones{batch}, {kept}{weights}"
+
+    @property
     def context(self) -> int:
         """Tokens of a sequence at the end."""
         return self.prompt + self.new
@@ -84,6 +92,13 @@ class Serving:
     def cached(self) -> int:
         """Tokens in the cache after the last decode step; at least one such step is looked at."""
         return self.prompt + max(self.new - 1, 1)
+
+
+#: What is known of a generation in a summary, a report and the limits of a check.
+FIGURES = (
+    *("weights_bytes", "cache_bytes", "cache_bytes_per_token", "prefill_peak_bytes", "decode_peak_bytes"),
+    *("prefill_macs", "decode_macs", "decode_read_bytes"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +292,11 @@ class Generation(Printed):
     def bound(self) -> str:
         """ "lower" where the peaks are at least so much, "exact" where they are what a pass takes."""
         return "lower" if self.unmeasured else "exact"
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """Those of `FIGURES`, by name."""
+        return {name: getattr(self, name) for name in FIGURES}
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON values, schema version 1."""

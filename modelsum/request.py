@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelsum import objects, spec
 from modelsum.errors import InputError, UsageError, did_you_mean
+from modelsum.generation_values import Serving
 from modelsum.memory import torch_objects
 from modelsum.memory.options import MemoryOptions, check_target
 from modelsum.spec import InputSpec, ModelSpec
@@ -34,6 +35,7 @@ class Request:
         notices: what the summary passes on to the reader.
         task: what a model of transformers shall have a head for, see `modelsum.spec.TASKS`.
         fetch: a configuration that is not on this machine may be fetched from the Hub.
+        serving: a text whose generation is followed too; None follows none.
     """
 
     model: ModelSpec | nn.Module
@@ -52,6 +54,7 @@ class Request:
     notices: tuple[str, ...] = ()
     task: str | None = None
     fetch: bool = False
+    serving: Serving | None = None
 
     def __post_init__(self) -> None:
         check_target(self.target)
@@ -74,9 +77,14 @@ class Request:
         """What the model is called: the user's words for it, or the class of a module."""
         return str(self.model) if isinstance(self.model, ModelSpec) else type(self.model).__name__
 
+    def for_text(self) -> Request:
+        """The same with a head that writes, where nothing says which one."""
+        named = isinstance(self.model, ModelSpec) and self.model.attribute is None
+        return dataclasses.replace(self, task="generation") if named and self.task is None else self
+
 
 #: Options of a call from Python that are fields of a request; those of a training step are the others.
-_OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target", "task", "fetch")
+_OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target", "task", "fetch", "serving")
 
 
 def request_of(

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from modelsum import generating, generation_values, spec
+from modelsum import generating, spec
 from modelsum.cli import completion, options, result, startup
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
 from modelsum.cli.fit import on_a_card
-from modelsum.cli.option import Word, in_group
+from modelsum.cli.option import in_group
 from modelsum.cli.progress import Progress
 from modelsum.generation_values import Serving
 from modelsum.render import FORMATS
@@ -21,33 +21,12 @@ _VERDICT_IS_NO = 1
 
 _of_text = in_group("Text")
 _of_room = in_group("What fits")
-_USUAL = Serving()
 
 
 @click.command("generate", cls=Command, short_help="What a language model takes that writes.")
 @click.argument("model", metavar="MODEL", shell_complete=completion.models(files=spec.MODEL_SUFFIXES))
-@_of_text(
-    "--prompt", type=int, default=_USUAL.prompt, show_default=True, metavar="N", help="Tokens at the start."
-)
-@_of_text(
-    "--new", type=int, default=_USUAL.new, show_default=True, metavar="N", help="Tokens that are written."
-)
-@_of_text(
-    "--batch", type=int, default=_USUAL.batch, show_default=True, metavar="N", help="Sequences at once."
-)
-@_of_text(
-    "--cache",
-    default=_USUAL.cache,
-    show_default=True,
-    metavar="|".join(generation_values.CACHES),
-    help="Of transformers: growing, or of full length; in blocks as servers have it; quantized.",
-)
-@_of_text(
-    "--kv-dtype",
-    type=Word(generation_values.KV_DTYPES),
-    help="Of what a cache keeps.  [default: the model's]",
-)
-@_of_text("--weights", type=Word(generation_values.WEIGHTS), help="Their format.  [default: as configured]")
+@options.text
+@_of_text("--batch", type=int, default=1, show_default=True, metavar="N", help="Sequences at once.")
 @_of_room("--memory", metavar="SIZE", help="Memory to fit into: 24GiB (2**30), 24GB (10**9), 900MiB.")
 @_of_room(
     "--gpu",
@@ -64,12 +43,6 @@ _USUAL = Serving()
 @result.written(FORMATS["Generation"])
 def command(
     model: str,
-    prompt: int,
-    new: int,
-    batch: int,
-    cache: str,
-    kv_dtype: str | None,
-    weights: str | None,
     memory: str | None,
     gpu: str | None,
     format_: str,
@@ -88,9 +61,9 @@ def command(
     With --memory or --gpu it also says the longest context and the most sequences that fit, and the exit code
     is 1 where the text does not.
     """
-    serving = Serving(prompt, new, batch, cache, kv_dtype, weights)
     room = generating.room_for(memory, gpu, given["target"])
     request = options.request(spec.parse_model(model), given)
+    serving = request.serving or Serving(batch=given["batch"])
     startup.ready(request)
     with Progress() as progress:
         generation = generating.run(request, serving, room, progress=progress)

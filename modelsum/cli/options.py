@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from modelsum import spec
+from modelsum import generation_values, spec
 from modelsum.cli import completion, project
 from modelsum.cli.option import Word, in_group
+from modelsum.generation_values import Serving
 from modelsum.memory import options as step
 from modelsum.memory.options import MemoryOptions
 from modelsum.request import Request
@@ -30,6 +31,9 @@ _of_input = in_group("Input")
 _of_run = in_group("Run")
 _of_step = in_group("Training step")
 _of_memory = in_group("Memory")
+_of_text = in_group("Text")
+_SERVING = Serving()
+_OF_TEXT = ("prompt", "new", "cache", "kv_dtype", "weights")
 
 _BUILT = (
     _of_input(
@@ -167,6 +171,25 @@ _STEP = (
     ),
 )
 
+#: A text that is written, whose memory is followed where any of these is given; see `modelsum generate`.
+_TEXT = (
+    _of_text("--prompt", type=int, metavar="N", help=f"Tokens at the start.  [default: {_SERVING.prompt}]"),
+    _of_text("--new", type=int, metavar="N", help=f"Tokens that are written.  [default: {_SERVING.new}]"),
+    _of_text(
+        "--cache",
+        metavar="|".join(generation_values.CACHES),
+        help=f"What keeps keys and values: {_SERVING.cache} grows by a copy.  [default: {_SERVING.cache}]",
+    ),
+    _of_text(
+        "--kv-dtype",
+        type=Word(generation_values.KV_DTYPES),
+        help="Of what a cache keeps.  [default: the model's]",
+    ),
+    _of_text(
+        "--weights", type=Word(generation_values.WEIGHTS), help="Their format.  [default: as configured]"
+    ),
+)
+
 target = _of_memory(
     "--target",
     project=True,
@@ -201,7 +224,12 @@ no_cache = _of_run("--no-cache", is_flag=True, help="Neither use a kept answer n
 
 def summary(command: Command) -> Command:
     """Everything that a summary can be asked for."""
-    return _with((call, mode, device, training_step, target, no_memory, no_cache), command)
+    return _with((call, mode, device, training_step, text, target, no_memory, no_cache), command)
+
+
+def text(command: Command) -> Command:
+    """What a language model shall write."""
+    return _with(_TEXT, command)
 
 
 def call(command: Command) -> Command:
@@ -257,8 +285,15 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> Request:
         freeze=given.get("freeze", ()),
         task=given.get("task"),
         fetch=bool(given.get("fetch")),
+        serving=_serving(given, batch),
         notices=project.notices(of_memory=described is not None),
     )
+
+
+def _serving(given: Mapping[str, Any], batch: int | None) -> Serving | None:
+    """The text that is asked for; None where no option of `text` is given."""
+    values = {name: given[name] for name in _OF_TEXT if given.get(name) is not None}
+    return Serving(**values, batch=batch or 1) if values else None
 
 
 def memory(given: Mapping[str, Any]) -> MemoryOptions | None:

@@ -72,6 +72,7 @@ class Generator:
 
     Attributes:
         passes: that were followed so far.
+        target: "cuda" or "cpu".
     """
 
     def __init__(self, loaded: Loaded, target: str, attention: str = "auto") -> None:
@@ -79,7 +80,8 @@ class Generator:
         model: Any = loaded.model
         self.model = model.eval()
         self.passes = 0
-        self._loaded, self._target, self._attention = loaded, target, attention
+        self.target = target
+        self._loaded, self._attention = loaded, attention
         self._argument = caches.argument_of(model)
         self._glances: dict[tuple[int, int], Any] = {}
         if (
@@ -229,7 +231,7 @@ class Generator:
         held = sum(t.nbytes for key, t in call.kwargs.items() if isinstance(t, Tensor))
         cache = call.kwargs.get(self._argument or "")
         recording, attention = record_inference(
-            call, target=self._target, attention=self._attention, kept=lambda: tensors_held(cache)
+            call, target=self.target, attention=self._attention, kept=lambda: tensors_held(cache)
         )
         peak = replay(recording.categories, recording.setup, recording.first).peak
         parts = {
@@ -238,7 +240,7 @@ class Generator:
             "activations": peak.parts["temporaries"] + min(held, peak.parts[INPUTS]),
         }
         reserved = process = None
-        if self._target == "cuda":
+        if self.target == "cuda":
             simulated = allocator.replay((*recording.setup, *recording.first), expandable_segments=False)
             reserved = simulated.reserved_peak
             process = allocator.process_bytes(reserved)
