@@ -10,6 +10,7 @@ from modelsum.baselines.documented import against_documented
 from modelsum.errors import ModelError, NoInputError, UsageError
 from modelsum.preparing import Prepared, built, first_attempt
 from modelsum.request import Request, request_of
+from modelsum.spec import Lora, parse_lora
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def summarize(
     target: str = "cuda",
     task: str | None = None,
     fetch: bool = False,
+    lora: Lora | str | None = None,
     **step: Any,
 ) -> Summary:
     """Say what a model costs, from its shapes; the model is left as it was found.
@@ -62,6 +64,7 @@ def summarize(
         target: the device to predict it for, "cuda" or "cpu".
         task: "causal-lm", "sequence-classification" ...: the head that a model of transformers takes.
         fetch: get the configuration of a model of the Hub, "hf:ORG/NAME", where it is not on this machine.
+        lora: adapters that are trained in place of the model, like "r=16,targets=q_proj|v_proj".
         **step: the training step: the fields of `modelsum.memory.MemoryOptions` (optimizer, loss, amp,
             checkpoint, freeze, accumulate, attention, ...). As in torch.optim, `foreach` and `fused` choose
             the optimizer's implementation.
@@ -86,6 +89,7 @@ def summarize(
         target=target,
         task=task,
         fetch=fetch,
+        lora=parse_lora(lora) if isinstance(lora, str) else lora,
         **step,
     )
     return run(request, listing=True)

@@ -171,10 +171,15 @@ def built(request: Request, device: torch.device) -> Prepared:
         loaded = dataclasses.replace(loaded, model=unwrapped(loaded.model))
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
+        adapted: tuple[str, ...] = ()
+        if request.lora is not None:
+            from modelsum.generation.adapters import adapt
+
+            adapted = adapt(loaded.model, request.lora)
         freeze(loaded.model, request.freeze)
         pruned = hidden_by_masks(loaded.model if isinstance(request.model, ModelSpec) else request.model)
     identity = Model(text, loaded.source, type(loaded.model).__name__, plain(request.arguments))
-    notices = (*request.notices, *loaded.notices, *((pruned,) if pruned else ()))
+    notices = (*request.notices, *loaded.notices, *adapted, *((pruned,) if pruned else ()))
     return Prepared(loaded, identity, Call(loaded.model), device, None, notices)
 
 

@@ -12,7 +12,7 @@ from modelsum.errors import InputError, UsageError, did_you_mean
 from modelsum.generation_values import Serving
 from modelsum.memory import torch_objects
 from modelsum.memory.options import MemoryOptions, check_target
-from modelsum.spec import InputSpec, ModelSpec
+from modelsum.spec import InputSpec, Lora, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,7 @@ class Request:
         task: what a model of transformers shall have a head for, see `modelsum.spec.TASKS`.
         fetch: a configuration that is not on this machine may be fetched from the Hub.
         serving: a text whose generation is followed too; None follows none.
+        lora: adapters that are put into the model and trained, its own weights frozen.
     """
 
     model: ModelSpec | nn.Module
@@ -55,6 +56,7 @@ class Request:
     task: str | None = None
     fetch: bool = False
     serving: Serving | None = None
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         check_target(self.target)
@@ -84,7 +86,18 @@ class Request:
 
 
 #: Options of a call from Python that are fields of a request; those of a training step are the others.
-_OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target", "task", "fetch", "serving")
+_OF_A_REQUEST = (
+    "batch",
+    "mode",
+    "device",
+    "dtype",
+    "sequence_length",
+    "target",
+    "task",
+    "fetch",
+    "serving",
+    "lora",
+)
 
 
 def request_of(

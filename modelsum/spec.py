@@ -99,6 +99,37 @@ class ModelSpec:
         return self.text
 
 
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Adapters of low rank, as `peft.LoraConfig` has them.
+
+    Attributes:
+        r: their rank.
+        targets: names of layers, or "all-linear"; none for those that peft takes of a known model type.
+        alpha: what they are scaled by, alpha / r.
+        dropout: of what goes into them.
+        base: format of the weights beside them, "nf4" or "int8"; None as they are.
+        double: the scales of that format are quantized themselves.
+
+    Raises UsageError for a rank that is none, and another format.
+    """
+
+    r: int = 8
+    targets: tuple[str, ...] = ()
+    alpha: int = 8
+    dropout: float = 0.0
+    base: str | None = None
+    double: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.r) is not int or self.r < 1:
+            raise UsageError(f"lora r={self.r!r} is no rank", "Write a whole number from 1, like r=16.")
+        if self.base not in (None, "nf4", "int8"):
+            raise UsageError(
+                f"lora base={self.base!r} is not known", valid_words(str(self.base), ("nf4", "int8"))
+            )
+
+
 #: What ends an advice where the shape would do as it is, for a command that can take it so.
 OR_LITERALLY = ", or --no-batch"
 
@@ -297,6 +328,23 @@ def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
             raise ArgumentError(f"argument {key!r} is given twice", "Give it once.")
         arguments[key] = value
     return arguments
+
+
+def parse_lora(text: str) -> Lora:
+    """Read `--lora`: r=16,targets=q_proj|v_proj,alpha=32,dropout=0.05,base=nf4. Raises UsageError."""
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = part.strip().partition("=")
+        if not equals or key not in Lora.__dataclass_fields__:
+            raise UsageError(
+                f"lora {text!r}: {part.strip()!r} is not known",
+                valid_words(key, tuple(f"{name}=..." for name in Lora.__dataclass_fields__)),
+            )
+        try:
+            given[key] = tuple(value.split("|")) if key == "targets" else ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            given[key] = value.lower() == "true" if value.lower() in ("true", "false") else value
+    return Lora(**given)
 
 
 def parse_argument(text: str) -> tuple[str, Any]:

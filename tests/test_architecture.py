@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "baselines": {"request", "memory"},
     "render": {"zoo", "baselines", "memory"},
     "request": {"memory"},
-    "preparing": {"request", "sources", "trace", "memory"},
+    "preparing": {"request", "sources", "trace", "memory", "generation"},
     "api": {"request", "preparing", "trace", "baselines", "generation"},
     "measuring": {"request", "preparing", "api", "sources", "trace", "memory"},
     "predicting": {"request", "preparing", "api", "sources", "trace", "memory"},

@@ -24,7 +24,16 @@ _STEP_DEFAULTS = MemoryOptions()
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Request)}
 _OF_STEP = tuple(field.name for field in dataclasses.fields(MemoryOptions))
 #: Options of the training step that an inference has nothing of.
-OF_TRAINING = ("optimizer", "implementation", "loss", "checkpoint", "freeze", "accumulate", "weight_decay")
+OF_TRAINING = (
+    "lora",
+    "optimizer",
+    "implementation",
+    "loss",
+    "checkpoint",
+    "freeze",
+    "accumulate",
+    "weight_decay",
+)
 _DTYPE = Word(spec.FLOAT_DTYPES, spec.check_dtype, also=("bf16", "fp16", "fp32", "fp64", "half", "double"))
 
 _of_input = in_group("Input")
@@ -149,6 +158,11 @@ _STEP = (
     ),
     _of_step("--clip", is_flag=True, help="The norm of all gradients is clipped before the optimizer steps."),
     _of_step("--ema", is_flag=True, help="A moving average of weights and buffers is kept beside them."),
+    _of_step(
+        "--lora",
+        metavar="r=N,targets=A|B",
+        help="Train adapters of peft alone; base=nf4 for QLoRA, alpha=N, dropout=P.",
+    ),
     _of_step("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
     attention,
     _of_memory(
@@ -286,6 +300,7 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> Request:
         task=given.get("task"),
         fetch=bool(given.get("fetch")),
         serving=_serving(given, batch),
+        lora=spec.parse_lora(given["lora"]) if given.get("lora") else None,
         notices=project.notices(of_memory=described is not None),
     )
 

@@ -60,7 +60,8 @@ def command(
     """
     case = configured.find(model, Path.cwd())
     name = case.check.model if case else spec.parse_model(model)
-    if name.kind in ("weights", "disk") and given["task"] is None and _show_weights(name, format_, output):
+    on_disk = name.kind in ("weights", "disk") or Path(name.name).is_dir()
+    if on_disk and given["task"] is None and _show_weights(name, format_, output):
         return
     given["no_memory"] = given["no_memory"] or format_ in _WITHOUT_REMARKS
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -40,6 +41,17 @@ def store(model: Any, weights: str | None) -> tuple[Stored, tuple[str, ...]]:
     total = sum(size for size in parts.values())
     words = chosen.words if chosen is not None else dtype
     return Stored(words, total, params, dict(parts), kept), said.notices if said is not None else ()
+
+
+def store_matrices(model: nn.Module, weights: str, *, double: bool = False) -> Format:
+    """Store the matrices of a model in a format, its head and all else left as they are; what became of them.
+
+    Raises UsageError where no matrix can have it.
+    """
+    chosen = replace(USUAL[weights], double=double)
+    element = next((p.element_size() for p in model.parameters() if p.is_floating_point()), 4)
+    _stored(model, chosen, element, Counter(), {})
+    return chosen
 
 
 def _entries(model: Any) -> Mapping[str, Any] | None:
@@ -103,13 +115,18 @@ def _with_scratch(module: nn.Module, chosen: Format, out: int, inputs: int, elem
     """Have the memory of the kernel there while the layer runs."""
     held: list[Tensor] = []
 
-    def before(layer: nn.Module, args: tuple[Any, ...]) -> None:
-        rows = args[0].numel() // inputs
+    def take(rows: int) -> None:
         if size := chosen.scratch(rows, out, inputs, element):
             held.append(torch.empty(size, dtype=torch.uint8, device="meta"))
 
-    def after(layer: nn.Module, args: Any, output: Any) -> None:
+    def before(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        take(args[0].numel() // inputs)
+
+    def after(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         held.clear()
+        if output.requires_grad:  # what is derived is multiplied with it again
+            output.register_hook(lambda gradient: take(gradient.numel() // out))
+            args[0].register_hook(lambda gradient: held.clear())
 
     module.register_forward_pre_hook(before)
     module.register_forward_hook(after)

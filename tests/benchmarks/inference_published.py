@@ -201,10 +201,12 @@ def _why(group: str, name: str, precision: str, prompt: int) -> str:
         return "the head is not tied to the embeddings in these files (297 MiB more)"
     if group == "Qwen3" and prompt > 1:
         return "the table seems to leave out what the prefill takes for a moment: weights and cache are right"
+    if group == "Qwen2" and prompt == 1 and not precision.startswith("AWQ"):
+        return "not explained: the same 512 MiB (1.5B) and 2.1 GiB (72B) in every format"
     if group == "Qwen2" and prompt > 1:
         return "transformers 4.38 computed the scores of every token of the prompt in float32"
     if group == "litgpt" and "bf16" in precision and precision not in ("bf16", "bf16 true"):
-        return "litgpt stores the head in the format too"
+        return "the whole script is measured, loading and quantizing included; not explained further"
     if group == "litgpt":
         return "another implementation than transformers': its cache is of full length"
     return ""

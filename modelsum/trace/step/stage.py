@@ -147,7 +147,7 @@ class Stage:
             self._average()
         update = Update(self._call.model, self.lifetimes, options, target)
         self._setup += self.log.cut()
-        loss = Loss(options.loss, self._add_input)
+        loss = Loss(options.loss, self._add_input, self._call.model)
         scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
         saved = self._accumulated(loss, scaler, options.accumulate)
         if saved is None:
@@ -217,7 +217,7 @@ class Stage:
         call = self._call.renewed()
         with self._followed():
             with self.lifetimes.saving():
-                with self._precision():
+                with self._precision(), loss.without_head():
                     output = call()
                     saved = self.lifetimes.saved()
                     value = loss.of(output)
