@@ -88,6 +88,8 @@ def run(
     generation = follow(generator, ready.identity, serving, notices=ready.notices, progress=progress)
     if room is None:
         return generation
+    if generation.weights_bytes > room.bytes:
+        return replace(generation, room=room)
     first = generation.prefill.need_bytes >= generation.decode.need_bytes
     room = _filled(generator, serving, room, generation.positions, first, progress)
     return replace(generation, room=room, predictions=generator.passes)
