@@ -29,7 +29,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "Diff": (*_TABLE, "html"),
     "Outcome": _GATE,
     "Fit": (*_TABLE, "html"),
-    "Generation": _TABLE,
+    "Generation": (*_TABLE, "html"),
     "Measurement": _TABLE,
     "Weights": _TABLE,
     "Listing": _TABLE,
@@ -56,6 +56,7 @@ _DOCUMENTS = {
     "Comparison": "comparison.document.document",
     "Diff": "diff.document.document",
     "Fit": "fit.document",
+    "Generation": "generation.document",
     "Measurement": "measurement.document",
     "Weights": "weights.document",
     "Listing": "listing.document",
@@ -68,6 +69,7 @@ _PAGES = {
     "Diff": "page.diff.page",
     "Outcome": "page.verdict.page",
     "Fit": "page.fit.page",
+    "Generation": "page.generation.page",
 }
 
 

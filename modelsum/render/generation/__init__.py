@@ -6,18 +6,9 @@ from collections.abc import Iterator
 
 from modelsum.generation_values import Generation
 from modelsum.render import RenderOptions
+from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.generation import words
-from modelsum.render.layout import (
-    WIDTH,
-    aligned,
-    csv_text,
-    escaped,
-    markdown_list,
-    markdown_notices,
-    markdown_table,
-    stated,
-    wrapped,
-)
+from modelsum.render.layout import WIDTH, aligned, csv_text, stated, wrapped
 from modelsum.render.summary.cells import model_name
 
 _COLUMNS = (
@@ -49,20 +40,15 @@ def _lines(generation: Generation, width: int) -> Iterator[str]:
         yield from stated("Notice", notice, width)
 
 
-def markdown(generation: Generation, options: RenderOptions) -> str:
+def document(generation: Generation, options: RenderOptions) -> Iterator[Block]:
     """The same, complete at any width."""
+    yield Heading(f"{model_name(generation.model)} writes")
+    yield Said(words.verdict(generation), strong=True)
     rows = [(name.strip(), *cells) for name, *cells in words.table(generation)]
-    facts = [(label.strip(), value) for label, value in words.facts(generation)]
-    return "\n\n".join(
-        [
-            f"## {escaped(model_name(generation.model))} writes",
-            f"**{escaped(words.verdict(generation))}**",
-            markdown_table(words.HEADER, "lrr", rows),
-            markdown_list(facts),
-            markdown_list(words.provenance(generation)),
-            *markdown_notices(generation.notices),
-        ]
-    )
+    yield Table(words.HEADER, "lrr", rows)
+    yield Listed.of((label.strip(), value) for label, value in words.facts(generation))
+    yield Listed.of(words.provenance(generation))
+    yield from map(Notice, generation.notices)
 
 
 def csv(generation: Generation, options: RenderOptions) -> str:
