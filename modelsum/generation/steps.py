@@ -56,13 +56,11 @@ class Followed:
 
     Attributes:
         phase: without MACs and bytes read where these were not asked for.
-        cache: as the pass left it.
         attention: which kernel of scaled_dot_product_attention ran, in words.
         unmeasured: as `modelsum.memory.Memory.unmeasured`.
     """
 
     phase: Phase
-    cache: Any
     attention: str
     unmeasured: Mapping[str, int]
 
@@ -254,7 +252,6 @@ class Generator:
                 reserved_bytes=reserved,
                 process_bytes=process,
             ),
-            cache=cache,
             attention=attention,
             unmeasured=Counter(recording.unmeasured),
         )
