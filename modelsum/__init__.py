@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         TorchsummaryTotals,
         Totals,
     )
+    from modelsum.sweeping import sweep
 
 __all__ = [
     "ArgumentError",
@@ -76,6 +77,7 @@ __all__ = [
     "measure",
     "register_macs",
     "summarize",
+    "sweep",
 ]
 
 printing.register("modelsum.render")
@@ -90,6 +92,7 @@ _HOMES = {
     "measure": "measuring",
     "register_macs": "api",
     "summarize": "api",
+    "sweep": "sweeping",
     **dict.fromkeys(
         ("Baseline", "Difference", "Input", "Layer", "Model", "Summary", "TorchsummaryTotals", "Totals"),
         "summary",

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,11 @@ from modelsum.baselines.configuration.config import Config
 from modelsum.baselines.gate import gate, project, rules, stored
 from modelsum.baselines.gate.checkout import Checkout
 from modelsum.baselines.gate.project import Baselines, Before
-from modelsum.baselines.gate.verdict import Outcome, Place
+from modelsum.baselines.gate.verdict import Outcome, Place, RuleChange
 from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
-from modelsum.baselines.revisions import merge_base
+from modelsum.baselines.revisions import Revision, merge_base
 from modelsum.errors import BuildError, ConfigError, ModelsumError, OutputError, UsageError
 from modelsum.files import inside
 from modelsum.processes import how_it_ended
@@ -114,6 +114,10 @@ def read(names: tuple[str, ...], file: Path | None = None) -> Gate:
     """
     config = configuration.load((file or configuration.find(Path.cwd())).resolve())
     checks = config.chosen(names)
+    if any(check.budget for check in checks):
+        from modelsum.sweeps.budget import with_budgets  # which most do without
+
+        checks = with_budgets(config, checks)
     checkout = Checkout.of(config.folder)
     return Gate(config, checks, checkout, project.read(config, checks, checkout.name), not names)
 
@@ -203,6 +207,8 @@ def run(
     if base:
         compared = f"{folder} at {base.commit[:12]}, where this branch left {against}"
     changed = rules.changed(before.config, config, config_file)
+    if base:
+        changed += tuple(_other_budgets(found.checks, base, config_file))
     return Outcome(tuple(verdicts), compared, (*before.unread, *changed))
 
 
@@ -255,6 +261,14 @@ def _lost(timeout: float | None, check: Check, ended: jobs.Ended) -> _Cost:
     limit = f"{check.timeout} s (the check's timeout)" if check.timeout else f"{timeout} s (--timeout)"
     why = f"it took longer than {limit}" if ended.timed_out else how_it_ended(ended.status)
     return _Cost(BuildError(why), "")
+
+
+def _other_budgets(checks: Iterable[Check], base: Revision, file: str) -> Iterator[RuleChange]:
+    """Budgets whose files the branch changed: their rows may be limits that let more pass."""
+    for check in checks:
+        if check.budget is not None and base.differs(check.budget):
+            place = Place(file, check.line("budget"))
+            yield RuleChange(check.name, "budget", f"{check.budget} is another one", True, place)
 
 
 def _store(found: Gate, check: Check, fresh: Report) -> stored.Stored | None:

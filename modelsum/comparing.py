@@ -203,21 +203,11 @@ def _can_be_a_model(name: str, folder: Path) -> bool:
 
 def _parts(text: str, marks: str = ",@") -> tuple[str, list[str], list[str]]:
     """The name in front, what stands behind commas, and what behind @, brackets and quotes being whole."""
-    parts, depth, quote = [" "], 0, ""
-    for char in text:
-        if quote:
-            quote = "" if char == quote else quote
-        elif char in "\"'" and len(parts) > 1:  # of an argument: a folder may be o'brien's
-            quote = char
-        depth += (char in "([{") - (char in ")]}") if not quote else 0
-        if char in marks and not depth and not quote:
-            parts.append(char)
-        else:
-            parts[-1] += char
+    name, *parts = spec.cut(text, marks)
     shapes = [part[1:] for part in parts if part[0] == "@"]
     if any("/" in shape or "." in shape for shape in shapes):
         return _parts(text, ",")  # an @ in the name itself
-    return parts[0][1:], [part[1:] for part in parts if part[0] == ","], shapes
+    return name, [part[1:] for part in parts if part[0] == ","], shapes
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 
 def replace(path: Path, content: str | bytes) -> None:
@@ -16,10 +17,17 @@ def replace(path: Path, content: str | bytes) -> None:
     Text is written in UTF-8 with its line ends as they are. A file that is there keeps its permissions.
     Of two writers at the same time one wins, whole.
     """
+    with replacing(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of the one that is there once all is written."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
         if path.exists():
             shutil.copymode(path, name)
         else:

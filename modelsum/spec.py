@@ -184,6 +184,25 @@ class ObjectSpec:
         return self.text
 
 
+def cut(text: str, marks: str) -> list[str]:
+    """The text up to the first of some marks, and from each mark to the next; brackets and quotes are whole.
+
+    In front of the first mark quotes are no quotes: a folder may be o'brien's.
+    """
+    parts, depth, quote = [""], 0, ""
+    for char in text:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"'" and len(parts) > 1:
+            quote = char
+        depth += (char in "([{") - (char in ")]}") if not quote else 0
+        if char in marks and not depth and not quote:
+            parts.append(char)
+        else:
+            parts[-1] += char
+    return parts
+
+
 def parse_model(text: str) -> ModelSpec:
     """Take a MODEL string apart. Raises UsageError where it cannot be one."""
     stripped = text.strip()

@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "trace": {"memory"},
     "memory": set(),
     "baselines": {"request", "memory"},
-    "render": {"zoo", "baselines", "memory"},
+    "render": {"zoo", "baselines", "memory", "sweeps"},
     "request": {"memory"},
     "preparing": {"request", "sources", "trace", "memory", "generation"},
     "api": {"request", "preparing", "trace", "baselines", "generation"},
@@ -42,30 +42,33 @@ MAY_IMPORT = {
     "fitting": {"request", "api", "predicting", "memory", "baselines"},
     "generation": {"sources", "trace", "memory"},
     "generating": {"request", "api", "fitting", "generation", "memory"},
-    "checking": {"request", "api", "sources", "baselines"},
+    "checking": {"request", "api", "sources", "baselines", "sweeps"},
     "comparing": {"request", "api", "sources", "baselines"},
     "cache": {"request", "memory"},
+    "sweeps": {"request", "api", "sources", "baselines", "cache", "memory"},
+    "sweeping": {"sweeps", "baselines"},
     "cli": {
-        *(
-            "request",
-            "preparing",
-            "api",
-            "cache",
-            "checking",
-            "comparing",
-            "fitting",
-            "generating",
-            "measuring",
-        ),
-        *("memory", "render", "baselines", "sources", "zoo"),
+        *("request", "preparing", "api", "cache", "checking", "comparing", "fitting", "generating"),
+        "measuring",
+        *("memory", "render", "baselines", "sources", "sweeping", "sweeps", "zoo"),
     },
     "compat": {"api", "render"},
     "__main__": {"cli"},
     "assertions": {"api", "baselines", "memory"},
-    "__init__": {"api", "assertions", "checking", "comparing", "fitting", "generating", "measuring"},
+    "__init__": {
+        "api",
+        "assertions",
+        "checking",
+        "comparing",
+        "fitting",
+        "generating",
+        "measuring",
+        "sweeping",
+    },
 }
 TORCH_FREE = {*GROUND, "request", "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
 TORCH_FREE |= {"checking", "comparing", "fitting", "generating", "measuring", "predicting", "preparing"}
+TORCH_FREE |= {"sweeping", "sweeps"}
 
 
 def imports(file: Path) -> Iterator[tuple[str, bool]]:
@@ -134,6 +137,7 @@ def test_nothing_is_imported_in_a_circle() -> None:
 def test_torch_free_parts_import_torch_at_most_when_called(file: Path) -> None:
     at_import = {name.split(".")[0] for name, now in imports(file) if now}
     assert not at_import & {"torch", "torchinfo", "torchvision", "timm", "transformers"}
+    assert not at_import & {"pyarrow", "distributed", "optuna"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
@@ -173,6 +177,7 @@ def test_exported_names() -> None:
         "measure",
         "register_macs",
         "summarize",
+        "sweep",
     }
     assert all(hasattr(modelsum, name) for name in modelsum.__all__)
 

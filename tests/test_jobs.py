@@ -20,7 +20,7 @@ ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="processes are for
 
 
 def squared(number: int) -> tuple[int, int]:
-    time.sleep(0.05 * (4 - number))  # the first takes longest
+    time.sleep(max(0.05 * (4 - number), 0))  # the first takes longest
     return number**2, os.getpid()
 
 
@@ -128,6 +128,14 @@ def test_one_death_in_300_items_costs_one_process_more() -> None:
     assert [n for n, (value, _) in enumerate(found) if value != n] == [150]
     processes = {process for value, process in found if value >= 0}
     assert len(processes) <= 3, "two, and one in place of the dead one"
+
+
+@pytest.mark.parametrize(("many", "processes"), [(1, 3), (2, 5)])
+def test_items_of_different_kinds_share_no_process(many: int, processes: int) -> None:
+    """One goes on with items of its kind, and makes room for another of another one."""
+    found = jobs.as_finished(squared, [4, 4, 6, 6, 4], jobs=many, lost=lost, kind=lambda number: number)
+    kinds = {(number, process) for _, number, (_, process) in found}
+    assert len({process for _, process in kinds}) == len(kinds) == processes
 
 
 def test_an_item_that_takes_too_long_is_given_up_and_no_other() -> None:

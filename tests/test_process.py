@@ -198,7 +198,7 @@ def test_show_loads_nothing_that_it_does_not_need() -> None:
 NOTHING_IS_BUILT = (
     ["--help"],
     ["--version"],
-    *([name, "--help"] for name in ("show", "compare", "diff", "fit", "measure", "check")),
+    *([name, "--help"] for name in ("show", "compare", "diff", "fit", "measure", "check", "sweep")),
     ["shwo"],
     ["show", "resnet5O"],
     ["show", "nowhere.py:Net"],
@@ -217,6 +217,7 @@ NOTHING_IS_BUILT = (
     ["measure", "resnet5O"],
     ["measure", "resnet50", "--device", "meta"],
     ["check", "--list"],
+    ["sweep", "--model", "resnet5O"],
     ["list"],
     ["list", "timm/"],
     ["list", "torchvision/vit*"],

@@ -25,6 +25,11 @@ class Figure:
     of_memory: bool = False
     of_generation: bool = False
 
+    @property
+    def json_name(self) -> str:
+        """What JSON and the columns of a sweep call it."""
+        return f"{self.name.removesuffix('_bytes')}_bytes" if self.is_bytes else self.name
+
 
 FIGURES: dict[str, Figure] = {
     figure.name: figure

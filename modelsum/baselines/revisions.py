@@ -27,6 +27,10 @@ class Revision:
         done = _git(self.folder, "show", f"{self.commit}:./{path}")
         return done.stdout if done.returncode == 0 else None
 
+    def differs(self, path: str) -> bool:
+        """Whether a file is another one now, whatever it holds."""
+        return _git(self.folder, "diff", "--quiet", self.commit, "--", f"./{path}").returncode == 1
+
     def names(self, path: str) -> tuple[str, ...]:
         """The names of the files in a folder; none where the commit has no such folder."""
         done = _git(self.folder, "ls-tree", "--name-only", "-z", self.commit, f"./{path.rstrip('/')}/")

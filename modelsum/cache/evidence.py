@@ -53,23 +53,29 @@ def watching() -> Iterator[Seen]:
 
 def evidence(seen: Seen) -> Mapping[Question, str] | None:
     """The questions that the answer depended on, with their marks; None where there is more to it."""
-    loaded = {name: file for name, module in list(sys.modules.items()) if (file := _file(module))}
     if (
         seen.doubts
-        or any(_is_unknown_native(name, file) for name, file in loaded.items())
+        or any(_is_unknown_native(name, file) for name, file in _loaded().items())
         or any(_names_unheard(path) for kind, path, _ in seen.marks if kind == "contents")
     ):
         return None
+    marks = known(seen)
+    modules = {folder: names.split() for kind, folder, names in marks if kind == "modules"}
+    if any(_stem(path) in modules.get(os.path.dirname(path), ()) for path in seen.written_paths):
+        return None
+    return marks
+
+
+def known(seen: Seen) -> dict[Question, str]:
+    """The questions that the answer is known to have depended on, with their marks."""
     marks = dict(seen.marks)
     on_path = {os.path.abspath(folder) for folder in sys.path}
     for folder, names in seen.sought.items():
         if folder in on_path:
             names |= {name for name in sys.modules if "." not in name}  # also what torch brought along
-        if any(os.path.dirname(path) == folder and _stem(path) in names for path in seen.written_paths):
-            return None
         question = ("modules", folder, " ".join(sorted(names)))
         marks[question] = mark(question)
-    for path in sorted({*seen.read, *loaded.values()}):
+    for path in sorted({*seen.read, *_loaded().values()}):
         question = ("contents", path, "")
         if question not in marks and _counts(path):
             marks[question] = mark(question)
@@ -79,6 +85,11 @@ def evidence(seen: Seen) -> Mapping[Question, str] | None:
 def holds(marks: Mapping[Question, str]) -> bool:
     """Whether every question is answered as it was."""
     return all(mark(question) == before for question, before in marks.items())
+
+
+def _loaded() -> dict[str, str]:
+    """The files of all modules, by name."""
+    return {name: file for name, module in list(sys.modules.items()) if (file := _file(module))}
 
 
 def _file(module: object) -> str | None:

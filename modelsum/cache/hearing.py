@@ -173,7 +173,7 @@ def _listed(tell: Listener, path: Any, *, whole: bool) -> None:
     askers = _askers()
     if "importlib._bootstrap_external" in askers:
         return
-    if "importlib.metadata" in askers:
+    if not _METADATA.isdisjoint(askers):
         tell.asked("packages", path)
     else:
         tell.asked("entries" if whole and _TYPE_ONLY.isdisjoint(askers) else "names", path)
@@ -250,7 +250,7 @@ _EVENTS: dict[str, Callable[..., None]] = {
 
 def _stat(tell: Listener, path: Any, *, dir_fd: int | None = None, follow_symlinks: bool = True) -> None:
     askers = _askers()
-    if "importlib.metadata" in askers:
+    if not _METADATA.isdisjoint(askers):
         return  # whose listing of the folder is heard
     kind = "status" if _TYPE_ONLY.isdisjoint(askers) else "type"
     tell.asked(kind if follow_symlinks else f"own {kind}", path, dir_fd)
@@ -351,7 +351,10 @@ def _restored(unseeded: Any) -> Callable[..., None]:
 
 # ---- who asks
 
+#: What looks for installed packages: Python's own, and the package that takes its place where it is loaded.
+_METADATA = frozenset(("importlib.metadata", "importlib_metadata"))
 _PATHS = frozenset(("os", "genericpath", "posixpath", "ntpath", "pathlib", "glob", "importlib"))
+_PATHS |= {"importlib_metadata"}
 #: Functions that look no further than whether a file or folder is there.
 _TYPE_ONLY = frozenset(
     (

@@ -22,6 +22,14 @@ def package_mark() -> str:
     return digest.hexdigest()
 
 
+def package_contents() -> str:
+    """What tells this modelsum from another one, on any machine: a digest of its code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(PACKAGE).rglob("*.py")):
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def torch_mark() -> str:
     """What tells this torch from another: the contents of its version file. torch is not imported for it."""
     spec = importlib.util.find_spec("torch")

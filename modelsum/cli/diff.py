@@ -18,7 +18,7 @@ from modelsum.render import FORMATS
 @click.argument("a", metavar="A", shell_complete=completion.models(files=(".json",)))
 @click.argument("b", metavar="B", shell_complete=completion.models(files=(".json",)))
 @options.summary
-@result.depth
+@result.depth("all")
 @result.every
 @result.written(FORMATS["Diff"])
 def command(

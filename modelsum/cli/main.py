@@ -31,6 +31,7 @@ class _Commands(click.Group):
         "generate": "modelsum.cli.generate",
         "measure": "modelsum.cli.measure",
         "check": "modelsum.cli.check",
+        "sweep": "modelsum.cli.sweep",
         "list": "modelsum.cli.list",
         "cache": "modelsum.cli.cache",
     }

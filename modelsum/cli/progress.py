@@ -8,16 +8,19 @@ import threading
 import time
 
 _AFTER = 1.0
+_COLUMNS = 80  # of a terminal that does not say how many it has
 
 
 class Progress:
-    """The line, gone again at the end; nothing is written where there is no terminal.
+    """The line, gone again at the end.
 
-    A thread writes it, as what goes on is the model's code and the import of torch, which tell nobody.
+    A thread writes it, as what goes on is the model's code and the import of torch, which tell nobody. Where
+    there is no terminal nothing is written, or for long work, in a log, a line now and then.
     """
 
-    def __init__(self, doing: str = "") -> None:
+    def __init__(self, doing: str = "", *, seconds_in_logs: float | None = None) -> None:
         self._doing = doing
+        self._seconds = self._next = seconds_in_logs
         self._began = time.monotonic()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -32,6 +35,10 @@ class Progress:
     def __call__(self, doing: str) -> None:
         """Say what goes on."""
         self._doing = doing
+        passed = time.monotonic() - self._began
+        if self._thread is None and self._seconds and self._next and passed >= self._next:
+            self._next = passed + self._seconds
+            print(f"modelsum: {doing}", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Make room for other output."""
@@ -47,7 +54,8 @@ class Progress:
     def _follow(self) -> None:
         while not self._ended.wait(_AFTER):
             seconds = f" ... {time.monotonic() - self._began:.0f} s"
-            room = max(os.get_terminal_size(self._terminal).columns - len(seconds) - 1, 1)
+            columns = os.get_terminal_size(self._terminal).columns or _COLUMNS
+            room = max(columns - len(seconds) - 1, 1)
             self._write(f"\r\033[K{self._doing[:room]}{seconds}")
 
     def _write(self, text: str) -> None:

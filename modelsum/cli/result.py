@@ -27,12 +27,11 @@ class ResultFile(click.Path):
         return path.absolute()
 
 
-depth = _of_output(
-    "--depth",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Deepest level of layers shown.  [default: as a screen has room for]",
-)
+def depth(default: str) -> Callable[[Decorated], Decorated]:
+    """The deepest level of layers; `default` is how many there are where it is not given."""
+    shown = f"Deepest level of layers shown.  [default: {default}]"
+    return _of_output("--depth", type=click.IntRange(min=0), metavar="N", help=shown)
+
 
 every = _of_output(
     "--all", "every", is_flag=True, help="Show every layer: all levels, equal blocks one by one."
@@ -56,8 +55,12 @@ debug = in_group(OTHER)("--debug", is_flag=True, help="Show the traceback of an 
 
 def written(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:
     """The format of the result, the file that it is written to, and how an error is shown."""
-    format_ = _of_output(
+    output = _of_output("-o", "--output", type=ResultFile(), metavar="FILE", help="Write the result there.")
+    return lambda command: format_(formats)(output(debug(command)))
+
+
+def format_(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:
+    """The format of the result."""
+    return _of_output(
         "--format", "format_", type=one_of("format", formats), default=formats[0], show_default=True
     )
-    output = _of_output("-o", "--output", type=ResultFile(), metavar="FILE", help="Write the result there.")
-    return lambda command: format_(output(debug(command)))

@@ -31,7 +31,7 @@ TORCHINFO, TRACE = "torchinfo", "trace"
     "model", metavar="MODEL", shell_complete=completion.models(checks=True, files=spec.WEIGHT_SUFFIXES)
 )
 @options.summary
-@result.depth
+@result.depth("as a screen has room for")
 @result.every
 @result.top
 @result.sort

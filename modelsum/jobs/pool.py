@@ -61,6 +61,7 @@ def as_finished(
     jobs: int,
     lost: Callable[[T, Ended], R],
     timeout: Callable[[T], float | None] | None = None,
+    kind: Callable[[T], object] = lambda item: None,
 ) -> Iterator[tuple[int, T, R]]:
     """Place, item and result of every item, as they are finished.
 
@@ -76,13 +77,14 @@ def as_finished(
             notice: another process takes its place.
         timeout: how many seconds an item may take, None for as many as it likes; where a process begins anew,
             its start with its first one.
+        kind: items of different kinds do not share a process.
     """
     numbered = enumerate(items)
     if jobs <= 1 and timeout is None and not FORKS:
         for place, item in numbered:
             yield place, item, work(item)
         return
-    with _Pool(work, lost, timeout or (lambda item: None)) as pool:
+    with _Pool(work, lost, timeout or (lambda item: None), kind) as pool:
         for place, item in numbered:
             pool.give(place, item)
             if len(pool.workers) == jobs and not pool.idle:
@@ -99,10 +101,12 @@ class _Pool(Generic[T, R]):
         work: Callable[[T], R],
         lost: Callable[[T, Ended], R],
         timeout: Callable[[T], float | None],
+        kind: Callable[[T], object],
     ) -> None:
         self._work = work
         self._lost = lost
         self._timeout = timeout
+        self._kind = kind
         self._guard = Guard() if FORKS else None
         self.workers: list[Worker[T, R]] = []
         self.idle: list[Worker[T, R]] = []
@@ -129,11 +133,14 @@ class _Pool(Generic[T, R]):
     def give(self, place: int, item: T) -> None:
         """Have a process work on an item."""
         seconds = self._timeout(item)
-        while self.idle:
-            worker = self.idle.pop()
+        kind = self._kind(item)
+        while alike := [worker for worker in self.idle if self._kind(worker.item) == kind]:
+            self.idle.remove(worker := alike[-1])
             if worker.take(place, item, seconds):
                 return
             self._remove(worker)  # ended by what an earlier item left running in it
+        if self.idle:
+            self._remove(self.idle.pop())  # of another kind: a process takes its place
         self.workers.append(worker := Worker(self._work, self._guard))
         worker.take(place, item, seconds)
 

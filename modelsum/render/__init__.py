@@ -33,6 +33,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "Measurement": _TABLE,
     "Weights": _TABLE,
     "Listing": _TABLE,
+    "Sweep": (*_TABLE, "html"),
 }
 
 # Where their renderers are: a function a format in a module, or in a package a module a format, which is
@@ -48,6 +49,7 @@ _HOMES = {
     "Measurement": "measurement.{}",
     "Weights": "weights.{}",
     "Listing": "listing.{}",
+    "Sweep": "sweep.{}",
 }
 
 
@@ -60,6 +62,7 @@ _DOCUMENTS = {
     "Measurement": "measurement.document",
     "Weights": "weights.document",
     "Listing": "listing.document",
+    "Sweep": "sweep.document",
 }
 
 
@@ -70,6 +73,7 @@ _PAGES = {
     "Outcome": "page.verdict.page",
     "Fit": "page.fit.page",
     "Generation": "page.generation.page",
+    "Sweep": "page.sweep.page",
 }
 
 

@@ -105,6 +105,10 @@ DROPOUT = Name(torch._VF, "dropout")
 #: What F.rms_norm and nn.RMSNorm call: (input, normalized_shape, weight, eps).
 RMS_NORM = Name(torch, "rms_norm")
 
+#: What nn.Linear calls: (input, weight, bias).
+LINEAR = Name(functional, "linear")
+#: What nn.Mish calls: its derivative is one kernel on every device but meta, where it is taken apart.
+MISH = Name(functional, "mish")
 #: (layer, src, src_mask, src_key_padding_mask, is_causal) -> its output.
 ENCODER_LAYER_FORWARD = Name(nn.TransformerEncoderLayer, "forward")
 #: What nn.MultiheadAttention hands its work to at inference: (query, key, value, embed_dim, num_heads, weight

@@ -32,6 +32,9 @@ loss = "cross-entropy"
 checkpoint = "layer*"
 freeze = ["stem.*", "head"]
 accumulate = 4
+weight_decay = true
+prefetch = 2
+cudnn_benchmark = true
 target = "cpu"
 limits = {params = "26 M", macs = "110 G", training_peak = "9 GiB"}
 tolerance = {macs = "0.5% + 10 M"}
@@ -43,6 +46,7 @@ message = "see docs/budget.md"
 name = "small"
 model = "squeezenet1_1"
 memory = false
+freeze = "features.*"
 no_batch = true
 input = "1x3x224x224"
 
@@ -78,12 +82,14 @@ def test_every_key_of_a_check_is_read() -> None:
     assert step is not None
     assert (step.optimizer, step.implementation, step.loss) == ("adam", "for-loop", "cross-entropy")
     assert (step.checkpoint, step.freeze, step.accumulate) == (("layer*",), ("stem.*", "head"), 4)
+    assert (step.weight_decay, step.prefetch, step.cudnn_benchmark) == (True, 2, True)
     assert (asked.target, asked.freeze) == ("cpu", step.freeze)
     assert detector.limits == {"params": 26_000_000, "macs": 110_000_000_000, "training_peak": 9 * 2**30}
     assert detector.tolerance["macs"].allowance(4_000_000_000) == 20_000_000 + 10_000_000
     assert (detector.pin, detector.severity) == (("params",), {"macs": "warn"})
     assert detector.message == "see docs/budget.md"
     assert (small.request.batch, small.request.memory) == (None, None)
+    assert small.request.freeze == ("features.*",), "of which the counts know too"
     assert [given.shape for given in small.request.inputs] == [(1, 3, 224, 224)]
     assert small.limits == {"params": 1_300_000}
 

@@ -50,7 +50,7 @@ RESNET50 = replace(
 )
 
 NOTHING = Baseline("none")
-OTHER_INPUT = Baseline("none", "documented table of ResNet50 at 3x600x600")
+OTHER_INPUT = Baseline("none", "documented table of ResNet50 at 3x600x600", input="3x600x600")
 
 
 def test_the_six_documented_names():

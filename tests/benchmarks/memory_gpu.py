@@ -45,7 +45,7 @@ from modelsum.memory.log import CACHE, Event  # noqa: E402
 from modelsum.sources.timm import source  # noqa: E402
 from modelsum.spec import parse_model  # noqa: E402
 from modelsum.trace.call import Call  # noqa: E402
-from modelsum.trace.step import attention, cuda_functions, lifetimes, losses, stage  # noqa: E402
+from modelsum.trace.step import attention, fused_functions, lifetimes, losses, stage  # noqa: E402
 from modelsum.trace.step.training import predict_memory, record_training, training_events  # noqa: E402
 
 ORACLE = ROOT / "tests" / "oracles" / "gpu-training-memory.csv"
@@ -169,7 +169,7 @@ def _kept(file: Path) -> list[dict[str, object]]:
 def _package() -> str:
     """Tells apart what figures were made with."""
     decisive: tuple[Any, ...] = (CachingAllocator, replay, cuda_kernels, optimizers)
-    decisive += (attention, cuda_functions, lifetimes, losses, stage)
+    decisive += (attention, fused_functions, lifetimes, losses, stage)
     sources = map(inspect.getsource, decisive)
     made_with = "".join((torch.__version__, timm.__version__, str(OPTIONS), *sources))
     return hashlib.sha256(made_with.encode()).hexdigest()[:12]

@@ -366,3 +366,15 @@ def test_a_stand_in_answers_as_the_function_does(tmp_path: Path) -> None:
             os.stat(tmp_path / "missing")
         shutil.rmtree(tmp_path)
     assert not tmp_path.exists()
+
+
+def test_who_looks_for_installed_packages_does_not_depend_on_other_files(ask: Callable[[], Asked]) -> None:
+    """Nor where the backport looks for them, which takes the place of Python's own once it is loaded."""
+    pytest.importorskip("importlib_metadata")
+    Path("nets.py").write_text(
+        f"{NET}\nimport importlib.metadata, importlib_metadata\n"
+        "def width(): return len(list(importlib.metadata.entry_points(group='modelsum.sources'))) and 3\n"
+    )
+    assert ask() == Asked(3, kept=False)
+    write("more", "other.txt")()
+    assert ask() == Asked(3, kept=True)

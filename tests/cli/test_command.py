@@ -38,7 +38,7 @@ def test_the_options_of_show_stand_in_groups(modelsum_cli) -> None:
     assert groups["Run"] == ["--eval", "--device", "--no-cache"]
     assert groups["Training step"][:2] == ["--optimizer", "--foreach"]
     assert {"--target", "--no-memory"} < set(groups["Memory"])
-    assert groups["Output"] == ["--depth", "--format", "--output"]
+    assert groups["Output"] == ["--depth", "--all", "--top", "--sort", "--format", "--output"]
     assert groups["Other"] == ["--no-defaults", "--debug", "--help"]
 
 
@@ -188,7 +188,9 @@ def test_a_mistyped_word_is_answered_with_the_nearest(
 
 def test_all_words_are_told(modelsum_cli) -> None:
     done = modelsum_cli("show", "m", "--format", "x")
-    assert "Valid are text, torchsummary, json, csv, markdown, torchinfo." in done.err
+    assert (
+        "Valid are text, torchsummary, json, csv, markdown, html, trace, speedscope, torchinfo." in done.err
+    )
 
 
 # ---- words that are taken

@@ -140,6 +140,7 @@ PROJECT = {
             ("detector", "nets.detector:build", 'input = "3x64x64"'),
         )
     ),
+    "grid.toml": '[[grid]]\nmodel = "squeezenet1_1"\ninput = ["3x64x64", "3x96x96"]\n',
     "nets/__init__.py": "",
     "nets/detector.py": "from torch import nn\ndef build(num_classes=2): return nn.Conv2d(3, num_classes, 1)",
     "my_package/__init__.py": "",
@@ -174,6 +175,10 @@ def project(modelsum_cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
         made = modelsum_cli("show", "resnet50", "--format", "json", "--output", "before.json")
         assert made.code == 0, made.err
         shutil.copy("before.json", "after.json")
+        for share in "12":
+            swept = modelsum_cli("sweep", "grid.toml", "--shard", f"{share}/2", "-o", f"rows-{share}.csv")
+            assert swept.code == 0, swept.err
+        shutil.copy("rows-1.csv", "rows.csv")
         assert modelsum_cli("check", "--update", "--force").code == 0
         for _ in range(2):
             subprocess.run(["git", *who, "add", "-A"], check=True)

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -129,20 +125,6 @@ def test_what_to_write_is_what_it_takes(
     assert done.err.endswith(f"{written}\n")
     options = written[written.lower().index("write ") + len("write ") : -1].split()
     assert modelsum_cli("fit", model, *options, "--memory", "8GiB", "--no-ways").code == 0
-
-
-def test_progress_is_for_terminals() -> None:
-    """On one stderr line that is wiped out in the end; elsewhere (see above) stderr is empty."""
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-m", "modelsum", "fit", *SMALL, "--memory", "200MiB"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True)
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
-    assert "building the model ..." in shown
-    assert "batch 8 ..." in shown
-    assert shown.endswith("\r\033[K")
-    assert "batch 8 ..." not in done.stdout
 
 
 def test_an_example_of_the_users_has_its_batch_changed(modelsum_cli, tmp_path: Path, monkeypatch) -> None:

@@ -61,7 +61,6 @@ REAL: dict[str, tuple[Any, tuple[int, ...], int | None, int | None]] = {
         None,
         36_848_012,
     ),
-    "GRU": (lambda: First(nn.GRU(64, 128, batch_first=True)), (16, 24, 64), 1_387_520, 3_261_456),
 }
 
 
@@ -105,9 +104,6 @@ def test_which_convolutions_were_measured(layer: nn.Module, bound: str) -> None:
 @pytest.mark.parametrize(
     ("model", "shape", "op"),
     [
-        (First(nn.RNN(8, 8)), (5, 2, 8), "rnn_tanh"),
-        (First(nn.RNN(8, 8, nonlinearity="relu")), (5, 2, 8), "rnn_relu"),
-        (First(nn.LSTM(8, 8, proj_size=4)), (5, 2, 8), "lstm"),
         (nn.Conv1d(32, 32, 3, dilation=2), (8, 32, 64), "aten.convolution"),
         (nn.Conv3d(32, 32, 3), (2, 32, 8, 8, 8), "aten.convolution"),
     ],

@@ -64,3 +64,42 @@ def test_matrices_in_a_batch_are_copied_where_blas_cannot_take_them(first: str, 
     compare(aten.bmm.default, (a, b), 0, 0)
     compare(aten.baddbmm.default, (torch.rand(3, 20, 28), a, b), 0, 0)
     compare(aten.bmm.default, (a[:, :3, :4], b[:, :4, :5]), 0, 0)
+
+
+IMAGE = torch.rand(2, 8, 12, 16)
+LAYOUTS = {
+    "contiguous": lambda x: x.contiguous(),
+    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "transposed": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    "expanded": lambda x: torch.ones(1).expand(x.shape),
+}
+
+
+@pytest.mark.parametrize("of_grad", LAYOUTS)
+@pytest.mark.parametrize("of_x", ["contiguous", "channels last", "transposed"])
+def test_pooling_copies_what_has_another_layout(of_x: str, of_grad: str) -> None:
+    x = LAYOUTS[of_x](IMAGE)
+    average, twice = ([2, 2], [2, 2], [0, 0], False, True, None), ([2, 2], [2, 2], [0, 0], [1, 1], False)
+    for op, arguments in (
+        (aten.avg_pool2d, average),
+        (aten.max_pool2d_with_indices, twice),
+        (aten._adaptive_avg_pool2d, ([4, 4],)),
+        (aten.adaptive_max_pool2d, ([4, 4],)),
+    ):
+        compare(op.default, (x, *arguments), 0, 0)
+    grad = LAYOUTS[of_grad](torch.rand(2, 8, 6, 8))
+    _, indices = aten.max_pool2d_with_indices(x, *twice)
+    compare(aten.avg_pool2d_backward.default, (grad, x, *average), 0, 0)
+    compare(aten.max_pool2d_with_indices_backward.default, (grad, x, *twice, indices), 0, 0)
+    grad = LAYOUTS[of_grad](torch.rand(2, 8, 4, 4))
+    compare(aten._adaptive_avg_pool2d_backward.default, (grad, x), 0, 0)
+    _, indices = aten.adaptive_max_pool2d(x, [4, 4])
+    compare(aten.adaptive_max_pool2d_backward.default, (grad, x, indices), 0, 0)
+
+
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+@pytest.mark.parametrize("of_grad", LAYOUTS)
+@pytest.mark.parametrize("of_x", ["contiguous", "transposed"])
+def test_the_derivative_of_gelu_copies_gradients(of_x: str, of_grad: str, approximate: str) -> None:
+    arguments = LAYOUTS[of_grad](torch.rand_like(IMAGE)), LAYOUTS[of_x](IMAGE)
+    compare(aten.gelu_backward.default, arguments, 0, 0, approximate=approximate)

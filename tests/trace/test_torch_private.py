@@ -98,7 +98,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 19
+    assert len(names) == 21
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -240,6 +240,15 @@ def test_clipping_asks_for_devices_that_have_foreach():
     devices = [*room.FOREACH_DEVICES.value(), "meta"]
     with room.FOREACH_DEVICES.replaced(lambda: devices):
         assert norm().is_meta
+
+
+def test_linear_layers_and_mish_are_called_by_these_names():
+    x = torch.zeros(2, 3)
+    with room.LINEAR.replaced(lambda *arguments: arguments):
+        layer = nn.Linear(3, 4)
+        assert layer(x) == (x, layer.weight, layer.bias)
+    with room.MISH.replaced(lambda input, inplace: input):
+        assert nn.Mish()(x) is x
 
 
 def test_hooks_of_a_module_are_known():

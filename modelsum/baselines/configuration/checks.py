@@ -57,6 +57,8 @@ _STEP = {
     "weight_decay": Place.flag,
     "clip": Place.flag,
     "ema": Place.flag,
+    "prefetch": Place.amount,
+    "cudnn_benchmark": Place.flag,
     "expandable_segments": Place.flag,
     "threads": Place.whole,
 }
@@ -75,6 +77,7 @@ class Check:
         severity: "warn" for figures that only warn; the others are errors.
         message: what is said beside a failure.
         timeout: seconds after which the model fails, whatever the limit for the others is.
+        budget: a file of rows of a sweep, from the project's folder, whose row of this point sets limits too.
         lines: the line of every key of the check in the file, "" for the check itself.
     """
 
@@ -86,6 +89,7 @@ class Check:
     severity: Mapping[str, str] = field(default_factory=dict)
     message: str | None = None
     timeout: int | None = None
+    budget: str | None = None
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     @property
@@ -107,17 +111,29 @@ def read_check(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) ->
     for key in ("name", "model"):
         if key not in table:
             raise at.error(f"the check has no {key}", f'Write {key} = "...".')
-    name = _name(at.key("name"), table["name"])
-    called: dict[str, Any] = {FIELDS[key]: word for key, word in defaults.items() if key in FIELDS}
-    called |= {"batch": _batch(at, table), "memory": _memory(at, table, defaults)}
-    called |= {FIELDS[key]: read(at.key(key), table[key]) for key, read in _CALL.items() if key in table}
     check = Check(
-        name=name,
-        request=Request(**called),
+        name=_name(at.key("name"), table["name"]),
+        request=read_request(at, table, defaults),
         lines={"": at.line} | at.lines.below(at.at),
         **{key: read(at.key(key), table[key]) for key, read in _RULES.items() if key in table},
     )
     given = check.request
+    for key in ("limits", "tolerance", "pin"):
+        for of in getattr(check, key):
+            if given.memory is None and FIGURES[of].of_memory:
+                raise at.key(key).key(of).error("memory = false predicts no such figure")
+            if given.serving is None and FIGURES[of].of_generation:
+                raise at.key(key).key(of).error("without generate = { ... } there is no such figure")
+    return check
+
+
+def read_request(at: Place, table: Mapping[str, Any], defaults: Mapping[str, str]) -> Request:
+    """The model in a table, and what it is called with: of its keys, `CALL_KEYS`. Raises ConfigError."""
+    called: dict[str, Any] = {FIELDS[key]: word for key, word in defaults.items() if key in FIELDS}
+    called |= {"batch": _batch(at, table), "memory": _memory(at, table, defaults)}
+    called |= {FIELDS[key]: read(at.key(key), table[key]) for key, read in _CALL.items() if key in table}
+    called["freeze"] = at.key("freeze").texts(table.get("freeze", []))
+    given = Request(**called)
     if given.inputs_from and (
         given.inputs or "batch" in table or given.batch is None or given.sequence_length
     ):
@@ -125,16 +141,7 @@ def read_check(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) ->
             "it gives the whole call: no input, batch, no_batch or seq_len beside it",
             "Give one or the other.",
         )
-    for key in ("limits", "tolerance", "pin") if given.serving is None else ():
-        for of in getattr(check, key):
-            if FIGURES[of].of_generation:
-                raise at.key(key).key(of).error("without generate = { ... } there is no such figure")
-    if given.memory is None:
-        for key in ("limits", "tolerance", "pin"):
-            for of in getattr(check, key):
-                if FIGURES[of].of_memory:
-                    raise at.key(key).key(of).error("memory = false predicts no such figure")
-    return check
+    return given
 
 
 def _name(at: Place, value: Any) -> str:
@@ -147,7 +154,7 @@ def _name(at: Place, value: Any) -> str:
     return name
 
 
-def _batch(at: Place, table: dict[str, Any]) -> int | None:
+def _batch(at: Place, table: Mapping[str, Any]) -> int | None:
     if at.key("no_batch").flag(table.get("no_batch", False)):
         if "batch" in table:
             raise at.key("no_batch").error("batch is given too", "Give one of them.")
@@ -155,7 +162,7 @@ def _batch(at: Place, table: dict[str, Any]) -> int | None:
     return at.key("batch").whole(table.get("batch", 1))
 
 
-def _memory(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> MemoryOptions | None:
+def _memory(at: Place, table: Mapping[str, Any], defaults: Mapping[str, str]) -> MemoryOptions | None:
     step: dict[str, Any] = {}
     for name, read in _STEP.items():
         if name in table:
@@ -166,7 +173,7 @@ def _memory(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) -> Me
         with at.errors():
             given = {name: defaults[name] for name in _STEP if name in defaults} | step
             return MemoryOptions(**_ON_ANY_MACHINE | given)
-    if step:
+    if step.keys() - {"freeze"}:  # which the counts tell apart too
         raise at.key(next(iter(step))).error("memory = false predicts no training step")
     return None
 
@@ -181,7 +188,8 @@ def _model(at: Place, value: Any) -> ModelSpec:
     return model
 
 
-def _args(at: Place, value: Any) -> dict[str, Any]:
+def read_args(at: Place, value: Any) -> dict[str, Any]:
+    """The constructor arguments in a table. Raises ConfigError."""
     return at.table(value, lambda here, _, each: _plain(here, each))
 
 
@@ -244,7 +252,7 @@ def _severity(value: Any, _: bool) -> str:
 
 _CALL: dict[str, Callable[[Place, Any], Any]] = {
     "model": _model,
-    "args": _args,
+    "args": read_args,
     "input": _inputs,
     "inputs_from": Place.text,
     "seq_len": Place.whole,
@@ -262,5 +270,22 @@ _RULES: dict[str, Callable[[Place, Any], Any]] = {
     "severity": _by_figure(_severity),
     "message": Place.text,
     "timeout": Place.whole,
+    "budget": Place.text,
 }
-_KEYS = ("name", "batch", "no_batch", "memory", *_CALL, *_STEP, *_RULES)
+#: The keys of a model and its call.
+CALL_KEYS = (*_CALL, "batch", "no_batch", "memory", *_STEP)
+_KEYS = ("name", *CALL_KEYS, *_RULES)
+_BY_THEMSELVES = {"batch": Place.whole, "no_batch": Place.flag, "memory": Place.flag}
+
+
+def of_word(key: str, word: str) -> Any:
+    """The value of one of `CALL_KEYS` that a word of a command line stands for, which is still to be read.
+
+    A number or a truth value for a key that has these; several texts are joined by @: "16:int64@mask=16".
+    """
+    read: Any = (_CALL | _STEP | _BY_THEMSELVES)[key]
+    if read in (Place.whole, Place.amount) and re.fullmatch(r"-?\d+", word):
+        return int(word)
+    if read == Place.flag:
+        return {"true": True, "false": False}.get(word.lower(), word)
+    return word.split("@") if "@" in word and read in (Place.texts, _inputs) else word

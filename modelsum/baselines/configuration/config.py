@@ -22,7 +22,8 @@ as keys. Unknown keys and bad values are errors with the file, the line and the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelsum.baselines.configuration import defaults, project_file
@@ -41,11 +42,13 @@ class Config:
     Attributes:
         path: the file they were read from; models and baselines are looked for from its folder.
         reports: the folder of the baselines, relative to that.
+        defaults: what stands for all models, by key.
     """
 
     path: Path
     reports: str
     checks: tuple[Check, ...]
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -108,4 +111,4 @@ def parse(text: str, path: Path) -> Config:
                 f"{check.name!r} is already the name of the check on line {twin.line()}",
                 "A check's name is the name of its baseline's file.",
             )
-    return Config(path, reports, checks)
+    return Config(path, reports, checks, shared.values)

@@ -28,7 +28,7 @@ class Place:
 
     def key(self, name: str | int) -> Place:
         """The place of a key in this table, or of an element."""
-        return Place(self.path, self.lines, (*self.at, name))
+        return type(self)(self.path, self.lines, (*self.at, name))
 
     @property
     def line(self) -> int:
@@ -74,6 +74,10 @@ class Place:
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self.error(f"{value!r} is not a positive whole number", "Write 1 or more.")
         return value
+
+    def amount(self, value: Any) -> int:
+        """A whole number from 0."""
+        return 0 if isinstance(value, int) and value == 0 and value is not False else self.whole(value)
 
     def flag(self, value: Any) -> bool:
         """True or false."""

@@ -20,10 +20,10 @@ from modelsum.baselines.quantity import Tolerance
 from modelsum.baselines.reports.report import Report
 from modelsum.errors import ModelsumError
 
-# Twice the MACs: what there is to say of it, they say. A limit may name it all the same.
-_DERIVED = ("flops",)
-# Figures that usually move together with another one, and are then not said twice.
-_FOLLOWS = {"trainable_params": "params", "param_bytes": "params", "first_step_peak": "training_peak"}
+#: Twice the MACs: what there is to say of it, they say. A limit may name it all the same.
+DERIVED = ("flops",)
+#: Figures that usually move together with another one, and are then not said twice.
+FOLLOWS = {"trainable_params": "params", "param_bytes": "params", "first_step_peak": "training_peak"}
 
 
 def judge(
@@ -193,10 +193,10 @@ def _has_rule(check: Check, name: str) -> bool:
 
 def _follows(name: str, old: Report, fresh: Report) -> bool:
     """Whether a figure moved just as the one that it follows."""
-    if name not in _FOLLOWS:
+    if name not in FOLLOWS:
         return False
     was, now = figure(old, name), figure(fresh, name)
-    before, after = figure(old, _FOLLOWS[name]), figure(fresh, _FOLLOWS[name])
+    before, after = figure(old, FOLLOWS[name]), figure(fresh, FOLLOWS[name])
     if was is None or now is None or before is None or after is None or before == after:
         return False
     return was * after == now * before or now - was == after - before
@@ -227,7 +227,7 @@ def _severity(check: Check, figure: str) -> str:
 def _pairs(old: Report, new: Report) -> Iterator[tuple[str, int | None, int | None]]:
     before, after = figures(old), figures(new)
     for name in FIGURES:
-        if name not in _DERIVED and (before[name], after[name]) != (None, None):
+        if name not in DERIVED and (before[name], after[name]) != (None, None):
             yield name, before[name], after[name]
 
 

@@ -45,6 +45,8 @@ class _Pair:
         yield from self._entries("limits", "limit of", amount, _higher_limit)
         yield from self._entries("tolerance", "tolerance of", _tolerance, _wider)
         yield from self._entries("severity", "severity of", lambda _, severity: severity, _less_severe)
+        if old.budget != new.budget:
+            yield self._change("budget", _arrow(old.budget, new.budget), old.budget is not None, "budget")
         for figure in old.pin:
             if figure not in new.pin:
                 yield self._change(figure, "is not pinned any more", True, "pin")

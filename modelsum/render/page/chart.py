@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 _WIDTH, _HEIGHT = 860.0, 340.0
@@ -18,11 +19,15 @@ class Series:
     Attributes:
         points: x, y and what is said of each.
         least: below each point how low it may be, for a band; empty for none.
+        rows: of each point the number of the row that it is linked to, in the table of its section.
+        is_line: a line goes through the points.
     """
 
     name: str
     points: Sequence[tuple[float, float, str]]
     least: Sequence[float] = ()
+    rows: Sequence[int] = ()
+    is_line: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,12 @@ class Chart:
             "series": [
                 {
                     "name": each.name,
-                    "path": path([(x, y) for x, y, _ in each.points]),
+                    "path": path([(x, y) for x, y, _ in each.points]) if each.is_line else "",
                     "band": path(_around(each)) if each.least else "",
-                    "points": [(across(x), up(y), said) for x, y, said in each.points],
+                    "points": [
+                        (across(x), up(y), said, row)
+                        for (x, y, said), row in zip_longest(each.points, each.rows)
+                    ],
                 }
                 for each in self.series
             ],

@@ -1,7 +1,8 @@
-"""LSTM layers as oneDNN computes them on the CPU: one op a layer and direction, with a workspace.
+"""Recurrent layers as the CPU computes them, where torch's functions do otherwise on meta.
 
-On meta torch takes nn.LSTM apart into the ops of every time step, and autograd keeps the results of all of
-them. The CPU keeps a workspace instead, so for a while torch's lstm function is replaced.
+oneDNN has one op for a layer and direction of an LSTM in float32, with a workspace; on meta torch takes
+nn.LSTM apart into the ops of every time step, and autograd keeps the results of all of them. What oneDNN does
+not take is in `modelsum.trace.step.recurrent_cells`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from modelsum.memory.cpu.kernels import lstm_workspace_bytes
 from modelsum.trace.metakernels.layout import empty, empty_like
 from modelsum.trace.metakernels.table import rule
+from modelsum.trace.step.recurrent_cells import CELLS, layers
 from modelsum.trace.torch_private import LSTM, OTHER_RECURRENT, Name
 
 _aten = torch.ops.aten
@@ -24,39 +26,40 @@ _LSTM = 2  # at::native's number for the kind of cell
 
 
 @contextmanager
-def fused_lstm(target: str) -> Iterator[Counter[str]]:
-    """Make nn.LSTM run oneDNN's layers where the target would; torch's function is put back afterwards.
+def recurrent_layers(target: str) -> Iterator[Counter[str]]:
+    """Make recurrent layers run as on the target; torch's functions are put back afterwards.
 
-    Yields what ran whose memory on the CPU is not known, by name, with how often: there other recurrent
-    layers work on all steps at once before they go from step to step.
+    Yields what ran whose memory is not known, by name, with how often: packed sequences, and all of cuDNN's,
+    which keeps what it needs in a space of its own.
     """
     unmeasured: Counter[str] = Counter()
-    if target != "cpu" or not torch.backends.mkldnn.is_available():
-        yield unmeasured
-        return
-    original = LSTM.value
-
-    def lstm(input: Tensor, *arguments: Any) -> Any:
-        # A packed sequence has its batch sizes, a tensor, in second place.
-        if isinstance(arguments[0], Tensor) or not _takes(input, arguments[1]):
-            unmeasured["lstm"] += 1
-            return original(input, *arguments)
-        return _layers(input, *arguments)
-
-    def counted(name: Name) -> Any:
-        plain = name.value
-
-        def layer(*arguments: Any) -> Any:
-            unmeasured[name.name] += 1
-            return plain(*arguments)
-
-        return layer
-
     with ExitStack() as changed:
-        changed.enter_context(LSTM.replaced(lstm))
-        for name in OTHER_RECURRENT:
-            changed.enter_context(name.replaced(counted(name)))
+        for name in (LSTM, *OTHER_RECURRENT):
+            changed.enter_context(name.replaced(_on_target(name, target, unmeasured)))
         yield unmeasured
+
+
+def _on_target(name: Name, target: str, unmeasured: Counter[str]) -> Any:
+    plain = name.value
+
+    def recurrent(input: Tensor, *arguments: Any) -> Any:
+        # A packed sequence has its batch sizes, a tensor, in second place, and one state before its weights.
+        is_packed = not isinstance(arguments[1], (list, tuple)) or isinstance(arguments[0], Tensor) is (
+            name is LSTM
+        )
+        if target != "cpu" or is_packed:
+            unmeasured[name.name] += 1
+            return plain(input, *arguments)
+        states, weights, *settings = arguments
+        if name is not LSTM:
+            output, last = layers(CELLS[name.name], input, states.unbind(0), weights, *settings)
+            return output, torch.stack(last)
+        if torch.backends.mkldnn.is_available() and _takes(input, weights):
+            return _layers(input, *arguments)
+        output, last = layers(CELLS["lstm"], input, list(zip(*states, strict=True)), weights, *settings)
+        return (output, *(torch.stack(part) for part in zip(*last, strict=True)))
+
+    return recurrent
 
 
 def _takes(input: Tensor, weights: Sequence[Tensor]) -> bool:

@@ -38,10 +38,10 @@ from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta, uncollec
 from modelsum.trace.step import attention as kernels
 from modelsum.trace.step.autocast import DTYPES, autocast_for
 from modelsum.trace.step.checkpointing import checkpointed
-from modelsum.trace.step.cuda_functions import fused_functions
+from modelsum.trace.step.fused_functions import fused_functions
 from modelsum.trace.step.fused_layers import fused_layers
 from modelsum.trace.step.lifetimes import KernelRule
-from modelsum.trace.step.recurrent import fused_lstm
+from modelsum.trace.step.recurrent import recurrent_layers
 from modelsum.trace.step.stage import Recording, Stage, held_by
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
@@ -148,7 +148,7 @@ def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[tuple[k
         plain_ops(),
         runs_on_meta(torch.device(device)),
         autocast_for(target),
-        fused_lstm(target) as recurrent,
+        recurrent_layers(target) as recurrent,
         fused_functions(target),
         kernels.redirected(target, options.attention) as chosen,
         with_threads(options.threads or torch.get_num_threads()),

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.call import Call
-from modelsum.trace.step.cuda_functions import fused_functions
+from modelsum.trace.step.fused_functions import fused_functions
 from modelsum.trace.step.training import record_training
 
 META = torch.device("meta")

@@ -1,4 +1,4 @@
-"""Functions that run one kernel on CUDA and are taken apart, or keep more, on meta.
+"""Functions that run one kernel on the target and are taken apart, or keep more, on meta.
 
 torch asks where a tensor is before it takes the fused kernel, so for a while the functions are replaced:
 
@@ -6,6 +6,9 @@ torch asks where a tensor is before it takes the fused kernel, so for a while th
   is_fused_kernel_acceptable); elsewhere the noise is a tensor like the input.
 - rms_norm: _fused_rms_norm keeps its input and a number for every row (ATen/native/layer_norm.cpp, since
   torch 2.9); elsewhere autograd keeps the results of half a dozen ops.
+- linear: where its input is not contiguous, the bias is added in place, if no dispatch mode looks on
+  (ATen/native/Linear.cpp).
+- mish: its derivative is a kernel of the CPU's and of CUDA's.
 """
 
 from __future__ import annotations
@@ -18,17 +21,35 @@ import torch
 from torch import Tensor
 
 from modelsum.trace.step.autocast import as_cast
-from modelsum.trace.torch_private import DROPOUT, HAS_FUSED_RMS_NORM, RMS_NORM
+from modelsum.trace.torch_private import DROPOUT, HAS_FUSED_RMS_NORM, LINEAR, MISH, RMS_NORM
 
 _aten = torch.ops.aten
 
 
 @contextmanager
 def fused_functions(target: str) -> Iterator[None]:
-    """Have dropout and rms_norm run as they would on the target; torch's functions are put back."""
-    if target != "cuda":
+    """Have these functions run as they would on the target; torch's functions are put back."""
+    plain_linear, plain_mish = LINEAR.value, MISH.value
+
+    def mish(input: Tensor, inplace: bool = False) -> Any:
+        return _Mish.apply(input) if input.is_meta and not inplace else plain_mish(input, inplace)
+
+    def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Any:
+        if bias is None or input.is_contiguous() or input.dim() < 3 or not input.is_meta:
+            return plain_linear(input, weight, bias)
+        input, weight, bias = as_cast(_aten.linear.default, input, weight, bias)
+        return torch.matmul(input, weight.t()).add_(bias)
+
+    with (
+        LINEAR.replaced(linear),
+        MISH.replaced(mish),
+        _fused_on_cuda() if target == "cuda" else nullcontext(),
+    ):
         yield
-        return
+
+
+@contextmanager
+def _fused_on_cuda() -> Iterator[None]:
     plain_dropout, plain_rms_norm = DROPOUT.value, RMS_NORM.value
 
     def dropout(input: Tensor, p: float, train: bool) -> Tensor:
@@ -55,6 +76,21 @@ def _is_fused(input: Tensor, weight: Tensor | None) -> bool:
     last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
     same = weight is None or weight.dtype is input.dtype
     return input.is_meta and same and (not last or input.is_contiguous())
+
+
+class _Mish(torch.autograd.Function):
+    """mish, with a derivative that allocates its result."""
+
+    @staticmethod
+    def forward(ctx: Any, input: Tensor) -> Tensor:
+        ctx.save_for_backward(input)
+        result: Tensor = torch.ops.aten.mish(input)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (input,) = ctx.saved_tensors
+        return torch.empty_like(input)
 
 
 class _RmsNorm(torch.autograd.Function):

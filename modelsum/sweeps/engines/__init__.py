@@ -1,0 +1,1 @@
+"""What does the tasks of a sweep: processes of this machine, or a Dask cluster."""
