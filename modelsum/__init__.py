@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from modelsum.fitting import fit
+    from modelsum.generating import generate
     from modelsum.measuring import measure
     from modelsum.summary import (
         Baseline,
@@ -72,6 +73,7 @@ __all__ = [
     "compare",
     "diff",
     "fit",
+    "generate",
     "measure",
     "register_macs",
     "summarize",
@@ -86,6 +88,7 @@ _HOMES = {
     "compare": "comparing",
     "diff": "comparing",
     "fit": "fitting",
+    "generate": "generating",
     "measure": "measuring",
     "register_macs": "api",
     "summarize": "api",

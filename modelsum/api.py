@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelsum.baselines.documented import against_documented
-from modelsum.errors import ModelError, NoInputError
-from modelsum.preparing import Prepared, first_attempt, own_function
+from modelsum.errors import ModelError, NoInputError, UsageError
+from modelsum.preparing import Prepared, built, first_attempt, own_function
 from modelsum.request import Request, request_of
+from modelsum.spec import Lora, parse_lora
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from modelsum.generation.steps import Generator
 
 Progress: TypeAlias = Callable[[str], None]
 
@@ -31,6 +34,9 @@ def summarize(
     sequence_length: int | None = None,
     memory: bool = True,
     target: str = "cuda",
+    task: str | None = None,
+    fetch: bool = False,
+    lora: Lora | str | None = None,
     **step: Any,
 ) -> Summary:
     """Say what a model costs, from its shapes; the model is left as it was found.
@@ -56,6 +62,9 @@ def summarize(
         sequence_length: tokens of the default input of a language model; None for its usual number.
         memory: predict the memory of inference and of a training step too.
         target: the device to predict it for, "cuda" or "cpu".
+        task: "causal-lm", "sequence-classification" ...: the head that a model of transformers takes.
+        fetch: get the configuration of a model of the Hub, "hf:ORG/NAME", where it is not on this machine.
+        lora: adapters that are trained in place of the model, like "r=16,targets=q_proj|v_proj".
         **step: the training step: the fields of `modelsum.memory.MemoryOptions` (optimizer, loss, amp,
             checkpoint, freeze, accumulate, attention, ...). As in torch.optim, `foreach` and `fused` choose
             the optimizer's implementation.
@@ -78,6 +87,9 @@ def summarize(
         sequence_length=sequence_length,
         memory=memory,
         target=target,
+        task=task,
+        fetch=fetch,
+        lora=parse_lora(lora) if isinstance(lora, str) else lora,
         **step,
     )
     return run(request, listing=True)
@@ -117,7 +129,7 @@ def answered(request: Request, progress: Progress = lambda doing: None) -> tuple
 
     Raises as `summarize` does.
     """
-    attempt = first_attempt(request)
+    attempt = first_attempt(request.for_text() if request.serving is not None else request)
     while True:
         progress(f"{attempt.request.name}: building the model")
         try:
@@ -152,9 +164,36 @@ def summary_of(request: Request, ready: Prepared, progress: Progress = lambda do
                 own=own_function(request.memory.parallelize),
             )
         )
+    if request.serving is not None:
+        from modelsum.generation.following import follow
+
+        generator, again = generator_of(request)
+        generation = follow(generator, again.identity, request.serving)
+        summary = dataclasses.replace(summary, text=request.serving.words, generation=generation.figures)
     changed = ready.loaded.changed or bool(request.freeze)
     baseline = against_documented(summary, options_changed=changed)
     return dataclasses.replace(summary, baseline=baseline)
+
+
+def generator_of(request: Request) -> tuple[Generator, Prepared]:
+    """The request's model, built on meta for a generation of its own, and what is said of it.
+
+    Raises UsageError where it writes no text, BuildError where it cannot be built.
+    """
+    import torch
+
+    request = dataclasses.replace(request.for_text(), device="meta")
+    ready = built(request, torch.device("meta"))
+    if not hasattr(ready.loaded.model, "config"):
+        name = ready.identity.spec or ready.identity.class_name
+        raise UsageError(
+            f"{name} is no model of transformers: what it would keep of a text is not known",
+            "Give transformers/MODEL_TYPE, hf:ORG/NAME or a folder with config.json.",
+        )
+    from modelsum.generation.steps import Generator
+
+    attention = request.memory.attention if request.memory else "auto"
+    return Generator(ready.loaded, request.target, attention), ready
 
 
 def register_macs(op: str, rule: Callable[..., int]) -> None:

@@ -32,8 +32,8 @@ from modelsum.baselines.revisions import Revision
 from modelsum.errors import ConfigError, ModelsumError, ReportError, UsageError, did_you_mean, nearest
 from modelsum.request import Request, request_of
 from modelsum.sources import providers, resolve
-from modelsum.sources.foreign import is_configuration
-from modelsum.spec import InputSpec, ModelSpec
+from modelsum.sources.ondisk import CONFIGURATION
+from modelsum.spec import HUB, InputSpec, ModelSpec
 from modelsum.summary import Summary
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class Named:
 def parse_model(text: str) -> Named:
     """Read MODEL[,KEY=VALUE...][@SHAPE...]. Raises UsageError."""
     name, arguments, shapes = _parts(text)
+    if name.startswith(f"{HUB}:") and shapes and not shapes[0][:1].isdecimal():
+        name = f"{name}@{shapes.pop(0)}"  # hf:ORG/NAME@REVISION
     with named(text):
         model = spec.parse_model(name)
         return Named(text, model, spec.parse_arguments(arguments), spec.parse_inputs(shapes))
@@ -137,7 +139,7 @@ def parse(text: str, folder: Path) -> Named | Report:
     """
     name = _parts(text)[0]
     is_file = text.endswith(".json") and (folder / text).is_file()
-    if (is_file or name.endswith(".json")) and not is_configuration(folder / text):
+    if (is_file or name.endswith(".json")) and Path(name).name != CONFIGURATION:
         return report_files.read(folder / text, text)
     ref, colon, stored = text.partition(":")
     if colon and not ref.endswith(".py"):
@@ -187,6 +189,8 @@ def _can_be_a_model(name: str, folder: Path) -> bool:
         model = spec.parse_model(name)
     except UsageError:
         return False
+    if model.provider == HUB:
+        return True
     if model.provider is not None:
         known = providers()
         return bool(nearest(model.provider, known)) or (folder / model.provider).exists()

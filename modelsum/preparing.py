@@ -134,12 +134,29 @@ def prepare(request: Request, device: torch.device) -> Prepared:
     The request's own device does not matter, and its example has been made. Raises BuildError where the
     model cannot be built, InputError where its input is not known or cannot be made.
     """
+    from modelsum.trace.call import Call
+    from modelsum.trace.inputs import move
+
+    ready = built(request, device)
+    try:
+        example = _given(request, ready.loaded)
+        if example is not None:
+            (args, kwargs), batch = move(example, device), None
+        else:
+            (args, kwargs), batch = default_call(request, ready.loaded, device), request.batch
+    except NoInputError as error:
+        error.ready = ready
+        raise
+    return dataclasses.replace(ready, call=Call(ready.loaded.model, args, kwargs), batch=batch)
+
+
+def built(request: Request, device: torch.device) -> Prepared:
+    """The request's model, built or copied, on a device; its call has no arguments yet. Raises BuildError."""
     import torch
 
     from modelsum.trace.call import Call
     from modelsum.trace.copying import unwrapped
     from modelsum.trace.freezing import freeze
-    from modelsum.trace.inputs import move
     from modelsum.trace.isolation import isolated
     from modelsum.trace.pruning import hidden_by_masks
 
@@ -156,21 +173,16 @@ def prepare(request: Request, device: torch.device) -> Prepared:
         loaded = dataclasses.replace(loaded, model=unwrapped(loaded.model))
         if request.dtype is not None:
             loaded.model.to(getattr(torch, request.dtype))
+        adapted: tuple[str, ...] = ()
+        if request.lora is not None:
+            from modelsum.generation.adapters import adapt
+
+            adapted = adapt(loaded.model, request.lora)
         freeze(loaded.model, request.freeze)
         pruned = hidden_by_masks(loaded.model if isinstance(request.model, ModelSpec) else request.model)
     identity = Model(text, loaded.source, type(loaded.model).__name__, plain(request.arguments))
-    notices = (*request.notices, *loaded.notices, *((pruned,) if pruned else ()))
-    ready = Prepared(loaded, identity, Call(loaded.model), device, None, notices)
-    try:
-        example = _given(request, loaded)
-        if example is not None:
-            (args, kwargs), batch = move(example, device), None
-        else:
-            (args, kwargs), batch = default_call(request, loaded, device), request.batch
-    except NoInputError as error:
-        error.ready = ready
-        raise
-    return dataclasses.replace(ready, call=Call(loaded.model, args, kwargs), batch=batch)
+    notices = (*request.notices, *loaded.notices, *adapted, *((pruned,) if pruned else ()))
+    return Prepared(loaded, identity, Call(loaded.model), device, None, notices)
 
 
 def _given(request: Request, loaded: Loaded) -> tuple[tuple[Any, ...], Mapping[str, Any]] | None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from modelsum import objects, spec
 from modelsum.errors import InputError, UsageError, did_you_mean
+from modelsum.generation_values import Serving
 from modelsum.memory import torch_objects
 from modelsum.memory.options import MemoryOptions, check_target
-from modelsum.spec import InputSpec, ModelSpec
+from modelsum.spec import InputSpec, Lora, ModelSpec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,6 +33,10 @@ class Request:
         freeze: patterns of what is not trained, as the training step has them; they hold for the counts too,
             also where no memory is predicted.
         notices: what the summary passes on to the reader.
+        task: what a model of transformers shall have a head for, see `modelsum.spec.TASKS`.
+        fetch: a configuration that is not on this machine may be fetched from the Hub.
+        serving: a text whose generation is followed too; None follows none.
+        lora: adapters that are put into the model and trained, its own weights frozen.
     """
 
     model: ModelSpec | nn.Module
@@ -48,9 +53,18 @@ class Request:
     target: str = "cuda"
     freeze: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
+    task: str | None = None
+    fetch: bool = False
+    serving: Serving | None = None
+    lora: Lora | None = None
 
     def __post_init__(self) -> None:
         check_target(self.target)
+        if self.task is not None:
+            spec.check_task(self.task)
+        if isinstance(self.model, ModelSpec) and (self.task or self.fetch):
+            named = dataclasses.replace(self.model, task=self.task, fetch=self.fetch)
+            object.__setattr__(self, "model", named)
         spec.check_batch(self.batch)
         spec.check_mode(self.mode)
         # torch's own objects read as their names do: torch.device("cpu"), torch.bfloat16.
@@ -65,9 +79,25 @@ class Request:
         """What the model is called: the user's words for it, or the class of a module."""
         return str(self.model) if isinstance(self.model, ModelSpec) else type(self.model).__name__
 
+    def for_text(self) -> Request:
+        """The same with a head that writes, where nothing says which one."""
+        named = isinstance(self.model, ModelSpec) and self.model.attribute is None
+        return dataclasses.replace(self, task="generation") if named and self.task is None else self
+
 
 #: Options of a call from Python that are fields of a request; those of a training step are the others.
-_OF_A_REQUEST = ("batch", "mode", "device", "dtype", "sequence_length", "target")
+_OF_A_REQUEST = (
+    "batch",
+    "mode",
+    "device",
+    "dtype",
+    "sequence_length",
+    "target",
+    "task",
+    "fetch",
+    "serving",
+    "lora",
+)
 
 
 def request_of(

@@ -5,6 +5,8 @@ timm/vit_base_patch16_224           ModelSpec(..., "name", "timm", "vit_base_pat
 package.nets:Detector               ModelSpec(..., "import", None, "package.nets", "Detector")
 path/nets.py:Detector               ModelSpec(..., "file", None, "path/nets.py", "Detector")
 weights/model.safetensors           ModelSpec(..., "weights", None, "weights/model.safetensors", None)
+./llama:LlamaForCausalLM            ModelSpec(..., "disk", None, "./llama", "LlamaForCausalLM")
+hf:org/name@main                    ModelSpec(..., "name", "hf", "org/name@main", None)
 
 3x224x224                           InputSpec(None, (3, 224, 224), None)
 tokens=16:int64                     InputSpec("tokens", (16,), "int64")
@@ -43,10 +45,31 @@ _DTYPES = {
 DEVICES = ("auto", "meta", "cpu", "cuda")
 MODES = ("eval", "train")
 
-WEIGHT_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin")
+WEIGHT_SUFFIXES = (".safetensors", ".safetensors.index.json", ".pt", ".pth", ".bin")
+#: Files that are models, or that models are built from.
+MODEL_SUFFIXES = (".pt2", ".onnx", ".gguf", ".ts", ".torchscript", "config.json")
+
+#: What a head is for, as transformers names its mappings of heads. "generation" is the first that there is of
+#: those that write a text.
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "causal-lm": ("CAUSAL_LM",),
+    "seq2seq-lm": ("SEQ_TO_SEQ_CAUSAL_LM",),
+    "generation": ("CAUSAL_LM", "SEQ_TO_SEQ_CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "SPEECH_SEQ_2_SEQ"),
+    "masked-lm": ("MASKED_LM",),
+    "sequence-classification": ("SEQUENCE_CLASSIFICATION",),
+    "token-classification": ("TOKEN_CLASSIFICATION",),
+    "question-answering": ("QUESTION_ANSWERING",),
+    "image-classification": ("IMAGE_CLASSIFICATION",),
+    "image-text-to-text": ("IMAGE_TEXT_TO_TEXT",),
+    "speech-seq2seq": ("SPEECH_SEQ_2_SEQ",),
+}
+
+#: What stands before a model of the Hugging Face Hub.
+HUB = "hf"
 
 _DRIVE = re.compile(r"[A-Za-z]:[/\\]")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_HEADED = re.compile(r".+[^:/\\]:[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +78,13 @@ class ModelSpec:
 
     Attributes:
         text: as the user wrote it.
-        kind: "name" (of an architecture), "import" (module:attribute), "file" (file.py:attribute) or
-            "weights" (a weights file).
+        kind: "name" (of an architecture), "import" (module:attribute), "file" (file.py:attribute), "weights"
+            (a weights file) or "disk" (another file or folder).
         provider: what stands before the slash of a name, or None.
         name: the architecture's name, the module's dotted name or the file's path.
         attribute: what stands after the colon, or None; None of a file names nothing that could be run.
+        task: of `TASKS`, which head it takes; None for the one that its name stands for.
+        fetch: its configuration may be fetched from the Hub.
     """
 
     text: str
@@ -67,9 +92,42 @@ class ModelSpec:
     provider: str | None
     name: str
     attribute: str | None
+    task: str | None = None
+    fetch: bool = False
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Adapters of low rank, as `peft.LoraConfig` has them.
+
+    Attributes:
+        r: their rank.
+        targets: names of layers, or "all-linear"; none for those that peft takes of a known model type.
+        alpha: what they are scaled by, alpha / r.
+        dropout: of what goes into them.
+        base: format of the weights beside them, "nf4" or "int8"; None as they are.
+        double: the scales of that format are quantized themselves.
+
+    Raises UsageError for a rank that is none, and another format.
+    """
+
+    r: int = 8
+    targets: tuple[str, ...] = ()
+    alpha: int = 8
+    dropout: float = 0.0
+    base: str | None = None
+    double: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.r) is not int or self.r < 1:
+            raise UsageError(f"lora r={self.r!r} is no rank", "Write a whole number from 1, like r=16.")
+        if self.base not in (None, "nf4", "int8"):
+            raise UsageError(
+                f"lora base={self.base!r} is not known", valid_words(str(self.base), ("nf4", "int8"))
+            )
 
 
 #: What ends an advice where the shape would do as it is, for a command that can take it so.
@@ -157,6 +215,12 @@ def parse_model(text: str) -> ModelSpec:
         return ModelSpec(text, "file", None, stripped, None)
     if stripped.lower().endswith(WEIGHT_SUFFIXES):
         return ModelSpec(text, "weights", None, stripped, None)
+    if stripped.startswith(f"{HUB}:"):
+        name, _, head = stripped.removeprefix(f"{HUB}:").partition(":")
+        return ModelSpec(text, "name", HUB, name, head or None)
+    place, _, named = stripped.rpartition(":") if _HEADED.fullmatch(stripped) else (stripped, "", "")
+    if place.startswith((".", "/", "~")) or place.lower().endswith(MODEL_SUFFIXES):
+        return ModelSpec(text, "disk", None, place, named or None)
     if _DRIVE.match(stripped):
         return ModelSpec(text, "name", None, stripped, None)
     provider, slash, name = stripped.partition("/")
@@ -171,7 +235,10 @@ def parse_model(text: str) -> ModelSpec:
 
 
 #: What a MODEL may look like, for who wrote something else.
-MODEL_FORMS = "A model is NAME, PROVIDER/NAME, package.module:attribute or path/file.py:attribute."
+MODEL_FORMS = (
+    "A model is NAME, PROVIDER/NAME, hf:ORG/NAME, package.module:attribute, path/file.py:attribute, "
+    "or a file or folder with one."
+)
 
 
 def _attribute(text: str, attribute: str) -> str:
@@ -248,6 +315,13 @@ def check_mode(mode: str) -> str:
     return mode
 
 
+def check_task(task: str) -> str:
+    """The task if it is one of `TASKS`. Raises UsageError."""
+    if task not in TASKS:
+        raise UsageError(f"unknown task {task!r}", valid_words(task, tuple(TASKS)))
+    return task
+
+
 def check_batch(batch: int | None) -> int | None:
     """The batch size, 1 or more, or None for shapes that are taken literally. Raises InputError."""
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
@@ -273,6 +347,23 @@ def parse_arguments(texts: Iterable[str]) -> dict[str, Any]:
             raise ArgumentError(f"argument {key!r} is given twice", "Give it once.")
         arguments[key] = value
     return arguments
+
+
+def parse_lora(text: str) -> Lora:
+    """Read `--lora`: r=16,targets=q_proj|v_proj,alpha=32,dropout=0.05,base=nf4. Raises UsageError."""
+    given: dict[str, Any] = {}
+    for part in text.split(","):
+        key, equals, value = part.strip().partition("=")
+        if not equals or key not in Lora.__dataclass_fields__:
+            raise UsageError(
+                f"lora {text!r}: {part.strip()!r} is not known",
+                valid_words(key, tuple(f"{name}=..." for name in Lora.__dataclass_fields__)),
+            )
+        try:
+            given[key] = tuple(value.split("|")) if key == "targets" else ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            given[key] = value.lower() == "true" if value.lower() in ("true", "false") else value
+    return Lora(**given)
 
 
 def parse_argument(text: str) -> tuple[str, Any]:

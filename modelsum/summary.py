@@ -228,6 +228,8 @@ class Summary(Printed):
         uncounted_ops: ops that do arithmetic and have no rule, with how often they ran.
         memory: what inference and a training step take; None where it was not asked for, or is not known:
             then a notice says why.
+        text: what is written, in words, where a generation was asked for.
+        generation: its figures by name (`modelsum.generation_values.FIGURES`); none where it was not.
         notices: what the reader should know about how the figures were reached.
         convention: the rules that they are counted by (`CONVENTION`).
     """
@@ -245,6 +247,8 @@ class Summary(Printed):
     macs_by_op: Mapping[str, int] = field(default_factory=dict)
     uncounted_ops: Mapping[str, int] = field(default_factory=dict)
     memory: Memory | None = None
+    text: str = ""
+    generation: Mapping[str, int] = field(default_factory=dict)
     baseline: Baseline = Baseline("none")
     notices: tuple[str, ...] = ()
     convention: Mapping[str, int] = field(default_factory=lambda: dict(CONVENTION))

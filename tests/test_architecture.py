@@ -13,7 +13,18 @@ import modelsum
 
 PACKAGE = Path(modelsum.__file__).parent
 
-GROUND = {"errors", "files", "jobs", "memory_values", "objects", "plain", "printing", "processes", "raised"}
+GROUND = {
+    "errors",
+    "files",
+    "generation_values",
+    "jobs",
+    "memory_values",
+    "objects",
+    "plain",
+    "printing",
+    "processes",
+    "raised",
+}
 GROUND |= {"repeats", "spec", "summary", "units", "version", "weights"}
 # What each part may import of the others, besides itself and the ground floor.
 MAY_IMPORT = {
@@ -24,27 +35,39 @@ MAY_IMPORT = {
     "baselines": {"request", "memory"},
     "render": {"zoo", "baselines", "memory", "sweeps"},
     "request": {"memory"},
-    "preparing": {"request", "sources", "trace", "memory"},
-    "api": {"request", "preparing", "trace", "baselines"},
+    "preparing": {"request", "sources", "trace", "memory", "generation"},
+    "api": {"request", "preparing", "trace", "baselines", "generation"},
     "measuring": {"request", "preparing", "api", "sources", "trace", "memory"},
     "predicting": {"request", "preparing", "api", "sources", "trace", "memory"},
     "fitting": {"request", "api", "predicting", "memory", "baselines"},
+    "generation": {"sources", "trace", "memory"},
+    "generating": {"request", "api", "fitting", "generation", "memory"},
     "checking": {"request", "api", "sources", "baselines", "sweeps"},
     "comparing": {"request", "api", "sources", "baselines"},
     "cache": {"request", "memory"},
     "sweeps": {"request", "api", "sources", "baselines", "cache", "memory"},
     "sweeping": {"sweeps", "baselines"},
     "cli": {
-        *("request", "preparing", "api", "cache", "checking", "comparing", "fitting", "measuring"),
+        *("request", "preparing", "api", "cache", "checking", "comparing", "fitting", "generating"),
+        "measuring",
         *("memory", "render", "baselines", "sources", "sweeping", "sweeps", "zoo"),
     },
     "compat": {"api", "render"},
     "__main__": {"cli"},
     "assertions": {"api", "baselines", "memory"},
-    "__init__": {"api", "assertions", "checking", "comparing", "fitting", "measuring", "sweeping"},
+    "__init__": {
+        "api",
+        "assertions",
+        "checking",
+        "comparing",
+        "fitting",
+        "generating",
+        "measuring",
+        "sweeping",
+    },
 }
 TORCH_FREE = {*GROUND, "request", "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
-TORCH_FREE |= {"checking", "comparing", "fitting", "measuring", "predicting", "preparing"}
+TORCH_FREE |= {"checking", "comparing", "fitting", "generating", "measuring", "predicting", "preparing"}
 TORCH_FREE |= {"sweeping", "sweeps"}
 
 
@@ -150,6 +173,7 @@ def test_exported_names() -> None:
         "compare",
         "diff",
         "fit",
+        "generate",
         "measure",
         "register_macs",
         "summarize",

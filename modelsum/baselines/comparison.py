@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from modelsum.baselines.reports.report import MEMORY_TOTALS, Case, Report
+from modelsum.baselines.reports.report import GENERATION_TOTALS, MEMORY_TOTALS, Case, Report
 from modelsum.plain import plain, plain_fields
 from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION
 
 #: Sections and what they are of, in the order in which they are shown.
-TOTALS, TORCHSUMMARY, MEMORY = "totals", "torchsummary", "memory"
+TOTALS, TORCHSUMMARY, MEMORY, GENERATION = "totals", "torchsummary", "memory", "generation"
 PARAMS, MACS, LAYERS = "params by kind", "MACs by kind", "layers by kind"
-SECTIONS = (TOTALS, TORCHSUMMARY, MEMORY, PARAMS, MACS, LAYERS)
+SECTIONS = (TOTALS, TORCHSUMMARY, MEMORY, GENERATION, PARAMS, MACS, LAYERS)
 
 # Containers say how a model is written down, not what it is made of.
 _CONTAINERS = frozenset(("Sequential", "ModuleList", "ModuleDict"))
@@ -135,6 +135,7 @@ def _figures(reports: Sequence[Report]) -> Iterator[Figure]:
     yield from (total(TOTALS, name) for name in ("input_bytes", "module_calls"))
     yield from _torchsummary(totals)
     yield from (total(MEMORY, name) for name in MEMORY_TOTALS)
+    yield from (total(GENERATION, name) for name in GENERATION_TOTALS)
     yield from _by_kind(PARAMS, [_sums(report, "params") for report in reports])
     yield from _by_kind(MACS, [_sums(report, "macs") for report in reports])
     yield from _by_kind(LAYERS, [_layers(report) for report in reports])
@@ -175,10 +176,17 @@ def _by_kind(section: str, models: Sequence[Mapping[str, int]]) -> Iterator[Figu
         yield Figure(section, name, tuple(model.get(name, 0) for model in models))
 
 
+_ASKED_FOR = ("target", "optimizer", "loss", "amp", "text")
+
+
 def _condition(case: Case, name: str) -> object:
     """A part of a case; of the memory only what was asked for, not what followed from the model."""
     if name == "inputs":
         return tuple((given.shape, given.dtype) for given in case.inputs)
     if name == "memory":
-        return {k: v for k, v in (case.memory or {}).items() if k in ("target", "optimizer", "loss", "amp")}
+        return {
+            k: v
+            for k, v in (case.memory or {}).items()
+            if k in ("target", "optimizer", "loss", "amp", "text")
+        }
     return getattr(case, name)

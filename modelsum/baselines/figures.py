@@ -17,11 +17,13 @@ class Figure:
         name: what the configuration calls it.
         is_bytes: in bytes; a count otherwise.
         of_memory: a figure of the predicted training step, which may be left out or not be known.
+        of_generation: a figure of a text that is written, where one is asked for.
     """
 
     name: str
     is_bytes: bool = False
     of_memory: bool = False
+    of_generation: bool = False
 
     @property
     def json_name(self) -> str:
@@ -47,6 +49,14 @@ FIGURES: dict[str, Figure] = {
         Figure("training_peak", is_bytes=True, of_memory=True),
         Figure("first_step_peak", is_bytes=True, of_memory=True),
         Figure("reserved", is_bytes=True, of_memory=True),
+        Figure("weights", is_bytes=True, of_generation=True),
+        Figure("cache", is_bytes=True, of_generation=True),
+        Figure("cache_bytes_per_token", is_bytes=True, of_generation=True),
+        Figure("prefill_peak", is_bytes=True, of_generation=True),
+        Figure("decode_peak", is_bytes=True, of_generation=True),
+        Figure("prefill_macs", of_generation=True),
+        Figure("decode_macs", of_generation=True),
+        Figure("decode_read", is_bytes=True, of_generation=True),
     )
 }
 
@@ -71,7 +81,9 @@ def of_summary(summary: Summary) -> dict[str, int | None]:
         "forward_backward": summary.torchsummary.forward_backward_bytes,
     }
     for name in FIGURES.keys() - known.keys():
-        if FIGURES[name].of_memory:
+        if FIGURES[name].of_generation:
+            known[name] = summary.generation.get(name, summary.generation.get(f"{name}_bytes"))
+        elif FIGURES[name].of_memory:
             known[name] = getattr(summary.memory, f"{name}_bytes" if FIGURES[name].is_bytes else name, None)
         else:
             known[name] = getattr(summary.totals, name)

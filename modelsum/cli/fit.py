@@ -21,7 +21,7 @@ _VERDICT_IS_NO = 1
 _of_room = in_group("What fits")
 
 
-def _on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> str | None:
+def on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> str | None:
     """A card is one of CUDA's, whatever the project's target is."""
     if gpu is not None and isinstance(ctx, project.Context):
         ctx.project = ctx.project.without("target")
@@ -36,7 +36,7 @@ def _on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> s
     metavar="NAME",
     excludes=("memory",),
     is_eager=True,
-    callback=_on_a_card,
+    callback=on_a_card,
     shell_complete=completion.gpus,
     help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.",
 )

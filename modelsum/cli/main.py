@@ -28,6 +28,7 @@ class _Commands(click.Group):
         "compare": "modelsum.cli.compare",
         "diff": "modelsum.cli.diff",
         "fit": "modelsum.cli.fit",
+        "generate": "modelsum.cli.generate",
         "measure": "modelsum.cli.measure",
         "check": "modelsum.cli.check",
         "sweep": "modelsum.cli.sweep",

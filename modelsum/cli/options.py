@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from modelsum import spec
+from modelsum import generation_values, spec
 from modelsum.cli import completion, project
 from modelsum.cli.option import Word, in_group
+from modelsum.generation_values import Serving
 from modelsum.memory import options as step
 from modelsum.memory.options import MemoryOptions
 from modelsum.request import Request
@@ -24,7 +25,7 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Request)}
 _OF_STEP = tuple(field.name for field in dataclasses.fields(MemoryOptions))
 #: Options of the training step that an inference has nothing of.
 OF_TRAINING = (
-    *("optimizer", "implementation", "loss", "checkpoint", "freeze", "accumulate", "weight_decay"),
+    *("lora", "optimizer", "implementation", "loss", "checkpoint", "freeze", "accumulate", "weight_decay"),
     *("clip", "checkpoint_policy"),
 )
 _DTYPE = Word(spec.FLOAT_DTYPES, spec.check_dtype, also=("bf16", "fp16", "fp32", "fp64", "half", "double"))
@@ -34,6 +35,33 @@ _of_run = in_group("Run")
 _of_step = in_group("Training step")
 _of_memory = in_group("Memory")
 _of_ranks = in_group("Many GPUs")
+_of_text = in_group("Text")
+_SERVING = Serving()
+_OF_TEXT = ("prompt", "new", "cache", "kv_dtype", "weights")
+
+_BUILT = (
+    _of_input(
+        "--arg",
+        "arguments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=completion.arguments,
+        help="Constructor argument, a Python literal.",
+    ),
+    _of_input(
+        "--task",
+        type=Word(spec.TASKS, spec.check_task),
+        metavar="TASK",
+        help="Head of a model of transformers: causal-lm, sequence-classification ...",
+    ),
+    _of_input(
+        "--fetch",
+        is_flag=True,
+        help="Get the config.json of hf:ORG/NAME where it is not on this machine; never weights or code.",
+    ),
+    _of_input("--dtype", type=_DTYPE, project=True, help="Of the model and its inputs.  [default: as built]"),
+    project.no_defaults,
+)
 
 _CALL = (
     _of_input(
@@ -61,16 +89,15 @@ _CALL = (
     ),
     _of_input("--batch", type=int, metavar="N", help="Batch size put in front of every shape.  [default: 1]"),
     _of_input("--no-batch", is_flag=True, excludes=("batch",), help="Take the shapes literally."),
-    _of_input(
-        "--arg",
-        "arguments",
-        multiple=True,
-        metavar="KEY=VALUE",
-        shell_complete=completion.arguments,
-        help="Constructor argument, a Python literal.",
-    ),
-    _of_input("--dtype", type=_DTYPE, project=True, help="Of the model and its inputs.  [default: as built]"),
-    project.no_defaults,
+    *_BUILT,
+)
+
+attention = _of_memory(
+    "--attention",
+    default=_STEP_DEFAULTS.attention,
+    show_default=True,
+    type=Word(step.ATTENTION),
+    help="Kernel of scaled_dot_product_attention.",
 )
 
 _STEP = (
@@ -133,14 +160,13 @@ _STEP = (
     ),
     _of_step("--clip", is_flag=True, help="The norm of all gradients is clipped before the optimizer steps."),
     _of_step("--ema", is_flag=True, help="A moving average of weights and buffers is kept beside them."),
-    _of_step("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
-    _of_memory(
-        "--attention",
-        default=_STEP_DEFAULTS.attention,
-        show_default=True,
-        type=Word(step.ATTENTION),
-        help="Kernel of scaled_dot_product_attention.",
+    _of_step(
+        "--lora",
+        metavar="r=N,targets=A|B",
+        help="Train adapters of peft alone; base=nf4 for QLoRA, alpha=N, dropout=P.",
     ),
+    _of_step("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
+    attention,
     _of_memory(
         "--prefetch",
         type=int,
@@ -190,6 +216,25 @@ _STEP = (
     ),
 )
 
+#: A text that is written, whose memory is followed where any of these is given; see `modelsum generate`.
+_TEXT = (
+    _of_text("--prompt", type=int, metavar="N", help=f"Tokens at the start.  [default: {_SERVING.prompt}]"),
+    _of_text("--new", type=int, metavar="N", help=f"Tokens that are written.  [default: {_SERVING.new}]"),
+    _of_text(
+        "--cache",
+        metavar="|".join(generation_values.CACHES),
+        help=f"What keeps keys and values: {_SERVING.cache} grows by a copy.  [default: {_SERVING.cache}]",
+    ),
+    _of_text(
+        "--kv-dtype",
+        type=Word(generation_values.KV_DTYPES),
+        help="Of what a cache keeps.  [default: the model's]",
+    ),
+    _of_text(
+        "--weights", type=Word(generation_values.WEIGHTS), help="Their format.  [default: as configured]"
+    ),
+)
+
 target = _of_memory(
     "--target",
     project=True,
@@ -224,12 +269,22 @@ no_cache = _of_run("--no-cache", is_flag=True, help="Neither use a kept answer n
 
 def summary(command: Command) -> Command:
     """Everything that a summary can be asked for."""
-    return _with((call, mode, device, training_step, target, no_memory, no_cache), command)
+    return _with((call, mode, device, training_step, text, target, no_memory, no_cache), command)
+
+
+def text(command: Command) -> Command:
+    """What a language model shall write."""
+    return _with(_TEXT, command)
 
 
 def call(command: Command) -> Command:
     """The model's call: inputs, batch, constructor arguments and dtype."""
     return _with(_CALL, command)
+
+
+def built(command: Command) -> Command:
+    """How a model is built, for a command that makes its calls itself: arguments, head and dtype."""
+    return _with(_BUILT, command)
 
 
 def training_step(command: Command) -> Command:
@@ -263,18 +318,28 @@ def request(model: ModelSpec, given: Mapping[str, Any]) -> Request:
     return Request(
         model=model,
         inputs_from=given.get("inputs_from"),
-        inputs=spec.parse_inputs(given["inputs"]),
+        inputs=spec.parse_inputs(given.get("inputs", ())),
         batch=None if given.get("no_batch") else 1 if batch is None else batch,
         arguments=spec.parse_arguments(given["arguments"]),
         mode="train" if given.get("train") else "eval",
         device=given.get("device", _DEFAULTS["device"]),
         dtype=given["dtype"],
-        sequence_length=given["seq_len"],
+        sequence_length=given.get("seq_len"),
         memory=described,
         target=given.get("target", _DEFAULTS["target"]),
         freeze=given.get("freeze", ()),
+        task=given.get("task"),
+        fetch=bool(given.get("fetch")),
+        serving=_serving(given, batch),
+        lora=spec.parse_lora(given["lora"]) if given.get("lora") else None,
         notices=project.notices(of_memory=described is not None),
     )
+
+
+def _serving(given: Mapping[str, Any], batch: int | None) -> Serving | None:
+    """The text that is asked for; None where no option of `text` is given."""
+    values = {name: given[name] for name in _OF_TEXT if given.get(name) is not None}
+    return Serving(**values, batch=batch or 1) if values else None
 
 
 def memory(given: Mapping[str, Any]) -> MemoryOptions | None:

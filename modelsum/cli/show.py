@@ -20,6 +20,7 @@ from modelsum.render import FORMATS, MOMENTS, render
 from modelsum.request import Request
 
 if TYPE_CHECKING:
+    from modelsum.spec import ModelSpec
     from modelsum.summary import Summary
 
 TORCHINFO, TRACE = "torchinfo", "trace"
@@ -59,8 +60,8 @@ def command(
     """
     case = configured.find(model, Path.cwd())
     name = case.check.model if case else spec.parse_model(model)
-    if name.kind == "weights":
-        _show_weights(name.name, format_, output)
+    on_disk = name.kind in ("weights", "disk") or Path(name.name).is_dir()
+    if on_disk and given["task"] is None and _show_weights(name, format_, output):
         return
     given["no_memory"] = given["no_memory"] or format_ in _WITHOUT_REMARKS
     try:
@@ -103,10 +104,14 @@ def command(
     out.write(table or render(summary, format_, how), output)
 
 
-def _show_weights(path: str, format: str, output: Path | None) -> None:
+def _show_weights(model: ModelSpec, format: str, output: Path | None) -> bool:
+    """Show the tensors of files that hold nothing else; whether that is what the name stands for."""
     from modelsum.sources import weights
 
-    out.show(weights.read(path), format, output)
+    if not weights.stands_for(model):
+        return False
+    out.show(weights.read(model.name), format, output)
+    return True
 
 
 def _torchinfo_table(request: Request, summary: Summary, depth: int | None) -> str:

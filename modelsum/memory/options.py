@@ -17,7 +17,7 @@ _CLOSED = ("none", "sgd", "momentum", "adam", "adamw", "adafactor", "lion", *EIG
 _TRACED = ("adadelta", "adagrad", "adamax", "asgd", "muon", "nadam", "radam", "rmsprop", "rprop")
 OPTIMIZERS = (*_CLOSED, *_TRACED)
 IMPLEMENTATIONS = ("for-loop", "foreach", "fused")
-LOSSES = ("sum", "cross-entropy")
+LOSSES = ("sum", "cross-entropy", "chunked-cross-entropy", "fused-cross-entropy")
 ATTENTION = ("auto", "math", "flash", "efficient")
 AMP = ("bf16", "fp16")
 _AMP_OF = {"bfloat16": "bf16", "float16": "fp16"}
@@ -73,7 +73,9 @@ class MemoryOptions:
             like "nets.py:Lion(beta=0.9)", which is called with the parameters; or an `OwnOptimizer`.
         implementation: "for-loop", "foreach" or "fused"; None for what torch takes on the target without
             being told: for-loop on the CPU, foreach on CUDA.
-        loss: "sum" of every output tensor, or "cross-entropy" of the first one.
+        loss: "sum" of every output tensor, or "cross-entropy" of the first one; of a language model also
+            "chunked-cross-entropy", in float32 of 8 parts of the tokens, or "fused-cross-entropy", of parts
+            whose scores are made and derived one after the other, so that all are never there.
         attention: which kernel scaled_dot_product_attention runs; "auto" for the one the target would take.
         amp: "bf16" or "fp16" for automatic mixed precision: the model and the loss run under torch.autocast
             with that dtype, on weights in float32; fp16 with a gradient scaler. None for neither. Other words

@@ -29,6 +29,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "Diff": (*_TABLE, "html"),
     "Outcome": _GATE,
     "Fit": (*_TABLE, "html"),
+    "Generation": (*_TABLE, "html"),
     "Measurement": _TABLE,
     "Weights": _TABLE,
     "Listing": _TABLE,
@@ -44,6 +45,7 @@ _HOMES = {
     "Diff": "diff.{}.render",
     "Outcome": "verdict.{}.render",
     "Fit": "fit.{}",
+    "Generation": "generation.{}",
     "Measurement": "measurement.{}",
     "Weights": "weights.{}",
     "Listing": "listing.{}",
@@ -56,6 +58,7 @@ _DOCUMENTS = {
     "Comparison": "comparison.document.document",
     "Diff": "diff.document.document",
     "Fit": "fit.document",
+    "Generation": "generation.document",
     "Measurement": "measurement.document",
     "Weights": "weights.document",
     "Listing": "listing.document",
@@ -69,6 +72,7 @@ _PAGES = {
     "Diff": "page.diff.page",
     "Outcome": "page.verdict.page",
     "Fit": "page.fit.page",
+    "Generation": "page.generation.page",
     "Sweep": "page.sweep.page",
 }
 

@@ -31,6 +31,14 @@ LABELS = {
     "reserved_bytes": "Reserved",
     "process_least_bytes": "Process minimum",
     "process_most_bytes": "Process maximum",
+    "weights_bytes": "Weights in memory",
+    "cache_bytes": "Cache",
+    "cache_bytes_per_token": "Cache a token",
+    "prefill_peak_bytes": "Prefill's peak",
+    "decode_peak_bytes": "Decode step's peak",
+    "prefill_macs": "Prefill's MACs",
+    "decode_macs": "Decode step's MACs",
+    "decode_read_bytes": "Read by a decode step",
 }
 
 
@@ -41,7 +49,7 @@ def label(name: str) -> str:
 
 def is_bytes(name: str) -> bool:
     """Whether a figure is in bytes."""
-    return name.endswith("_bytes")
+    return name.endswith("_bytes") or name == "cache_bytes_per_token"
 
 
 def amount(name: str, figure: int | None, digits: int | None = None) -> str:

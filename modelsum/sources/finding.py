@@ -11,8 +11,10 @@ from modelsum.errors import ModelsumError, UnknownModelError, UsageError, did_yo
 from modelsum.raised import told
 from modelsum.sources.base import Source
 from modelsum.sources.documented import source as documented
+from modelsum.sources.hub import source as hub
 from modelsum.sources.importing import is_there
-from modelsum.spec import ModelSpec
+from modelsum.sources.ondisk import source as ondisk
+from modelsum.spec import HUB, MODEL_FORMS, ModelSpec
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -26,17 +28,25 @@ def resolve(spec: ModelSpec) -> Source:
 
     Raises UnknownModelError with the nearest names, or with the providers there are.
     """
-    if spec.kind == "weights":
+    if spec.kind in ("weights", "disk"):
+        if ondisk.knows(spec):
+            return ondisk
+        if spec.kind == "disk":
+            raise _at_a_path(spec) or UsageError(f"there is no model at {spec.text!r}", MODEL_FORMS)
         if not os.path.exists(spec.name):
             raise UsageError(f"there is no weights file {spec.text!r}")
         raise UsageError(
             f"{spec.text!r} is a weights file: it holds tensors, not a model that could be run",
             "`modelsum show FILE` lists them.",
         )
+    if spec.provider == HUB:
+        return hub
     if spec.provider is None and documented.knows(spec):
         return documented  # without asking what else is installed, which takes longer than the answer
     entries = _entries()
     if spec.provider is not None:
+        if spec.provider not in entries and ondisk.knows(spec):
+            return ondisk
         if spec.provider not in entries:
             raise _unknown_provider(spec, entries)
         if not spec.name:
@@ -49,6 +59,8 @@ def resolve(spec: ModelSpec) -> Source:
             if source.knows(spec):
                 return source
             known += source.names()
+    if ondisk.knows(spec):
+        return ondisk
     raise _at_a_path(spec) or UnknownModelError(
         f"unknown model {spec.text!r}",
         did_you_mean(spec.name, known)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelsum.errors import UnknownModelError, UsageError, did_you_mean
-from modelsum.spec import MODEL_FORMS
+from modelsum.spec import MODEL_FORMS, MODEL_SUFFIXES
 
 
 class _Kind(NamedTuple):
@@ -40,10 +40,11 @@ def _returned(what: str) -> str:
 
 #: By the end of a name, the longest that fits.
 _BY_END = {
-    ".onnx": _Kind("an ONNX model", "onnxruntime reads it.", _ORIGINAL),
-    ".pt2": _Kind("a program of torch.export", "torch.export.load reads it.", _returned("its .module()")),
-    ".ts .torchscript .ptl": _Kind("TorchScript", "torch.jit.load reads it.", _returned("what that gives")),
-    ".gguf .ggml": _Kind("a file of weights for llama.cpp", "llama.cpp reads it.", _LOADED),
+    ".ts .torchscript": _Kind(
+        "no archive of TorchScript", "torch.jit.save writes one.", _returned("the model")
+    ),
+    ".ptl": _Kind("TorchScript for mobile devices", "torch.jit.load reads it.", _returned("what that gives")),
+    ".ggml": _Kind("a file of weights for llama.cpp", "llama.cpp reads it.", _LOADED),
     ".ckpt": _Kind("a checkpoint of a training run", "Lightning or torch.load reads it.", _LOADED),
     ".pkl .pickle .joblib": _Kind("a pickle", "The program that wrote it reads it.", _returned("the model")),
     ".npy .npz": _Kind("a file of numpy arrays", "numpy.load reads it.", _LOADED),
@@ -54,7 +55,6 @@ _BY_END = {
     ".mlmodel .mlpackage": _Kind("a Core ML model", "coremltools reads it.", _ORIGINAL),
     ".engine .plan .trt": _Kind("an engine of TensorRT", "TensorRT reads it.", _ORIGINAL),
     ".nemo": _Kind("a model of NeMo", "NeMo reads it.", _returned("the restored model")),
-    ".index.json": _Kind("an index of weights in several files", "`modelsum show` lists each.", _LOADED),
     ".json .yaml .yml .toml .cfg .ini": _Kind("a configuration file", "", _returned("the model")),
     ".ipynb": _Kind("a notebook", "Jupyter reads it.", "Put the model in a file and write FILE.py:NAME."),
     ".png .jpg .jpeg .gif .bmp .webp .tif .tiff": _Kind("an image", "", MODEL_FORMS),
@@ -84,12 +84,12 @@ _FOLDER = _Kind("a folder without a config.json", "", MODEL_FORMS)
 _FILE = _Kind("a file of an unknown kind", "", MODEL_FORMS)
 
 #: How a model on the Hub can be shown all the same.
-THIS_VERY_MODEL = "For a model of the Hub itself, save its config.json and write transformers/./FOLDER."
+THIS_VERY_MODEL = "For a model of the Hub itself write hf:ORG/NAME, or give a folder with its config.json."
 
 _SEPARATORS = "/" + os.sep
 _PATH = re.compile(r"[./~\\]|[A-Za-z]:[/\\]|.*\\|.*/.*/")
 _ADDRESS = re.compile(r"[\w+.-]+://")
-_HUB = re.compile(r"(?:https?://huggingface\.co/|hf://)?[\w.-]+/(?P<name>[\w.-]+)/?")
+_HUB = re.compile(r"(?:https?://huggingface\.co/|hf://)?(?P<id>[\w.-]+/(?P<name>[\w.-]+))/?")
 
 
 def at_a_path(text: str) -> UsageError | None:
@@ -103,7 +103,12 @@ def at_a_path(text: str) -> UsageError | None:
         refused = ", which modelsum does not read" if kind.refused else ""
         return UsageError(f"{text!r} is {kind.what}{refused}", f"{kind.reader} {kind.instead}".strip())
     first = path.partition(os.sep)[0]
-    if not (_PATH.match(text) or _by_end(name) or (os.sep in path and os.path.isdir(first))):
+    if not (
+        _PATH.match(text)
+        or _by_end(name)
+        or text.lower().endswith(MODEL_SUFFIXES)
+        or (os.sep in path and os.path.isdir(first))
+    ):
         return None
     if not os.path.isdir(folder or os.curdir):
         return UsageError(f"there is no {text!r}: there is no folder {folder!r}", MODEL_FORMS)
@@ -117,7 +122,8 @@ def at_an_address(text: str, model_types: Collection[str]) -> UsageError | None:
     if hub is not None and (known := model_type(hub["name"], model_types)):
         return UnknownModelError(
             f"{text!r} looks like a model of the Hugging Face Hub, and nothing is downloaded",
-            f"Write transformers/{known} for that model type in its default configuration. {THIS_VERY_MODEL}",
+            f"Write hf:{hub['id']} for this very model, where its config.json is in the cache here or "
+            f"--fetch may get it; transformers/{known} for that model type in its default configuration.",
         )
     if is_address(text):
         return UsageError(f"{text!r} is an address, and nothing is downloaded", MODEL_FORMS)
@@ -140,26 +146,13 @@ def model_type(name: str, model_types: Collection[str]) -> str | None:
     return None
 
 
-def is_configuration(path: Path) -> bool:
-    """Whether a file is a config.json that transformers builds a model from."""
-    return path.name == "config.json" and "model_type" in _keys(path)
-
-
 def _kind_of(path: Path) -> _Kind:
-    if is_configuration(path / "config.json" if path.is_dir() else path):
-        return _of_transformers(path)
     if path.is_dir():
         marked = (kind for name, kind in _BY_CONTENT.items() if (path / name).exists())
         return next(marked, None) or _by_end(path.name) or _FOLDER
     keys = _keys(path)
     marked = (kind for key, kind in _BY_KEY.items() if key in keys)
     return next(marked, None) or _by_end(path.name) or _FILE
-
-
-def _of_transformers(path: Path) -> _Kind:
-    what = "a folder with a configuration" if path.is_dir() else "a configuration"
-    written = path if path.is_absolute() else f"./{os.path.normpath(path)}"
-    return _Kind(f"{what} of transformers", "", f"Write `transformers/{written}`.", refused=False)
 
 
 def _by_end(name: str) -> _Kind | None:

@@ -1,20 +1,23 @@
-"""Weights files -> what they hold. Nothing is loaded, and no code in a file is run.
+"""Weights files and folders of shards -> what they hold. Nothing is loaded, and no code in a file is run.
 
 `.safetensors` begins with a header that names every tensor (its format is two steps: 8 bytes of
 little-endian length, then JSON; github.com/huggingface/safetensors, "Format"), so a file of any size
 answers at once and without torch. `.pt`, `.pth` and `.bin` are pickles: torch reads them with
-`weights_only=True` and maps the file into memory rather than copying it.
+`weights_only=True` and maps the file into memory rather than copying it. `.gguf` is read by the gguf package.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from modelsum.errors import UsageError
 from modelsum.sources.foreign import is_address
+from modelsum.sources.ondisk import reader_of
+from modelsum.spec import WEIGHT_SUFFIXES, ModelSpec
 from modelsum.weights import StoredTensor, Weights
 
 _MOST_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -27,21 +30,97 @@ _DTYPES = {
 _STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
 
 
+#: Ends of files whose tensors can be listed without a model to load them into.
+_LISTED = (*WEIGHT_SUFFIXES, ".gguf")
+_INDEX, _SHARDS = ".safetensors.index.json", "*.safetensors"
+
+
+def stands_for(model: ModelSpec) -> bool:
+    """Whether a name is that of files which hold tensors and no model: shards too, without a config.json."""
+    path = Path(model.name)
+    if path.is_dir():
+        return reader_of(path) is None and any(path.glob(_SHARDS))
+    name = model.name.lower()
+    return name.endswith(_LISTED) and reader_of(path) in (None, "gguf") and model.attribute is None
+
+
 def read(text: str) -> Weights:
-    """What the weights file holds. Raises UsageError if it is missing, broken or needs code to load."""
+    """What the file, or the shards of an index or a folder, hold.
+
+    Raises UsageError where it is missing, broken or needs code to load.
+    """
     path = Path(text)
     if is_address(text):
         raise UsageError(f"{text!r} is an address, and nothing is downloaded", "Name a file that is here.")
+    if path.is_dir():
+        return _shards(text, sorted(path.glob(_SHARDS)), ())
     if not path.is_file():
-        raise UsageError(f"there is no weights file {text!r}", "Name a .safetensors, .pt, .pth or .bin file.")
+        raise UsageError(f"there is no weights file {text!r}", f"Name one that ends in {', '.join(_LISTED)}.")
     try:
-        return (
-            _read_safetensors(path, text)
-            if path.suffix.lower() == ".safetensors"
-            else _read_pickle(path, text)
-        )
+        if text.lower().endswith(_INDEX):
+            return _indexed(path, text)
+        readers = {".safetensors": _read_safetensors, ".gguf": _read_gguf}
+        return readers.get(path.suffix.lower(), _read_pickle)(path, text)
     except OSError as error:
         raise UsageError(f"{text!r} cannot be read: {error.strerror}") from error
+
+
+# ---- several files
+
+
+def _indexed(path: Path, text: str) -> Weights:
+    """The shards that an index names. Raises UsageError where one is not here: shapes stand in the shards."""
+    try:
+        index = json.loads(path.read_bytes())
+        places: Mapping[str, str] = index["weight_map"]
+        shards = {shard: path.parent / Path(shard).name for shard in sorted(set(places.values()))}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f"{text!r} is no index of safetensors: {type(error).__name__}: {error}",
+            "It has a weight_map, from the names of tensors to files.",
+        ) from error
+    missing = [shard for shard, file in shards.items() if not file.is_file()]
+    if missing:
+        total = index.get("metadata", {}).get("total_size")
+        size = f"; all of them together have {int(total):,} bytes, it says" if total else ""
+        raise UsageError(
+            f"{text!r} names {len(shards)} files, and {len(missing)} are not here: {missing[0]}{size}",
+            "Shapes stand in the files. A folder with config.json is shown as a model, and needs none.",
+        )
+    weights = _shards(text, list(shards.values()), ())
+    absent = sorted(places.keys() - {tensor.name for tensor in weights.tensors})
+    notices = (f"{len(absent)} tensors of the index are in none of its files: {absent[0]}",) if absent else ()
+    return dataclasses.replace(weights, notices=(*weights.notices, *notices))
+
+
+def _shards(text: str, files: Sequence[Path], notices: tuple[str, ...]) -> Weights:
+    parts = [_read_safetensors(file, str(file)) for file in files]
+    tensors = tuple(tensor for part in parts for tensor in part.tensors)
+    said = tuple(f"{part.spec}: {notice}" for part in parts for notice in part.notices)
+    metadata = {"files": str(len(files))} | {k: v for part in parts for k, v in part.metadata.items()}
+    return Weights(text, tensors, metadata, (*notices, *said))
+
+
+# ---- GGUF
+
+
+def _read_gguf(path: Path, text: str) -> Weights:
+    """Every tensor with the bytes that it takes as it is quantized; its shape in the order of torch."""
+    from modelsum.sources.gguf import opened
+
+    reader = opened(path, text)
+    tensors = tuple(
+        StoredTensor(
+            tensor.name,
+            tuple(int(size) for size in reversed(tensor.shape)),
+            tensor.tensor_type.name.lower(),
+            int(tensor.n_bytes),
+        )
+        for tensor in reader.tensors
+    )
+    said = ("general.architecture", "general.name", "general.size_label")
+    fields = {key: reader.get_field(key) for key in said}
+    return Weights(text, tensors, {key: str(each.contents()) for key, each in fields.items() if each})
 
 
 # ---- safetensors

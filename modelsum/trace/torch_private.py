@@ -9,7 +9,9 @@ ops in tables ("_softmax" as the key of a shape rule) are no entries: one that i
 
 from __future__ import annotations
 
+import pickle
 import sys
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -46,6 +48,33 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 _ABSENT = object()
+
+
+@contextmanager
+def without_pickles() -> Iterator[None]:
+    """Have torch.load read tensors and plain containers alone, and nothing else unpickle anything.
+
+    torch.export.load asks for whole pickles of inputs and constants (torch/_export/serde/serialize.py,
+    deserialize_torch_artifact; torch/export/pt2_archive/_package.py). Raises pickle.UnpicklingError instead.
+    """
+    load = torch.load
+
+    def safely(file: Any, *args: Any, **kwargs: Any) -> Any:
+        return load(file, *args, **{**kwargs, "weights_only": True})
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise pickle.UnpicklingError("it holds pickled objects")
+
+    with replaced(torch, "load", safely), replaced(pickle, "loads", refuse):
+        yield
+
+
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Let torch.jit not say that it is deprecated: who gives a file of TorchScript has no choice."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit", category=FutureWarning)
+        yield
 
 
 class Name:

@@ -168,7 +168,7 @@ def test_patterns_of_list(complete) -> None:
     ("line", "offered"),
     [
         ("show m --optimizer adam", ["adam", "adamw", "adamax"]),
-        ("show m --loss ", ["sum", "cross-entropy"]),
+        ("show m --loss ", ["sum", "cross-entropy", "chunked-cross-entropy", "fused-cross-entropy"]),
         ("show m --amp ", ["bf16", "fp16"]),
         ("show m --amp bfl", ["bfloat16"]),
         ("show m --dtype b", ["bfloat16"]),

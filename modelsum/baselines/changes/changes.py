@@ -9,7 +9,14 @@ from typing import Any
 
 from modelsum.baselines.changes.matching import match
 from modelsum.baselines.changes.tree import Module, tree
-from modelsum.baselines.reports.report import MEMORY_TOTALS, ROW_FIGURES, TOTALS, Case, Report
+from modelsum.baselines.reports.report import (
+    GENERATION_TOTALS,
+    MEMORY_TOTALS,
+    ROW_FIGURES,
+    TOTALS,
+    Case,
+    Report,
+)
 from modelsum.printing import Printed
 from modelsum.repeats import Numbers
 
@@ -138,7 +145,7 @@ def compare(old: Report, new: Report, names: tuple[str, str] = ("old", "new")) -
         not_comparable=_differences(old.convention, new.convention),
         totals=tuple(
             Total(name, old.totals.get(name), new.totals.get(name))
-            for name in (*TOTALS, *MEMORY_TOTALS)
+            for name in (*TOTALS, *MEMORY_TOTALS, *GENERATION_TOTALS)
             if name in old.totals or name in new.totals
         ),
         changes=tuple(_changes(before, after)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 from modelsum import spec
@@ -12,6 +12,7 @@ from modelsum.baselines.configuration.place import Place
 from modelsum.baselines.figures import FIGURES, figure
 from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
 from modelsum.errors import UsageError, valid_words
+from modelsum.generation_values import Serving
 from modelsum.memory.cpu.machine import MEASURED_THREADS
 from modelsum.memory.options import OF_A_MESH, MemoryOptions, check_target
 from modelsum.request import Request
@@ -36,6 +37,8 @@ FIELDS = {
     "device": "device",
     "dtype": "dtype",
     "target": "target",
+    "task": "task",
+    "generate": "serving",
 }
 
 # A check comes to the same figures on every machine.
@@ -124,11 +127,13 @@ def read_check(at: Place, table: dict[str, Any], defaults: Mapping[str, str]) ->
         lines={"": at.line} | at.lines.below(at.at),
         **{key: read(at.key(key), table[key]) for key, read in _RULES.items() if key in table},
     )
-    if check.request.memory is None:
-        for key in ("limits", "tolerance", "pin"):
-            for of in getattr(check, key):
-                if FIGURES[of].of_memory:
-                    raise at.key(key).key(of).error("memory = false predicts no such figure")
+    given = check.request
+    for key in ("limits", "tolerance", "pin"):
+        for of in getattr(check, key):
+            if given.memory is None and FIGURES[of].of_memory:
+                raise at.key(key).key(of).error("memory = false predicts no such figure")
+            if given.serving is None and FIGURES[of].of_generation:
+                raise at.key(key).key(of).error("without generate = { ... } there is no such figure")
     return check
 
 
@@ -217,6 +222,15 @@ def _inputs(at: Place, value: Any) -> tuple[InputSpec, ...]:
         return spec.parse_inputs(texts)
 
 
+def _text(at: Place, value: Any) -> Serving:
+    """The text whose generation is followed: { prompt = 8192, new = 512, cache = "static" }."""
+    known = [each.name for each in fields(Serving)]
+    given = at.table(value, lambda here, _, each: _plain(here, each))
+    at.only(given, known)
+    with at.errors():
+        return Serving(**given)
+
+
 def _word(check: Callable[[str], str]) -> Callable[[Place, Any], str]:
     def read(at: Place, value: Any) -> str:
         text = at.text(value)
@@ -258,6 +272,8 @@ _CALL: dict[str, Callable[[Place, Any], Any]] = {
     "device": _word(spec.check_device),
     "dtype": _word(spec.check_dtype),
     "target": _word(check_target),
+    "task": _word(spec.check_task),
+    "generate": _text,
 }
 _RULES: dict[str, Callable[[Place, Any], Any]] = {
     "limits": _by_figure(lambda value, is_bytes: parse_amount(value, is_bytes=is_bytes)),

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from modelsum import generation_values
 from modelsum.plain import plain
 from modelsum.summary import CONVENTION, Input, Summary
 
@@ -43,6 +44,8 @@ MEMORY_TOTALS = (
     "process_least_bytes",
     "process_most_bytes",
 )
+#: The totals that it has where a generation was followed.
+GENERATION_TOTALS = generation_values.FIGURES
 #: The totals that rows add up to; a row has each under the same name.
 ROW_FIGURES = ("params", "trainable_params", "macs", "forward_backward_bytes", "saved_for_backward_bytes")
 
@@ -59,7 +62,8 @@ class Case:
         batch: samples, or None where the shapes were taken literally.
         mode: "eval" or "train".
         dtype: the common dtype of the parameters.
-        memory: target and assumptions of the memory figures, or None where the memory is not known.
+        memory: target and assumptions of the memory figures, and the text of those of a generation; None
+            where there are none.
     """
 
     model: str
@@ -107,7 +111,7 @@ class Report:
     """What a model costs in a case.
 
     Attributes:
-        totals: every name of `TOTALS`, and those of `MEMORY_TOTALS` that are known.
+        totals: every name of `TOTALS`, and those of `MEMORY_TOTALS` and `GENERATION_TOTALS` that are known.
         rows: in the order in which calls began.
         uncounted_ops: ops that do arithmetic and have no rule, with how often they ran.
         convention: the rules that it was counted by (`modelsum.summary.CONVENTION`).
@@ -126,7 +130,7 @@ class Report:
         """The report of a summary. Raises ValueError where the forward did not finish."""
         if not summary.executed:
             raise ValueError("the forward did not finish: its figures are those of a part of the model")
-        model, memory = summary.model, summary.memory
+        model = summary.model
         return cls(
             case=Case(
                 model=model.spec or model.class_name,
@@ -136,7 +140,7 @@ class Report:
                 batch=summary.batch,
                 mode=summary.mode,
                 dtype=summary.dtype,
-                memory={"target": memory.target, **memory.assumptions} if memory else None,
+                memory=_memory(summary),
             ),
             totals=_totals(summary),
             rows=tuple(_rows(summary)),
@@ -152,6 +156,13 @@ class Report:
         return self.totals.get(name, self.totals.get(f"{name}_bytes"))
 
 
+def _memory(summary: Summary) -> dict[str, str] | None:
+    """What the figures of memory are of, those of a generation too."""
+    memory = summary.memory
+    said = {"target": memory.target, **memory.assumptions} if memory else {}
+    return ({**said, "text": summary.text} if summary.text else said) or None
+
+
 def _totals(summary: Summary) -> dict[str, int]:
     sizes = {
         "torchsummary_rows": summary.torchsummary.rows,
@@ -159,6 +170,7 @@ def _totals(summary: Summary) -> dict[str, int]:
         "torchsummary_total_bytes": summary.torchsummary.total_bytes,
     }
     totals = {name: sizes[name] if name in sizes else getattr(summary.totals, name) for name in TOTALS}
+    totals |= summary.generation
     if summary.memory is None:
         return totals
     least, most = summary.memory.process_bytes or (None, None)

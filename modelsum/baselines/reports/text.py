@@ -9,6 +9,7 @@ from typing import Any
 
 from modelsum.baselines.lines import of_json
 from modelsum.baselines.reports.report import (
+    GENERATION_TOTALS,
     KIND,
     MEMORY_TOTALS,
     ROW_FIGURES,
@@ -123,7 +124,7 @@ def _report(value: Any) -> Report:
     else:
         report = read(Report, {k: v for k, v in value.items() if k not in ("kind", "schema_version")}, STRICT)
         try:
-            check_keys(value["totals"], TOTALS, (*TOTALS, *MEMORY_TOTALS))
+            check_keys(value["totals"], TOTALS, (*TOTALS, *MEMORY_TOTALS, *GENERATION_TOTALS))
         except NotReadable as error:
             raise error.inside("totals") from None
     _check_sums(report, value["totals"])

@@ -285,6 +285,11 @@ def lstm_backward(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: A
     return int(copied + missing + packed + _lstm_scratch(length, batch, hidden) + padded)
 
 
+def safe_softmax(x: Any, dim: int, *rest: Any, out: Any) -> int:
+    """Which scores are minus infinity, in which rows all of them are, and a number (measured, torch 2.14)."""
+    return int(x.numel() + x.numel() // max(x.shape[dim], 1) + _FLOAT_BYTES)
+
+
 def not_measured(*arguments: Any, out: Any, **named: Any) -> None:
     """A kernel that allocates memory of its own: how much is not known."""
 
@@ -311,6 +316,7 @@ KERNELS: dict[str, Rule] = {
     "native_group_norm_backward": group_norm_backward,
     "native_layer_norm": layer_norm,
     "native_layer_norm_backward": layer_norm_backward,
+    "_safe_softmax": safe_softmax,
     "mm": mm,
     "addmm": addmm,
     "bmm": bmm,

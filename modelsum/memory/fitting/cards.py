@@ -20,48 +20,53 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A GPU: its name, the gigabytes that it is sold with, and the bytes that a process can have of it."""
+    """A GPU: its name, the gigabytes that it is sold with, and the bytes that a process can have of it.
+
+    `bandwidth` is the bytes a second that its memory gives at most, by the maker's data sheet; of a card that
+    is sold with several, the fastest's.
+    """
 
     name: str
     sold_gb: int
     usable_bytes: int
+    bandwidth: int
 
 
-def _card(name: str, sold_gb: int, usable_gib: float) -> Card:
-    return Card(name, sold_gb, int(usable_gib * GIB))
+def _card(name: str, sold_gb: int, usable_gib: float, gb_per_second: int) -> Card:
+    return Card(name, sold_gb, int(usable_gib * GIB), gb_per_second * 10**9)
 
 
 #: The smallest first.
 CARDS: tuple[Card, ...] = (
-    _card("RTX 4060", 8, 7.75),
-    _card("RTX 3080", 10, 9.62),
-    _card("RTX 2080 Ti", 11, 10.57),
-    _card("RTX 3060", 12, 11.63),
-    _card("RTX 4070 Ti", 12, 11.70),
-    _card("T4", 16, 14.56),
-    _card("RTX 5060 Ti 16GB", 16, 15.47),
-    _card("RTX 4070 Ti SUPER", 16, 15.56),
-    _card("RTX 4080", 16, 15.67),
-    _card("V100 16GB", 16, 15.75),
-    _card("P100", 16, 15.89),
-    _card("A10", 24, 21.96),
-    _card("A10G", 24, 21.98),
-    _card("L4", 24, 22.03),
-    _card("RTX A5000", 24, 23.54),
-    _card("RTX 3090 Ti", 24, 23.54),
-    _card("RTX 3090", 24, 23.55),
-    _card("RTX 4090", 24, 23.61),
-    _card("RTX 5090", 32, 31.36),
-    _card("V100 32GB", 32, 31.73),
-    _card("A100 40GB", 40, 39.25),
-    _card("L40S", 48, 44.39),
-    _card("Quadro RTX 8000", 48, 47.46),
-    _card("RTX A6000", 48, 47.53),
-    _card("H100 80GB", 80, 79.10),
-    _card("A100 80GB", 80, 79.14),
-    _card("RTX PRO 6000", 96, 94.97),
-    _card("H200", 141, 139.72),
-    _card("B200", 180, 178.35),
+    _card("RTX 4060", 8, 7.75, 272),
+    _card("RTX 3080", 10, 9.62, 760),
+    _card("RTX 2080 Ti", 11, 10.57, 616),
+    _card("RTX 3060", 12, 11.63, 360),
+    _card("RTX 4070 Ti", 12, 11.70, 504),
+    _card("T4", 16, 14.56, 320),
+    _card("RTX 5060 Ti 16GB", 16, 15.47, 448),
+    _card("RTX 4070 Ti SUPER", 16, 15.56, 672),
+    _card("RTX 4080", 16, 15.67, 716),
+    _card("V100 16GB", 16, 15.75, 900),
+    _card("P100", 16, 15.89, 732),
+    _card("A10", 24, 21.96, 600),
+    _card("A10G", 24, 21.98, 600),
+    _card("L4", 24, 22.03, 300),
+    _card("RTX A5000", 24, 23.54, 768),
+    _card("RTX 3090 Ti", 24, 23.54, 1008),
+    _card("RTX 3090", 24, 23.55, 936),
+    _card("RTX 4090", 24, 23.61, 1008),
+    _card("RTX 5090", 32, 31.36, 1792),
+    _card("V100 32GB", 32, 31.73, 900),
+    _card("A100 40GB", 40, 39.25, 1555),
+    _card("L40S", 48, 44.39, 864),
+    _card("Quadro RTX 8000", 48, 47.46, 672),
+    _card("RTX A6000", 48, 47.53, 768),
+    _card("H100 80GB", 80, 79.10, 3350),
+    _card("A100 80GB", 80, 79.14, 2039),
+    _card("RTX PRO 6000", 96, 94.97, 1792),
+    _card("H200", 141, 139.72, 4800),
+    _card("B200", 180, 178.35, 8000),
 )
 
 

@@ -21,6 +21,7 @@ LEGEND = f"{LARGEST} largest, {SMALLEST} smallest"
 _TITLES = {
     sections.TOTALS: "",
     sections.TORCHSUMMARY: "torchsummary convention, no prediction of memory",
+    sections.GENERATION: "Generation",
     sections.PARAMS: "Params by kind of layer",
     sections.MACS: "MACs by kind of layer",
     sections.LAYERS: "Layers by kind",
@@ -39,7 +40,7 @@ def title(comparison: Comparison, section: str) -> str:
     """The heading of a section; empty for the first."""
     if section != sections.MEMORY:
         return _TITLES[section]
-    memories = [case.memory for case in comparison.cases if case.memory]
+    memories = [case.memory for case in comparison.cases if case.memory and "target" in case.memory]
     shared = "" if "memory" in comparison.different_conditions else _memory(comparison.cases[0])
     return f"Memory {shared}".strip() if memories else ""
 

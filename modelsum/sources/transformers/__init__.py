@@ -9,6 +9,7 @@ Weights are never read and nothing is downloaded; code that lies beside a config
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
@@ -56,35 +57,61 @@ class Transformers:
         folder = _folder(spec)
         if folder is None and spec.name not in _names():
             raise UnknownModelError(f"transformers has no model type {spec.name!r}", _hint(spec.name))
+        stored = stored_in(folder, spec.text) if folder is not None else {}
+        return configured(spec, stored, arguments, device, self.name)
 
-        from modelsum.sources.building import build
-        from modelsum.sources.transformers.classes import choose, offline
-        from modelsum.sources.transformers.inputs import example
 
-        with offline():
-            choice = choose(spec, folder, arguments, device)
-            model, notice = build(choice.build, device)
+def configured(
+    spec: ModelSpec,
+    stored: Mapping[str, Any],
+    arguments: Mapping[str, Any],
+    device: torch.device,
+    source: str,
+) -> Loaded:
+    """The model of a configuration's entries; without any, of the model type that the MODEL names.
 
-        def call(
-            batch: int, length: int | None, where: torch.device
-        ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-            try:
-                return (), example(model, batch, length, where)
-            except ModelsumError:
-                raise
-            except Exception as error:  # a tower of the model failed while its features were counted
-                raise ModelError(
-                    f"{spec.text}: its default input cannot be made: {brief(error)}",
-                    "Give the inputs by name.",
-                ) from error
+    Raises as `Transformers.load` does.
+    """
+    from modelsum.sources.building import build
+    from modelsum.sources.transformers.classes import choose, offline
+    from modelsum.sources.transformers.inputs import example
 
-        return Loaded(
-            model,
-            self.name,
-            example=call,
-            changed=bool(arguments),
-            notices=(*((notice,) if notice else ()), *choice.notices),
+    with offline():
+        choice = choose(spec, stored, arguments)
+        model, notice = build(choice.build, device)
+
+    def call(batch: int, length: int | None, where: torch.device) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        try:
+            return (), example(model, batch, length, where)
+        except ModelsumError:
+            raise
+        except Exception as error:  # a tower of the model failed while its features were counted
+            raise ModelError(
+                f"{spec.text}: its default input cannot be made: {brief(error)}",
+                "Give the inputs by name.",
+            ) from error
+
+    return Loaded(
+        model,
+        source,
+        example=call,
+        changed=bool(arguments),
+        notices=(*((notice,) if notice else ()), *choice.notices),
+    )
+
+
+def stored_in(folder: Path, text: str) -> dict[str, Any]:
+    """The entries of a folder's config.json. Raises UsageError, for the MODEL `text`, where it has none."""
+    file = folder / "config.json"
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{text}: {file} cannot be read: {error}", None) from error
+    if not isinstance(stored, dict) or not isinstance(stored.get("model_type"), str):
+        raise UsageError(
+            f"{text}: {file} does not say a model_type", "It is not a configuration of transformers."
         )
+    return stored
 
 
 def _folder(spec: ModelSpec) -> Path | None:

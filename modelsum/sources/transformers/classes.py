@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from torch import nn
 from transformers.models.auto import modeling_auto
 
 from modelsum.errors import ArgumentError, BuildError, UnknownModelError, UsageError, did_you_mean
 from modelsum.raised import told
-from modelsum.spec import ModelSpec
+from modelsum.spec import TASKS, ModelSpec
 from modelsum.trace.torch_private import replaced
 
 # What the meta device is never the reason of: that raises RuntimeError or NotImplementedError. After these a
@@ -49,12 +47,13 @@ def offline() -> Iterator[None]:
         yield
 
 
-def choose(
-    spec: ModelSpec, folder: Path | None, arguments: Mapping[str, Any], device: torch.device
-) -> Choice:
-    """The configuration and the class for a MODEL. Raises as `Transformers.load` does."""
-    stored = _stored(spec, folder) if folder is not None else {}
+def choose(spec: ModelSpec, stored: Mapping[str, Any], arguments: Mapping[str, Any]) -> Choice:
+    """The configuration and the class for a MODEL. Raises as `Transformers.load` does.
+
+    `stored`: the entries of its configuration; none for the default one of a model type.
+    """
     model_type = stored.get("model_type", spec.name)
+    _refuse_code(spec, stored)
     config_class = _config_class(spec, model_type)
     _check_keys(spec, config_class, arguments)
 
@@ -66,6 +65,8 @@ def choose(
     notices = []
     if stored.get("auto_map"):
         notices.append("config.json names code of its own (auto_map); it was not run, transformers' own was")
+    if spec.task is not None:
+        notices.append(f"for {spec.task} the class is {head.__name__}")
 
     def build() -> nn.Module:
         own = configuration()
@@ -86,23 +87,14 @@ def choose(
 # ---- configurations
 
 
-def _stored(spec: ModelSpec, folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
-    try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{spec.text}: {file} cannot be read: {error}", None) from error
-    if not isinstance(stored, dict) or not isinstance(stored.get("model_type"), str):
-        raise UsageError(
-            f"{spec.text}: {file} does not say a model_type", "It is not a configuration of transformers."
-        )
+def _refuse_code(spec: ModelSpec, stored: Mapping[str, Any]) -> None:
+    """Say of a model type that only code beside its config.json knows that this is not run."""
     if stored.get("auto_map") and stored["model_type"] not in transformers.CONFIG_MAPPING:
         raise UsageError(
             f"{spec.text}: model type {stored['model_type']!r} needs code of its own (auto_map), "
             "which modelsum does not run",
-            "Import that code yourself and give modelsum the model: package.module:attribute.",
+            "Import that code in a file of your own and give modelsum the model: path/file.py:attribute.",
         )
-    return stored
 
 
 def _config_class(spec: ModelSpec, model_type: str) -> Any:
@@ -112,7 +104,8 @@ def _config_class(spec: ModelSpec, model_type: str) -> Any:
         known = list(transformers.CONFIG_MAPPING.keys())
         raise UnknownModelError(
             f"{spec.text}: transformers {transformers.__version__} has no model type {model_type!r}",
-            did_you_mean(model_type, known),
+            did_you_mean(model_type, known)
+            or "A newer transformers may have it; `modelsum list transformers/` shows the model types.",
         ) from None
 
 
@@ -175,6 +168,8 @@ def _keys(config_class: Any) -> set[str]:
 def _class(spec: ModelSpec, model_type: str, config: Any, stored: Mapping[str, Any]) -> Any:
     if spec.attribute is not None:
         return _head(spec, config)
+    if spec.task is not None:
+        return _for_task(spec, model_type, config, stored)
     for name in stored.get("architectures") or ():
         found = _find(name, type(config))
         if found is not None:
@@ -185,6 +180,30 @@ def _class(spec: ModelSpec, model_type: str, config: Any, stored: Mapping[str, A
             f"{spec.text}: transformers has no model class for {type(config).__name__}",
             "It is the configuration of a part, or of a processor alone.",
         )
+    return found
+
+
+def _for_task(spec: ModelSpec, model_type: str, config: Any, stored: Mapping[str, Any]) -> Any:
+    """The head for the task: the one that a configuration names, where it is for that, else the usual one."""
+    by_task = {task: _heads(model_type, names) for task, names in TASKS.items()}
+    heads = by_task[str(spec.task)]
+    named = [name for name in stored.get("architectures") or () if name in heads]
+    found = next((f for name in (*named, *heads) if (f := _find(name, type(config))) is not None), None)
+    if found is None:
+        has = [task for task, names in by_task.items() if names]
+        raise UsageError(
+            f"{spec.text}: transformers has no class of {model_type} for {spec.task}",
+            f"It has some for {', '.join(has)}." if has else "It has none for any task that has a word here.",
+        )
+    return found
+
+
+def _heads(model_type: str, mappings: Iterable[str]) -> list[str]:
+    """The classes of a model type in transformers' mappings of heads."""
+    found: list[str] = []
+    for mapping in mappings:
+        names = getattr(modeling_auto, f"MODEL_FOR_{mapping}_MAPPING_NAMES", {}).get(model_type, ())
+        found += [names] if isinstance(names, str) else names
     return found
 
 

@@ -44,7 +44,7 @@ class RealStep:
         self._call = call
         self._parameters = list(call.model.parameters())
         self._passes = options.accumulate
-        self._loss = Loss(options.loss, lambda targets: None)
+        self._loss = Loss(options.loss, lambda targets: None, call.model)
         self._precision = precision(options, device)
         self._optimizers = make_optimizers(
             call.model,
@@ -75,7 +75,7 @@ class RealStep:
         self.phase = FORWARD
         call = self._call.renewed()
         with mark(FORWARD):
-            with self._precision():
+            with self._precision(), self._loss.without_head():
                 output = call()
                 value = self._loss.of(output)
                 del output

@@ -151,20 +151,26 @@ class Stage:
             self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
 
-    def inference(self) -> Recording:
+    def inference(self, kept: Callable[[], Iterable[Tensor]] | None = None) -> Recording:
         """A forward pass in evaluation mode without gradients. Raises what the model raises.
 
         It may follow on a training, whose gradients are gone; its optimizer's state is not counted.
+
+        `kept`: the tensors of an object among the arguments that the pass writes to, a cache of text. It is
+        then the call's own object that is written to, and what is put in counts as input from the start.
         """
         set_mode(self._call.model, train=False)
         self._begin(SETUP)
         self.lifetimes.watch(self._call.inputs(), INPUTS)  # of a stage: what comes from the one before
         setup = [*self._setup, *self.log.cut()]
         self._begin(FORWARD)
-        call = self._call.renewed()  # alive to the end, as a batch is in the hands of who makes the step
+        # Alive to the end, as a batch is in the hands of who makes the step.
+        call = self._call.renewed() if kept is None else self._call
         with torch.no_grad(), self._followed(), self._precision():
             output = call()
         events = self.log.cut()
+        for number in filter(None, map(self.lifetimes.number_of, kept() if kept else ())):
+            self.log.categories[number] = INPUTS
         del output
         return Recording(
             categories=self.log.categories,
@@ -189,7 +195,7 @@ class Stage:
             self._average()
         update = Update(self._call.model, self.lifetimes, options, target)
         self._setup += self.log.cut()
-        loss = Loss(options.loss, self._add_input)
+        loss = Loss(options.loss, self._add_input, self._call.model)
         scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
         saved = self._accumulated(loss, scaler, options.accumulate)
         if saved is None:
@@ -284,7 +290,7 @@ class Stage:
         call = self._call.renewed()
         with self._followed():
             with self.lifetimes.saving():
-                with self._precision():
+                with self._precision(), loss.without_head():
                     output = call()
                     saved = self.lifetimes.saved()
                     value = loss.of(output)

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from modelsum.errors import ModelsumError
 from modelsum.memory import allocator, cuda_kernels
@@ -34,7 +35,7 @@ from modelsum.raised import told
 from modelsum.trace.call import Call
 from modelsum.trace.freezing import frozen
 from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta, uncollected
-from modelsum.trace.step import attention
+from modelsum.trace.step import attention as kernels
 from modelsum.trace.step.autocast import DTYPES, autocast_for
 from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.fused_functions import fused_functions
@@ -164,6 +165,20 @@ def record_training(
         return _trained(_stages(call, options, target)(), options, target)
 
 
+def record_inference(
+    call: Call, *, target: str, attention: str, kept: Callable[[], Iterable[Tensor]]
+) -> tuple[Recording, str]:
+    """The events of a pass without gradients, as `predict_memory` has them, and which attention kernels ran.
+
+    `kept`: as of `Stage.inference`. What recurrent layers take besides is among `Recording.unmeasured`.
+    """
+    options = MemoryOptions(attention=attention)
+    with _as_on(target, options, call.device_type) as (chosen, recurrent):
+        recording = _stages(call, options, target)().inference(kept)
+    unmeasured = Counter(recording.unmeasured) + recurrent
+    return dataclasses.replace(recording, unmeasured=unmeasured), chosen.words
+
+
 def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> Callable[[], Stage]:
     held = held_by(call.model)
 
@@ -182,9 +197,7 @@ def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> C
 
 
 @contextmanager
-def _as_on(
-    target: str, options: MemoryOptions, device: str
-) -> Iterator[tuple[attention.Chosen, Counter[str]]]:
+def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[tuple[kernels.Chosen, Counter[str]]]:
     """Have the ops of the block run as they would on the target; what attention and recurrent layers did."""
     with (
         isolated(),
@@ -194,7 +207,7 @@ def _as_on(
         autocast_for(target),
         recurrent_layers(target) as recurrent,
         fused_functions(target),
-        attention.redirected(target, options.attention) as chosen,
+        kernels.redirected(target, options.attention) as chosen,
         with_threads(options.threads or torch.get_num_threads()),
     ):
         yield chosen, recurrent

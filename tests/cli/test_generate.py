@@ -1,0 +1,67 @@
+"""`modelsum generate`, and its figures in compare and check, by the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modelsum.units import binary_bytes
+
+pytest.importorskip("transformers")
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": False,
+    "dtype": "bfloat16",
+}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "config.json").write_text(json.dumps(LLAMA))
+    return tmp_path
+
+
+def test_every_format_has_the_peaks_and_the_code_says_whether_they_fit(modelsum_cli, here: Path) -> None:
+    asked = ("generate", "./small", "--prompt", "64", "--new", "8", "--target", "cpu")
+    found = json.loads(modelsum_cli(*asked, "--format", "json").out)
+    peaks = found["prefill_peak_bytes"], found["decode_peak_bytes"]
+    for format_ in ("text", "markdown", "csv", "html"):
+        out = modelsum_cli(*asked, "--format", format_).out
+        assert all((str(p) if format_ == "csv" else binary_bytes(p)) in out for p in peaks)
+    too_little = modelsum_cli(*asked, "--memory", f"{max(peaks) - 1}B")
+    assert (too_little.code, "does not fit" in " ".join(too_little.out.split())) == (1, True)
+
+
+def test_wrong_words_end_the_command_before_torch_is_imported(modelsum_cli, here: Path) -> None:
+    for options in (("--cache", "pagd:16"), ("--memory", "24"), ("--weights", "awk")):
+        done = modelsum_cli("generate", "./small", *options)
+        assert (done.code, done.out) == (2, "")
+    assert "Did you mean awq?" in done.err
+
+
+def test_compare_and_check_take_the_figures(modelsum_cli, here: Path) -> None:
+    text = ("--prompt", "64", "--new", "8", "--no-memory", "--format", "json")
+    done = modelsum_cli("compare", "./small", "./small,num_hidden_layers=1", *text)
+    figures = {each["name"]: each["values"] for each in json.loads(done.out)["figures"]}
+    assert figures["cache_bytes_per_token"] == [512, 256]
+    (here / "modelsum.toml").write_text(
+        '[[check]]\nname = "text"\nmodel = "./small"\nmemory = false\ngenerate = { prompt = 64, new = 8 }\n'
+        'limits = { cache_bytes_per_token = "100 B", decode_peak = "9 MiB" }\n'
+    )
+    done = modelsum_cli("check")
+    assert done.code == 1
+    assert "cache_bytes_per_token" in done.out
+    assert "decode_peak" not in done.out

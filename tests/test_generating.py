@@ -1,0 +1,172 @@
+"""`modelsum.generate`: every figure of a small model by hand, and what is wrong told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+import modelsum
+
+pytest.importorskip("transformers")
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": False,
+    "dtype": "bfloat16",
+}
+#: Of a token, by hand: keys and values of 2 layers with 2 heads of 32 numbers in 2 bytes.
+A_TOKEN = 2 * 2 * 2 * 32 * 2
+EMBEDDINGS = 512 * 128 * 2
+#: q, o: 128 x 128; k, v: 64 x 128; gate, up, down: 256 x 128.
+LINEAR = 2 * (2 * 128 * 128 + 2 * 64 * 128 + 3 * 256 * 128)
+NORMS = 5 * 128 * 2
+#: Of 16 angles in float32, of which the model keeps two copies.
+ROTATIONS = 16 * 4
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()
+    (tmp_path / "small" / "config.json").write_text(json.dumps(LLAMA))
+    return tmp_path
+
+
+def generated(**options) -> dict:
+    return modelsum.generate("./small", **options).to_dict()
+
+
+def test_the_figures_of_a_text(here: Path) -> None:
+    """The cache holds 100 + 50 - 1 tokens of 3 sequences; a head and an embedding of one size each."""
+    found = generated(prompt=100, new=50, batch=3)
+    assert (found["kind"], found["schema_version"]) == ("generation", 1)
+    assert found["weights_bytes"] == 2 * EMBEDDINGS + 2 * LINEAR + NORMS + 2 * ROTATIONS
+    assert found["cache_bytes_per_token"] == A_TOKEN
+    assert found["cache_bytes"] == 3 * 149 * A_TOKEN
+    attention = 2 * 3 * 149 * 4 * 2 * 32  # scores and values of one token with all others
+    assert found["decode_macs"] == 3 * (LINEAR + 512 * 128) + attention
+    assert found["prefill_macs"] == 3 * (100 * LINEAR + 512 * 128) + 2 * 3 * 100 * 100 * 4 * 2 * 32
+    # Every weight but the embedding's other rows, and the cache before the step.
+    assert found["decode_read_bytes"] == (
+        EMBEDDINGS + 3 * 128 * 2 + 2 * LINEAR + NORMS + ROTATIONS + 3 * 148 * A_TOKEN
+    )
+    assert found["peak_bytes"] == max(found["prefill_peak_bytes"], found["decode_peak_bytes"])
+    assert (found["longest_context"], found["most_sequences"], found["fits"]) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("cache", "nbytes"),
+    [
+        ("static", 150 * A_TOKEN),  # of all tokens that there will be
+        ("paged:16", 160 * A_TOKEN),
+        ("quantized:fp8", 150 * A_TOKEN // 2 + 16),
+        # 128 tokens in bytes, with two numbers of 2 bytes for 64 values, and 22 that wait
+        ("quantized:int8", 128 * (A_TOKEN // 2) + 128 * A_TOKEN // 2 // 64 * 4 + 22 * A_TOKEN),
+    ],
+)
+def test_kinds_of_caches(here: Path, cache: str, nbytes: int) -> None:
+    found = generated(prompt=128, new=23, cache=cache)
+    assert found["cache_bytes"] == pytest.approx(nbytes, abs=40)
+
+
+@pytest.mark.parametrize(
+    ("weights", "nbytes"),
+    [
+        ("int8", LINEAR + 4 * 2 * (128 + 2 * 64 + 128 + 2 * 256 + 128)),
+        ("nf4", LINEAR // 2 + LINEAR // 64 * 4 + 14 * 64),
+        ("int4", LINEAR // 2 + LINEAR // 128 * 4),
+        ("awq", LINEAR // 2 + LINEAR // 128 * 2 + LINEAR // 128 // 2),
+        ("fp8", LINEAR + 4 * 2 * (1 + 1 + 1 + 1 + 3 * 2)),
+        ("float32", 4 * LINEAR),
+    ],
+)
+def test_formats_of_weights(here: Path, weights: str, nbytes: int) -> None:
+    """The linear layers of the blocks are stored so; head, embeddings and norms as they were."""
+    found = generated(weights=weights, prompt=8, new=2)
+    others = (2 * EMBEDDINGS + NORMS) * (2 if weights == "float32" else 1) + 2 * ROTATIONS
+    assert found["weights_bytes"] == nbytes + others
+
+
+def test_the_format_of_a_configuration_is_taken(here: Path) -> None:
+    """And the modules that it names are left out."""
+    quantized = {"quant_method": "gptq", "bits": 4, "group_size": 32, "modules_to_not_convert": ["down_proj"]}
+    (here / "small" / "config.json").write_text(json.dumps({**LLAMA, "quantization_config": quantized}))
+    weights = generated(prompt=8, new=2)["weights"]
+    stored = LINEAR - 2 * 256 * 128
+    assert weights["words"] == "gptq, 4 bits, groups of 32"
+    assert weights["parts"]["gptq values"] == stored // 2
+    assert weights["parts"]["gptq scales"] == stored // 32 * 2
+    assert weights["kept"]["model.layers.0.mlp.down_proj"] == "the configuration keeps 'down_proj'"
+
+
+def test_what_fits_fits(here: Path) -> None:
+    """The longest context and the most sequences fit when they are asked for, and no more do."""
+    room = {"target": "cpu", "memory": "4MB"}
+    found = generated(prompt=100, new=28, **room)
+    context, sequences = found["longest_context"], found["most_sequences"]
+    assert found["room"]["context_limit"] == "memory"
+    for prompt, batch, fits in (
+        (context - 28, 1, True),
+        (context - 28 + 64, 1, False),
+        (100, sequences, True),
+        (100, sequences + 1, False),
+    ):
+        assert generated(prompt=prompt, new=28, batch=batch, **room)["fits"] is fits
+
+
+def test_a_card_gives_a_bound_of_its_speed(here: Path) -> None:
+    """T4: 320 GB/s; the context ends with the positions."""
+    found = modelsum.generate("./small", gpu="t4", prompt=100, new=28)
+    assert found.longest_context == 4096
+    assert found.least_seconds_per_token == found.decode_read_bytes / 320e9
+    assert "4,096 tokens, all that the model has positions for" in str(found)
+    assert "a bound: " in str(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"cache": "pagd:16"}, "cache 'pagd:16' is not known"),
+        ({"cache": "paged"}, "names no size of a block"),
+        ({"cache": "quantized:int3"}, "is of an unknown dtype"),
+        ({"cache": "static", "kv_dtype": "fp8"}, "kv_dtype is given, and the cache is static"),
+        ({"weights": "awk"}, "weights 'awk' is not known"),
+        ({"prompt": 0}, "prompt 0 is not a positive whole number"),
+        (
+            {"model_args": {"hidden_size": 120}, "weights": "int4"},
+            "no matrix of LlamaForCausalLM can be stored as int4",
+        ),
+        ({"memory": "24"}, "has no unit"),
+    ],
+)
+def test_wrong_words_are_told(here: Path, options: dict, words: str) -> None:
+    with pytest.raises(modelsum.UsageError) as error:
+        generated(**options)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("resnet18", "is no model of transformers"), ("transformers/vit", "no class of vit for generation")],
+)
+def test_a_model_that_writes_no_text(model: str, words: str) -> None:
+    with pytest.raises(modelsum.UsageError) as error:
+        modelsum.generate(model)
+    assert words in str(error.value)
+
+
+def test_more_tokens_than_positions_are_told_with_what_the_code_does(here: Path) -> None:
+    computed = generated(prompt=5000, new=10)["notices"]
+    assert "a context of 5,010 exceeds the model's 4,096 positions: it computes positions" in computed[-1]
+    with pytest.raises(modelsum.InputError, match="positions up in a table, and a real run ends there"):
+        modelsum.generate("transformers/gpt2", prompt=2000, model_args={"n_layer": 1})
