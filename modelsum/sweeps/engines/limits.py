@@ -24,9 +24,8 @@ def free_bytes() -> int | None:
         found.append(int(next(line.split()[1] for line in lines if line.startswith("MemAvailable"))) << 10)
     for most, used in _CGROUPS:
         with suppress(OSError, ValueError):
-            stated = dict(
-                line.split() for line in Path(used).with_name("memory.stat").read_text().splitlines()
-            )
+            lines = Path(used).with_name("memory.stat").read_text().splitlines()
+            stated = dict(line.split() for line in lines)
             files = stated.get("total_inactive_file", stated.get("inactive_file", "0"))  # which give way
             found.append(int(Path(most).read_text()) - int(Path(used).read_text()) + int(files))
     return max(int(_SHARE * min(found)), _LEAST) if found else None
