@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from modelsum.errors import UsageError
+from modelsum.errors import BuildError, UsageError
 from modelsum.memory import Memory, MemoryOptions
 from modelsum.raised import told
 from modelsum.summary import Summary
@@ -53,6 +53,8 @@ def memory_of(
         except UsageError:
             raise
         except Exception as error:
+            if own is not None and isinstance(error, BuildError):
+                raise
             reason = told(error)
         if summary.device != "cpu" or options.is_shared:
             return None, (f"memory is not known: {reason}",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +147,13 @@ def test_a_function_that_fails_is_told_with_its_line() -> None:
 
     with pytest.raises(BuildError, match=r"own.py:f failed: .*test_ranks.py:\d+: ValueError: no such thing"):
         ranks("dp=2", own=broken, parallelize="own.py:f")
+
+
+def test_a_file_whose_function_fails_is_an_error_and_no_notice(tmp_path: Path) -> None:
+    file = tmp_path / "share.py"
+    file.write_text("def broken(model, mesh):\n    return model.nothing\n")
+    with pytest.raises(BuildError, match=r"share.py:2: AttributeError"):
+        summarize(nn.Linear(4, 4), input_size=(4,), mesh="dp=2", parallelize=f"{file}:broken")
 
 
 def test_a_function_that_returns_no_model_is_refused() -> None:
