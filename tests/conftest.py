@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -88,3 +89,11 @@ def modelsum_cli(command: Start) -> Callable[..., Done]:
             return Done(code, out.read().decode(), err.read().decode())
 
     return call
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a network of the user's own for a sweep."""
+    shutil.copy(Path(__file__).parent / "sweeps" / "nets.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

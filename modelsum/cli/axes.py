@@ -16,8 +16,9 @@ from modelsum.spec import MODES
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-#: The keys, but for constructor arguments, which `--arg` gives.
-KEYS = tuple(key for key in CALL_KEYS if key != "args")
+#: The keys, but for constructor arguments, which `--arg` gives, and the way in which a mesh shards, which a
+#: grid's file can have: the command's own --shard is a share of the points.
+KEYS = tuple(key for key in CALL_KEYS if key not in ("args", "shard"))
 
 # What options of `show` are called that have other names than their keys.
 _NAMES = {"input": "inputs"}

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelsum import sweeping
-from modelsum.baselines.configuration.checks import CALL_KEYS
 from modelsum.baselines.quantity import parse_amount
 from modelsum.cli import axes, project, result, startup
 from modelsum.cli import output as out
@@ -84,7 +83,7 @@ def _share(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @_of_output(
     "--merge",
     is_flag=True,
-    excludes=(*CALL_KEYS, "arguments", "exclude", "sample", "shard", "dask", "retry", *_OF_READING),
+    excludes=(*axes.KEYS, "arguments", "exclude", "sample", "shard", "dask", "retry", *_OF_READING),
     reason="--merge makes one file of the rows of several.",
     help="Make one file of the files of several shares.",
 )

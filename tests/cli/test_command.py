@@ -33,7 +33,8 @@ def groups_of(text: str) -> dict[str, list[str]]:
 
 def test_the_options_of_show_stand_in_groups(modelsum_cli) -> None:
     groups = groups_of(modelsum_cli("show", "--help").out)
-    assert list(groups) == ["Input", "Run", "Training step", "Memory", "Text", "Output", "Other"]
+    of_models = ["Input", "Run", "Training step", "Memory", "Many GPUs", "Text"]
+    assert list(groups) == [*of_models, "Output", "Other"]
     assert groups["Input"][0] == "--input"
     assert groups["Run"] == ["--eval", "--device", "--no-cache"]
     assert groups["Training step"][:2] == ["--optimizer", "--foreach"]

@@ -145,18 +145,44 @@ PROJECT = {
     "nets/detector.py": "from torch import nn\ndef build(num_classes=2): return nn.Conv2d(3, num_classes, 1)",
     "my_package/__init__.py": "",
     "my_package/nets.py": "from nets.detector import build as Detector\n",
+    "llama-8b/config.json": json.dumps(
+        {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 8,
+            "vocab_size": 512,
+            "max_position_embeddings": 16384,
+        }
+    ),
+    "train.py": (
+        "import torch\nfrom torch import nn\n\n"
+        "class Net(nn.Sequential):\n    example_input_array = torch.zeros(2, 8)\n\n"
+        "    def __init__(self):\n        super().__init__(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8))\n\n"
+        "def parallelize(model, mesh):\n    from torch.distributed.fsdp import fully_shard\n"
+        "    return fully_shard(model, mesh=mesh['dp'])\n"
+    ),
     "nets.py": (
         "import torch\nfrom torch import nn\n\nclass TextNet(nn.Module):\n    def __init__(self):\n"
         "        super().__init__()\n        self.embedding = nn.Embedding(9, 4)\n\n"
-        "    def forward(self, tokens, lengths):\n        return self.embedding(tokens)\n\n"
+        "    def forward(self, tokens, lengths, scale=1.0):\n"
+        "        return self.embedding(tokens) * scale\n\n"
         "class Config:\n    def __init__(self, width):\n        self.width = width\n\n"
         "class Net(nn.Sequential):\n    def __init__(self, config):\n"
         "        super().__init__(nn.Linear(4, config.width))\n\n"
+        "class Lion(torch.optim.SGD):\n    def __init__(self, params, beta):\n"
+        "        super().__init__(params, momentum=beta)\n\n"
         "def make():\n    return nn.Linear(4, 2)\n\ndef example():\n    return torch.zeros(3, 4)\n"
     ),
 }
 #: Not run here: what trains for minutes or asks another shell, each for its reason.
-NOT_RUN = ("&&", "modelsum measure transformers/gpt2 --device cuda", "weights/model.safetensors")
+NOT_RUN = (
+    *("&&", "modelsum measure transformers/gpt2 --device cuda", "weights/model.safetensors"),
+    *("model.onnx", "hf:org/name"),  # tests/sources has files of every kind, and a cache of the hub
+)
 
 
 @pytest.fixture(scope="module")
@@ -220,4 +246,4 @@ def test_every_example_of_the_help_and_of_the_readme_runs(
     done = installed(line, project) if as_installed else modelsum_cli(*shlex.split(line)[1:])
     # Not every model fits into every card, and `fit` says no with 1.
     assert done.code in ((0, 1) if line.startswith("modelsum fit") else (0,)), done.err
-    assert done.out or "--output" in line
+    assert done.out or "--output" in line or " -o " in line
