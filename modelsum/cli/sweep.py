@@ -78,7 +78,7 @@ def _share(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
     "--output",
     type=result.ResultFile(),
     metavar="FILE",
-    help="Add the rows to it as they come: .csv, .jsonl, .parquet.",
+    help="Add the rows to it as they come: .csv, .jsonl, .parquet. Of rows that are read: what is shown.",
 )
 @_of_output(
     "--merge",
@@ -107,8 +107,10 @@ def command(
     if merge:
         return _merge(files_, output)
     if len(files_) == 1 and files.is_rows(files_[0]):
-        _refuse(given_here() - {"files_", *_OF_READING}, f"{files_[0]} has rows already, which are read")
-        return _show(sweeping.read(files_[0]), format_, given)
+        others = given_here() - {"files_", "output", *_OF_READING}
+        _refuse(others, f"{files_[0]} has rows already, which are read")
+        _refuse(output == files_[0].absolute(), f"{files_[0]} has the rows that are shown")
+        return _show(sweeping.read(files_[0]), format_, given, output)
     wanted = sweeping.wanted_by(
         given["search"], given["pareto"], given["where"], given["seed"], given["storage"]
     )
@@ -155,9 +157,9 @@ def _plan(files_: tuple[Path, ...], given: Mapping[str, Any]) -> Plan:
     return sweeping.plan_of(grids, context.project.values, given["sample"], given["seed"], given["shard"])
 
 
-def _show(found: Sweep, format_: str, given: Mapping[str, Any]) -> int:
+def _show(found: Sweep, format_: str, given: Mapping[str, Any], output: Path | None = None) -> int:
     shown = sweeping.shown(found, given["where"], given["pareto"], given["sort"], given["top"])
-    out.show(shown, format_, None)
+    out.show(shown, format_, output)
     return 0 if not found.rows or any(row.status == OK for row in found.rows) else _MODEL_FAILED
 
 

@@ -56,6 +56,17 @@ def test_a_grid_goes_to_a_file_and_is_read_again(modelsum_cli, here: Path) -> No
     )
 
 
+def test_what_is_shown_of_rows_goes_to_a_file(modelsum_cli, here: Path) -> None:
+    modelsum_cli(*CALL, "--output", "rows.csv")
+    rows = (here / "rows.csv").read_text()
+    done = modelsum_cli("sweep", "rows.csv", "--pareto", "macs", "--format", "html", "-o", "page.html")
+    assert (done.code, done.out) == (0, ""), done.err
+    assert "<!doctype html>" in (here / "page.html").read_text().lower()
+    refused = modelsum_cli("sweep", "rows.csv", "--format", "html", "-o", "rows.csv")
+    assert refused.code == 2
+    assert (here / "rows.csv").read_text() == rows
+
+
 def test_failures_are_rows_with_their_reasons(modelsum_cli, here: Path) -> None:
     (here / "grid.toml").write_text(
         '[[grid]]\nmodel = "mobilenet_v1"\ninput = "3x32x32"\nmemory = false\n'
