@@ -71,6 +71,9 @@ class Totals:
         backward_macs: multiply-accumulates of the backward passes of a training step, as autograd does them:
             what depends on nothing that is trained is left out, what a checkpoint recomputes is in it; None
             where no step was predicted.
+        tokens: of the input, where it has ids of tokens: the first [batch, length] of int64.
+        active_params: parameters that a token meets, where experts share them out: without those of the
+            experts that it is not sent to.
         training_macs: those of the whole step: forward in training mode, backward, and the optimizer.
     """
 
@@ -87,6 +90,8 @@ class Totals:
     module_calls: int
     backward_macs: int | None = None
     training_macs: int | None = None
+    tokens: int | None = None
+    active_params: int | None = None
 
     @property
     def frozen_params(self) -> int:

@@ -24,7 +24,7 @@ from modelsum.trace.higher_order import as_written
 from modelsum.trace.holders import tensors_in
 from modelsum.trace.isolation import SharedTensors
 from modelsum.trace.ops import Verdict, rule_for, spelled
-from modelsum.trace.rules import Rule
+from modelsum.trace.rules import Rule, grouped_mm
 from modelsum.trace.shapes import call_tree, shape_tree
 from modelsum.trace.torch_private import (
     DispatchMode,
@@ -84,6 +84,8 @@ class Recorder(DispatchMode):
         uncounted: ops without a rule, by name, with how often they ran.
         macs_by_op: multiply-accumulates by the name of the op.
         scripted: paths of the outermost TorchScript modules, whose insides take no hooks.
+        experts: matmuls of tokens with one expert each, by the storage of all their weights: elements of
+            these, experts, and tokens that the experts have together.
         lazy_output: the model returned a generator, so that part of its work was not done.
     """
 
@@ -100,6 +102,7 @@ class Recorder(DispatchMode):
         self.macs_by_op: Counter[str] = Counter()
         self.scripted = _outermost_scripted(model)
         self.lazy_output = False
+        self.experts: dict[int, tuple[int, int, int]] = {}
         self._shared = SharedTensors(() if self.on_meta else model.parameters())
         self._stack: list[Execution] = []
         self._numbers: Counter[int] = Counter()
@@ -233,6 +236,10 @@ class Recorder(DispatchMode):
             # The result, also where the caller named its place.
             macs = rule(*args, **{**kwargs, "out": out}) if kwargs else rule(*args, out=out)
             self._stack[-1].own_macs += macs
+            if rule is grouped_mm and args[0].dim() == 2 and args[1].dim() == 3:
+                weights = args[1]
+                key = id(weights.untyped_storage())
+                self.experts[key] = (weights.numel(), weights.shape[0], args[0].shape[0])
             self.macs_by_op[spelled(func)] += macs
         return out
 

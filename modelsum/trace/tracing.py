@@ -144,7 +144,20 @@ def _totals(call: Call, found: Census, recorder: Recorder) -> Totals:
         macs=recorder.macs if recorder.calls else None,
         input_bytes=sum(map(census.nbytes, call.inputs())),
         module_calls=recorder.calls,
+        tokens=(tokens := _tokens(call)),
+        active_params=share.params - _idle(recorder, tokens) if recorder.experts and tokens else None,
     )
+
+
+def _tokens(call: Call) -> int | None:
+    """Tokens of a call of a language model: elements of its first [batch, length] of ids."""
+    ids = (t for t in call.inputs() if t.dtype is torch.int64 and t.dim() == 2)
+    return next((t.numel() for t in ids), None)
+
+
+def _idle(recorder: Recorder, tokens: int) -> int:
+    """Elements of experts that a token does not meet."""
+    return sum(n - n * met // (tokens * experts) for n, experts, met in recorder.experts.values())
 
 
 def _torchsummary_totals(call: Call, found: Census, recorder: Recorder) -> TorchsummaryTotals:

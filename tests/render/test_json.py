@@ -32,6 +32,8 @@ def test_json_is_the_summary_indented():
         "module_calls": 11,
         "backward_macs": None,
         "training_macs": None,
+        "tokens": None,
+        "active_params": None,
     }
 
 

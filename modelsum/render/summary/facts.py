@@ -60,6 +60,8 @@ def totals(summary: Summary) -> list[Fact]:
     ]
     if total.packed_params:
         facts.append(Fact("Packed params", count(total.packed_params), "of quantised modules, not in params"))
+    if total.active_params is not None:
+        facts.append(Fact("Active params", count(total.active_params), "a token's, of all experts"))
     size = binary_bytes(total.buffer_bytes)
     buffers = [Fact("Buffers", count(total.buffers), size)] if total.buffers else []
     if total.macs is None or total.flops is None:
@@ -72,7 +74,7 @@ def totals(summary: Summary) -> list[Fact]:
         of_what = ""
     facts += [
         Fact("MACs", count(total.macs), _note(_short(total.macs), of_what)),
-        Fact("FLOPs", count(total.flops), "2 x MACs"),
+        Fact("FLOPs", count(total.flops), _note("2 x MACs", _a_token(total.flops, total.tokens))),
         *buffers,
     ]
     if total.training_macs is not None:
@@ -85,6 +87,10 @@ def _training_macs(summary: Summary, macs: int) -> Fact:
     of_step = summary.memory.uncounted_ops if summary.memory else {}
     more = ", ".join(sorted(of_step.keys() - summary.uncounted_ops.keys()))
     return Fact(TRAINING_MACS, count(macs), _note(_short(macs), backward, more and f"without {more}"))
+
+
+def _a_token(flops: int, tokens: int | None) -> str:
+    return f"{short_count(round(flops / tokens))} a token" if tokens else ""
 
 
 def _note(*parts: str) -> str:
