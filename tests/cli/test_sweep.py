@@ -95,7 +95,10 @@ def test_failures_are_rows_with_their_reasons(modelsum_cli, here: Path) -> None:
         (("--model", "vgg16", "-o", "rows.xls"), "'.xls' is no file of rows", ".csv"),
         (("--model", "vgg16", "-o", "no/rows.csv"), "there is no directory 'no'", "Make it first"),
         (("--model", "vgg16", "--search", "3"), "nothing to search for", "pareto"),
-        (("--model", "vgg16", "--dask", "tcp://127.0.0.1:9"), "there is no Dask scheduler at", ""),
+        pytest.param(
+            *(("--model", "vgg16", "--dask", "tcp://127.0.0.1:9"), "there is no Dask scheduler at", ""),
+            marks=pytest.mark.slow,  # ten seconds are waited for one
+        ),
         (("grid.toml", "--model", "vgg16"), "axes are given, and a file of them", "GRID.toml"),
         (("--merge", "-o", "all.csv"), "no files are given to merge", ""),
         (("rows.csv",), "'rows.csv' is no file of rows that can be read: No such file", ""),
