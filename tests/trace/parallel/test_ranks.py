@@ -255,8 +255,12 @@ def test_every_phase_is_that_of_real_processes(run: Run) -> None:
     )
     here = call(in_a_row(model) if run.way == "pp" else model, run.batch, run.length)
     memory = predict_ranks(here, options=options, target="cpu")
+    # A pipeline of sharded stages is 0.25 MiB short of what gloo's processes take, and says so.
+    assert (memory.bound == "lower") is ({"pp", "dp"} <= run.mesh.keys())
     for rank, truth in enumerate(real):
         entry = next(each for each in memory.ranks if rank in each.ranks)
         for phase in PHASES:
             if phase in entry.phase_peak_bytes:
-                assert entry.phase_peak_bytes[phase] == pytest.approx(truth[phase], rel=0.005)
+                predicted = entry.phase_peak_bytes[phase]
+                assert predicted <= 1.005 * truth[phase]
+                assert memory.bound == "lower" or predicted == pytest.approx(truth[phase], rel=0.005)
