@@ -11,6 +11,8 @@ from torch import Tensor
 
 from modelsum.memory.cpu.machine import with_threads
 
+THREADS = [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 3))]
+
 
 @pytest.fixture(autouse=True)
 def threads_are_put_back() -> Iterator[None]:
@@ -28,7 +30,7 @@ LAID_OUT = {
 }
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("name", LAID_OUT)
 def test_batch_norm_in_every_layout(name: str, threads: int) -> None:
     x, c = LAID_OUT[name], torch.rand(128)
@@ -57,8 +59,14 @@ def operands(rows: int, columns: int) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("first", operands(1, 1))
-@pytest.mark.parametrize("second", operands(1, 1))
+PAIRS = [
+    pytest.param(first, second, marks=() if "contiguous" in (first, second) else pytest.mark.slow)
+    for first in operands(1, 1)
+    for second in operands(1, 1)
+]
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_matrices_in_a_batch_are_copied_where_blas_cannot_take_them(first: str, second: str) -> None:
     a, b = operands(20, 24)[first], operands(24, 28)[second]
     compare(aten.bmm.default, (a, b), 0, 0)
@@ -105,7 +113,7 @@ def test_the_derivative_of_gelu_copies_gradients(of_x: str, of_grad: str, approx
     compare(aten.gelu_backward.default, arguments, 0, 0, approximate=approximate)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", THREADS)
 @pytest.mark.parametrize("size", [(6, 8), (32, 40)], ids=str)
 @pytest.mark.parametrize("of_x", ["contiguous", "channels last", "transposed"])
 def test_group_norm_in_every_layout(of_x: str, size: tuple[int, int], threads: int) -> None:

@@ -324,6 +324,7 @@ def test_knowing_a_name_imports_neither_torch_nor_transformers() -> None:
     assert in_a_new_process(code) == "set()"
 
 
+@pytest.mark.slow
 def test_a_70_billion_llama_takes_less_than_2_gib() -> None:
     """Llama 3 70B (Dubey et al. 2024, table 3) on 8192 tokens: MACs are weights x tokens, and attention."""
     code = """
