@@ -25,6 +25,7 @@ from modelsum.baselines.configuration.checks import CALL_KEYS, of_word, read_arg
 from modelsum.baselines.configuration.place import Place
 from modelsum.baselines.lines import Lines
 from modelsum.errors import ConfigError, UsageError, did_you_mean
+from modelsum.memory.options import OF_A_MESH
 from modelsum.request import Request
 
 #: What a constructor argument's axis is called begins so.
@@ -83,8 +84,10 @@ class Grid:
         for name, values in self.axes.items():
             if not values:
                 raise self.at.key(name).error("the axis has no values", "Give it one.")
+            beside = ("model", "mesh") if name in OF_A_MESH else ("model",)
+            first = {each: self.axes[each][0] for each in beside if each in self.axes}
             for value in values:
-                self.request({"model": self.axes["model"][0], name: value}, defaults)
+                self.request(first | {name: value}, defaults)
 
 
 def read(path: Path) -> tuple[Grid, ...]:

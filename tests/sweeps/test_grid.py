@@ -137,3 +137,13 @@ def test_a_point_is_found_by_its_values_as_json_has_them(tmp_path: Path) -> None
     assert plan.find(values | {"args.width_mult": 0.75}) is None
     assert plan.find(values | {"model": "mobilenet_v1", "args.width_mult": 0.5}) is None, "it is excluded"
     assert plan.shard(1, 2).find(values) is None, "it is in the other share"
+
+
+def test_the_ways_of_a_mesh_are_axes_beside_it() -> None:
+    table = {"model": "squeezenet1_1", "mesh": ["dp=2", "dp=4"], "shard": ["ddp", "fsdp"]}
+    made = grid.of_mapping(table)
+    made.check({})
+    steps = [made.request(made.point(number), {}).memory for number in range(len(made))]
+    assert {(step.mesh, step.shard) for step in steps if step} == {
+        (mesh, shard) for mesh in table["mesh"] for shard in table["shard"]
+    }
