@@ -3,6 +3,11 @@
 For every message on the socket it forks a child, which gets the caller's stdin, stdout, stderr, folder and
 environment, and does the rest as the installed command does, to the real end of its process. The answer is
 the exit code as the caller of a process sees it.
+
+    python command_server.py FILE_NUMBER_OF_A_SOCKET [MODULE ...]
+
+The modules are imported too, after torch: those of the package whose models the commands are about, which
+such a command imports there anyway.
 """
 
 from __future__ import annotations
@@ -27,7 +32,7 @@ NEEDED_BY_EVERY_MODEL = (
 )
 
 
-def main(connection: socket.socket) -> None:
+def main(connection: socket.socket, modules: list[str]) -> None:
     from modelsum.cli import startup
 
     startup.hold_the_collector()
@@ -36,7 +41,7 @@ def main(connection: socket.socket) -> None:
     importlib.import_module("modelsum.api")
     startup.import_torch()
     # Modules of ours that every model needs once torch is there, and no name of the user's has a say in.
-    for name in NEEDED_BY_EVERY_MODEL:
+    for name in (*NEEDED_BY_EVERY_MODEL, *modules):
         importlib.import_module(name)
     gc.freeze()
     while True:
@@ -82,4 +87,4 @@ def become(call: dict[str, Any], files: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(socket.socket(fileno=int(sys.argv[1])))
+    main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])

@@ -43,31 +43,58 @@ def no_kept_answers() -> Iterator[None]:
 #: Runs one command line: arguments, stdin, stdout and stderr; returns the exit code.
 Start = Callable[[tuple[str, ...], list[int]], int]
 
+#: What a command loads after torch, by how its line names a model: seconds that many tests share.
+LOADED = {
+    "torchvision/": ["torchvision"],
+    "timm/": ["timm"],
+    "transformers/": ["transformers.models.llama.modeling_llama"],
+    "generate": ["transformers.models.llama.modeling_llama"],
+    "llama": ["transformers.models.llama.modeling_llama"],  # a folder with its config.json
+}
+
+
+class Server:
+    """The command in processes of its own, as `command_server` starts them."""
+
+    def __init__(self, modules: list[str]) -> None:
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        script = str(Path(__file__).with_name("command_server.py"))
+        self.process = subprocess.Popen(
+            [sys.executable, script, str(theirs.fileno()), *modules], pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+        self.ours.settimeout(600)
+
+    def start(self, arguments: tuple[str, ...], files: list[int]) -> int:
+        call = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
+        socket.send_fds(self.ours, [json.dumps(call).encode()], files)
+        return int(json.loads(self.ours.recv(100)))
+
+    def end(self) -> None:
+        self.ours.close()
+        self.process.wait(60)
+
 
 @pytest.fixture(scope="session")
 def command() -> Iterator[Start]:
-    """The command in a process of its own, as `command_server` has it; a plain one where there is no fork."""
+    """The command in a process of its own: forked where that can be, a plain one where there is no fork."""
     if not hasattr(os, "fork"):
         yield lambda arguments, files: subprocess.call(
             [sys.executable, "-m", "modelsum", *arguments], stdin=files[0], stdout=files[1], stderr=files[2]
         )
         return
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    server = subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("command_server.py")), str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
-    )
-    theirs.close()
-    ours.settimeout(600)
+    servers: dict[tuple[str, ...], Server] = {}
 
     def start(arguments: tuple[str, ...], files: list[int]) -> int:
-        call = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}
-        socket.send_fds(ours, [json.dumps(call).encode()], files)
-        return int(json.loads(ours.recv(100)))
+        # An answer that may be kept is vouched for by all that was read for it, imports too.
+        words = [] if "MODELSUM_NO_CACHE" not in os.environ else arguments
+        modules = next((LOADED[name] for name in LOADED if any(name in word for word in words)), [])
+        server = servers.get(tuple(modules)) or servers.setdefault(tuple(modules), Server(modules))
+        return server.start(arguments, files)
 
     yield start
-    ours.close()
-    server.wait(60)
+    for server in servers.values():
+        server.end()
 
 
 @pytest.fixture(scope="session")

@@ -54,9 +54,12 @@ EVERY_DAY = (
     ("cpu", "--train", "json"),
     ("cpu", "--eval", "torchinfo"),
 )
-#: Those that load torch's compiler, which takes a second: each device and each mode once.
-COMPILER = ("compiled", "exported", "Fourier")
-EVERY_DAY_OF_THE_COMPILER = (("auto", "--eval", "json"), ("cpu", "--train", "json"))
+#: Those that load torch's compiler, which takes seconds: once each.
+COMPILER = {
+    "compiled": ("auto", "--eval", "json"),
+    "exported": ("cpu", "--train", "json"),
+    "Fourier": ("cpu", "--train", "json"),
+}
 
 
 def matrix() -> Iterator[Any]:
@@ -65,7 +68,7 @@ def matrix() -> Iterator[Any]:
         [*KINDS, "squeezenet1_1"], ["auto", "cpu"], ["--eval", "--train"], [*FORMATS["Summary"], "torchinfo"]
     )
     for name, device, mode, format_ in choices:
-        everyday = (device, mode, format_) in (EVERY_DAY_OF_THE_COMPILER if name in COMPILER else EVERY_DAY)
+        everyday = (device, mode, format_) in ([COMPILER[name]] if name in COMPILER else EVERY_DAY)
         yield pytest.param(name, device, mode, format_, marks=() if everyday else pytest.mark.slow)
 
 
@@ -214,7 +217,7 @@ def project(modelsum_cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 #: Words that make an example shorter every day; with -m slow it runs as it stands.
-SHORTER = {"fit": "--no-ways", "measure": "--min-time 0.1"}
+SHORTER = {"fit": "--no-ways", "measure": "--no-latency"}
 
 
 def as_they_stand_and_shorter() -> Iterator[Any]:

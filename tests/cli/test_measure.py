@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from every_day import slow_unless
 
 Cli = Callable[..., "object"]
 QUICK = ("--device", "cpu", "--min-time", "0.01")
@@ -87,7 +88,7 @@ def test_the_text_has_memory_and_time(modelsum_cli, net) -> None:
     assert "Latency" not in text
 
 
-@pytest.mark.parametrize("format_", ["json", "csv", "markdown"])
+@pytest.mark.parametrize("format_", slow_unless(("csv", "json", "markdown"), lambda name: name == "csv"))
 def test_a_format_goes_to_a_file(modelsum_cli, net, tmp_path: Path, format_: str) -> None:
     file = tmp_path / "out"
     done = modelsum_cli(

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torchsummary
-from deepest import slow_if_deep
+from every_day import every_nth
 from hand_made_summary import LAYERS, TINY
 from torch import nn
 
@@ -94,7 +94,7 @@ def test_the_whole_text():
     assert text(TINY) == WHOLE
 
 
-@pytest.mark.parametrize("name", slow_if_deep(RUNS))
+@pytest.mark.parametrize("name", every_nth(RUNS, 3))
 def test_byte_for_byte_what_torchsummary_prints(name: str):
     model = build(name)
     printed = original(model, -1)

@@ -78,7 +78,10 @@ def test_documented_architectures(name: str) -> None:
 
 
 #: Built of the same parts as others here, of many times their weights.
-LARGE = ("vgg11", "wide_resnet50_2")
+LARGE = (
+    *("vgg11", "wide_resnet50_2", "efficientnet_v2_s", "regnet_y_400mf", "swin_v2_t", "densenet121"),
+    *("resnext50_32x4d", "mnasnet0_75", "googlenet"),
+)
 
 
 @pytest.mark.parametrize(
