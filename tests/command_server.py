@@ -20,6 +20,7 @@ import os
 import signal
 import socket
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def main(connection: socket.socket, modules: list[str]) -> None:
     # Modules of ours that every model needs once torch is there, and no name of the user's has a say in.
     for name in (*NEEDED_BY_EVERY_MODEL, *modules):
         importlib.import_module(name)
+    leave_torchs_registry_alone()
     gc.freeze()
     while True:
         message, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
@@ -57,6 +59,13 @@ def main(connection: socket.socket, modules: list[str]) -> None:
             os.close(file)
         _, status = os.waitpid(child, 0)
         connection.send(json.dumps(os.waitstatus_to_exitcode(status)).encode())
+
+
+def leave_torchs_registry_alone() -> None:
+    """torch takes its operators out of its registry at the end of a process, which copies a fork's memory."""
+    for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
+        if (alive := finalizer.peek()) and alive[1].__module__ == "torch.library":
+            finalizer.detach()
 
 
 def become(call: dict[str, Any], files: list[int]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -71,11 +72,16 @@ TORCH_FREE |= {"checking", "comparing", "fitting", "generating", "measuring", "p
 TORCH_FREE |= {"sweeping", "sweeps"}
 
 
-def imports(file: Path) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(file: Path) -> list[tuple[str, bool]]:
     """Every imported module's name, and whether the import runs when the file is imported.
 
     Those that only typing needs and those in functions are among them.
     """
+    return list(imported(file))
+
+
+def imported(file: Path) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(file.read_text())
     later = {
         id(inner)
@@ -106,19 +112,27 @@ def part_of(file: Path) -> str:
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_imports_follow_the_one_direction(file: Path) -> None:
-    part = part_of(file)
-    allowed = GROUND | MAY_IMPORT.get(part, set()) | {part}
-    for name, _ in imports(file):
-        package, *rest = name.split(".")
-        if package == "modelsum" and rest and (PACKAGE / rest[0]).with_suffix("").name:
-            target = (
-                rest[0]
-                if (PACKAGE / rest[0]).exists() or (PACKAGE / f"{rest[0]}.py").exists()
-                else "__init__"
-            )
-            assert target in allowed, f"{file.name} imports {name}"
+def where_not(of: Callable[[Path], Iterable[str]], files: Iterable[Path] = FILES) -> dict[str, list[str]]:
+    """What is wrong, file by file."""
+    return {str(file.relative_to(PACKAGE)): wrong for file in files if (wrong := sorted(of(file)))}
+
+
+def target_of(name: str) -> str | None:
+    """The part of the package that an import is of; None of other packages."""
+    package, *rest = name.split(".")
+    if package != "modelsum" or not rest:
+        return None
+    there = (PACKAGE / rest[0]).exists() or (PACKAGE / f"{rest[0]}.py").exists()
+    return rest[0] if there else "__init__"
+
+
+def test_imports_follow_the_one_direction() -> None:
+    def wrong(file: Path) -> Iterable[str]:
+        part = part_of(file)
+        allowed = {*GROUND, *MAY_IMPORT.get(part, ()), part, None}
+        return (name for name, _ in imports(file) if target_of(name) not in allowed)
+
+    assert where_not(wrong) == {}
 
 
 def test_nothing_is_imported_in_a_circle() -> None:
@@ -133,18 +147,21 @@ def test_nothing_is_imported_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if part_of(f) in TORCH_FREE], ids=lambda f: f.stem)
-def test_torch_free_parts_import_torch_at_most_when_called(file: Path) -> None:
-    at_import = {name.split(".")[0] for name, now in imports(file) if now}
-    assert not at_import & {"torch", "torchinfo", "torchvision", "timm", "transformers"}
-    assert not at_import & {"pyarrow", "distributed", "optuna"}
+def test_torch_free_parts_import_torch_at_most_when_called() -> None:
+    heavy = {"torch", "torchinfo", "torchvision", "timm", "transformers", "pyarrow", "distributed", "optuna"}
+
+    def wrong(file: Path) -> Iterable[str]:
+        return heavy & {name.split(".")[0] for name, now in imports(file) if now}
+
+    assert where_not(wrong, [file for file in FILES if part_of(file) in TORCH_FREE]) == {}
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(PACKAGE)))
-def test_pages_alone_import_what_they_are_made_with_and_only_when_one_is_made(file: Path) -> None:
-    used = {(name.split(".")[0], now) for name, now in imports(file)}
-    made_with = {each for each in used if each[0] in ("jinja2", "markupsafe")}
-    assert made_with <= ({("jinja2", False), ("markupsafe", False)} if "page" in file.parts else set())
+def test_pages_alone_import_what_they_are_made_with_and_only_when_one_is_made() -> None:
+    def wrong(file: Path) -> Iterable[str]:
+        used = ((name, now) for name, now in imports(file) if name.split(".")[0] in ("jinja2", "markupsafe"))
+        return (name for name, now in used if now or "page" not in file.parts)
+
+    assert where_not(wrong) == {}
 
 
 def test_exported_names() -> None:

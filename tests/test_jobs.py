@@ -130,12 +130,13 @@ def test_one_death_in_300_items_costs_one_process_more() -> None:
     assert len(processes) <= 3, "two, and one in place of the dead one"
 
 
-@pytest.mark.parametrize(("many", "processes"), [(1, 3), (2, 5)])
-def test_items_of_different_kinds_share_no_process(many: int, processes: int) -> None:
+@pytest.mark.parametrize(("many", "processes"), [(1, {3}), (2, {3, 4, 5})])
+def test_items_of_different_kinds_share_no_process(many: int, processes: set[int]) -> None:
     """One goes on with items of its kind, and makes room for another of another one."""
     found = jobs.as_finished(squared, [4, 4, 6, 6, 4], jobs=many, lost=lost, kind=lambda number: number)
     kinds = {(number, process) for _, number, (_, process) in found}
-    assert len({process for _, process in kinds}) == len(kinds) == processes
+    assert len({process for _, process in kinds}) == len(kinds)
+    assert len(kinds) in processes, "two at once may be of one kind"
 
 
 def test_an_item_that_takes_too_long_is_given_up_and_no_other() -> None:
