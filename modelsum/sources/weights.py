@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from modelsum.errors import UsageError
+from modelsum.raised import brief
 from modelsum.sources.foreign import is_address
 from modelsum.sources.ondisk import reader_of
 from modelsum.spec import WEIGHT_SUFFIXES, ModelSpec
@@ -183,14 +184,12 @@ def _read_pickle(path: Path, text: str) -> Weights:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"{text!r} cannot be read without running code in it: {_first_line(error)}",
+            f"{text!r} cannot be read without running code in it: {brief(error)}",
             "modelsum reads tensors and plain containers alone. Save a state_dict: "
             "torch.save(model.state_dict(), FILE).",
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise UsageError(
-            f"{text!r} is not a torch checkpoint ({type(error).__name__}: {_first_line(error)})"
-        ) from error
+        raise UsageError(f"{text!r} is not a torch checkpoint ({brief(error)})") from error
     state, notices = _state_dict(loaded, text)
     names: dict[Hashable, str] = {}
     tensors = []
@@ -208,10 +207,6 @@ def _read_pickle(path: Path, text: str) -> Weights:
 def _is_zip(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"  # torch.save since 1.6; older files cannot be mapped
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
 
 
 def _state_dict(loaded: Any, text: str) -> tuple[Any, tuple[str, ...]]:

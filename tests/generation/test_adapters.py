@@ -8,7 +8,11 @@ from torch import nn
 
 import modelsum
 
-pytest.importorskip("peft")
+
+@pytest.fixture(scope="module", autouse=True)
+def peft() -> None:
+    """Imported where these tests run: it takes seconds."""
+    pytest.importorskip("peft")
 
 
 class Net(nn.Module):

@@ -117,6 +117,13 @@ def test_an_operator_of_onnx_without_a_rule_is_told(here: Path) -> None:
     assert modelsum.summarize("grid.onnx").uncounted_ops == {"onnx.GridSample": 1}
 
 
+def test_an_empty_file_is_no_graph(modelsum_cli, here: Path) -> None:
+    pytest.importorskip("onnx")
+    (here / "empty.onnx").touch()
+    done = modelsum_cli("show", "empty.onnx")
+    assert (done.code, done.out, "is no ONNX model" in done.err) == (2, "", True)
+
+
 def test_a_size_that_onnx_leaves_free_has_to_be_given(modelsum_cli, here: Path) -> None:
     made = pytest.importorskip("onnx")
     x, y = (made.helper.make_tensor_value_info(n, made.TensorProto.FLOAT, ["n", "t", 8]) for n in "xy")

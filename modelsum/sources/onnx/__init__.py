@@ -37,6 +37,8 @@ def load(path: Path, spec: ModelSpec, arguments: Mapping[str, Any], device: torc
         graph = Graph(proto)
     except Exception as error:  # of protobuf, of the inliner: whatever a broken file makes them raise
         raise UsageError(f"{spec.text} is no ONNX model that can be read: {brief(error)}") from error
+    if not proto.graph.output:  # an empty file is a message like any other
+        raise UsageError(f"{spec.text} is no ONNX model: it has no graph that gives anything")
 
     def example(
         batch: int, length: int | None, where: torch.device
