@@ -184,7 +184,7 @@ def _read_pickle(path: Path, text: str) -> Weights:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"{text!r} cannot be read without running code in it: {brief(error)}",
+            f"{text!r} cannot be read without running code in it: {brief(error).partition('. ')[0]}",
             "modelsum reads tensors and plain containers alone. Save a state_dict: "
             "torch.save(model.state_dict(), FILE).",
         ) from error
