@@ -13,7 +13,6 @@ from modelsum.errors import UsageError, valid_words
 __all__ = ["FORMATS", "MOMENTS", "SORTS", "RenderOptions", "fragment", "frame", "render"]
 
 _TABLE = ("text", "json", "csv", "markdown")
-_GATE = ("text", "markdown", "json", "junit", "github", "codequality", "sarif", "html")
 
 #: The figures that rows of layers can be sorted by, the costliest first.
 SORTS = ("params", "macs", "saved", "peak")
@@ -27,7 +26,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "Summary": ("text", "torchsummary", "json", "csv", "markdown", "html", "trace", "speedscope"),
     "Comparison": (*_TABLE, "html"),
     "Diff": (*_TABLE, "html"),
-    "Outcome": _GATE,
+    "Outcome": ("text", "markdown", "json", "junit", "github", "codequality", "sarif", "html"),
     "Fit": (*_TABLE, "html"),
     "Generation": (*_TABLE, "html"),
     "Measurement": _TABLE,
@@ -36,45 +35,24 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "Sweep": (*_TABLE, "html"),
 }
 
-# Where their renderers are: a function a format in a module, or in a package a module a format, which is
-# imported when asked for: what `--format json` does not need, it should not wait for. Markdown is laid out
-# from the value's document, as a notebook is.
+# Where their renderers are: a module a format with a function `render`, imported when asked for, as what JSON
+# does not need, it should not wait for; where all are short, a function a format in one module. Each takes
+# the value and the options, and returns the text or its lines: for CSV the header and the rows, for JSON the
+# values of what has no `to_dict`, for "document" the blocks of Markdown and of notebooks. Pages are in
+# `page`.
 _HOMES = {
-    "Summary": "summary.{}.render",
-    "Comparison": "comparison.{}.render",
-    "Diff": "diff.{}.render",
-    "Outcome": "verdict.{}.render",
-    "Fit": "fit.{}",
-    "Generation": "generation.{}",
-    "Measurement": "measurement.{}",
-    "Weights": "weights.{}",
-    "Listing": "listing.{}",
-    "Sweep": "sweep.{}",
+    "Summary": "summary",
+    "Comparison": "comparison",
+    "Diff": "diff",
+    "Outcome": "verdict",
+    "Fit": "fit",
+    "Generation": "generation",
+    "Measurement": "measurement",
+    "Weights": "weights",
+    "Listing": "listing",
+    "Sweep": "sweep",
 }
-
-
-_DOCUMENTS = {
-    "Summary": "summary.document.document",
-    "Comparison": "comparison.document.document",
-    "Diff": "diff.document.document",
-    "Fit": "fit.document",
-    "Generation": "generation.document",
-    "Measurement": "measurement.document",
-    "Weights": "weights.document",
-    "Listing": "listing.document",
-    "Sweep": "sweep.document",
-}
-
-
-_PAGES = {
-    "Summary": "page.summary.page",
-    "Comparison": "page.comparison.page",
-    "Diff": "page.diff.page",
-    "Outcome": "page.verdict.page",
-    "Fit": "page.fit.page",
-    "Generation": "page.generation.page",
-    "Sweep": "page.sweep.page",
-}
+_A_MODULE_A_FORMAT = ("Summary", "Comparison", "Diff", "Outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +101,35 @@ def render(value: Any, format: str = "text", options: RenderOptions = _PLAIN) ->
             f"--top and --sort choose rows of a table, and format {format!r} has all of them in their order",
             "They go with the formats text and markdown of one model.",
         )
-    if format == "json" and hasattr(value, "to_dict"):
-        return json.dumps(value.to_dict(), indent=2) + "\n"
-    if format == "markdown" and kind in _DOCUMENTS:
+    if format == "csv" and kind != "Sweep":
+        from modelsum.render.layout import csv_text
+
+        text = csv_text(_renderer(kind, format)(value, options))
+    elif format == "json":
+        values = value.to_dict() if hasattr(value, "to_dict") else _renderer(kind, format)(value, options)
+        text = json.dumps(values, indent=2)
+    elif format == "markdown" and kind != "Outcome":
         from modelsum.render.document import markdown
 
-        return markdown(_found(_DOCUMENTS[kind])(value, options)).rstrip("\n") + "\n"
-    if format == "html":
+        text = markdown(_renderer(kind, "document")(value, options))
+    elif format == "html":
         from modelsum.render.page import html
 
-        return html(_found(_PAGES[kind])(value, options)).rstrip("\n") + "\n"
-    renderer: Callable[[Any, RenderOptions], str] = _found(_HOMES[kind].format(format))
-    return renderer(value, options).rstrip("\n") + "\n"
+        text = html(import_module(f"{__name__}.page.{_HOMES[kind]}").page(value, options))
+    else:
+        made = _renderer(kind, format)(value, options)
+        text = made if isinstance(made, str) else "\n".join(made)
+    return text.rstrip("\n") + "\n"
 
 
 def fragment(value: Any) -> str | None:
     """The value as HTML without scripts, for a notebook; None where there is nothing but its text."""
     kind = type(value).__name__
-    if kind not in _DOCUMENTS:
+    if kind == "Outcome":
         return None
     from modelsum.render.document import html
 
-    return html(_found(_DOCUMENTS[kind])(value, _PLAIN))
+    return html(_renderer(kind, "document")(value, _PLAIN))
 
 
 def frame(value: Any, library: str | None = None) -> Any:
@@ -152,7 +137,9 @@ def frame(value: Any, library: str | None = None) -> Any:
     return import_module("modelsum.render.summary.frame").frame(value, library)
 
 
-def _found(place: str) -> Callable[[Any, RenderOptions], Any]:
-    module, _, function = f"modelsum.render.{place}".rpartition(".")
-    found: Callable[[Any, RenderOptions], Any] = getattr(import_module(module), function)
-    return found
+def _renderer(kind: str, format: str) -> Callable[[Any, RenderOptions], Any]:
+    home, function = f"{__name__}.{_HOMES[kind]}", format
+    if kind in _A_MODULE_A_FORMAT:
+        home, function = f"{home}.{format}", "render"
+    renderer: Callable[[Any, RenderOptions], Any] = getattr(import_module(home), function)
+    return renderer

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from modelsum.baselines.configuration.checks import Check
 from modelsum.baselines.figures import FIGURES
+from modelsum.baselines.gate.project import Baselines
 from modelsum.units import binary_bytes, short_count
-
-if TYPE_CHECKING:
-    from modelsum.baselines.configuration.checks import Check
-    from modelsum.baselines.gate.project import Baselines
 
 
 def render_checks(checks: Sequence[Check], baselines: Baselines) -> str:

@@ -7,7 +7,7 @@ import io
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 GAP = "  "
 #: Columns of a text that is no table of layers, where there is no terminal.
@@ -90,15 +90,17 @@ def markdown_plain(text: str) -> str:
 # ---- CSV
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any] | Sequence[Any]]) -> str:
-    """The rows below a header; truth values as in JSON, and what is None or left out empty.
+#: A row of a CSV file: a cell for each column, or cells by the names of columns.
+Cells: TypeAlias = Mapping[str, Any] | Sequence[Any]
 
-    A row has a cell for each column, or cells by the names of columns.
-    """
+
+def csv_text(rows: Iterable[Cells]) -> str:
+    """The rows, the first of which has the names of the columns; truth values as in JSON, None empty."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
+    columns: Sequence[str] = ()
     for row in rows:
+        columns = columns or list(row)
         cells = map(row.get, columns) if isinstance(row, Mapping) else row
         writer.writerow([str(cell).lower() if isinstance(cell, bool) else cell for cell in cells])
     return out.getvalue()

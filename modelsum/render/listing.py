@@ -9,7 +9,7 @@ from typing import Any
 
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Table
-from modelsum.render.layout import csv_text, painted, wrapped
+from modelsum.render.layout import Cells, painted, wrapped
 from modelsum.summary import SCHEMA_VERSION
 from modelsum.units import count
 from modelsum.zoo import Architecture
@@ -106,12 +106,9 @@ def document(listing: Listing, options: RenderOptions) -> Iterator[Block]:
         yield Table(("Model", "Provider"), "ll", models)
 
 
-def csv(listing: Listing, options: RenderOptions) -> str:
+def csv(listing: Listing, options: RenderOptions) -> Iterator[Cells]:
     """A row a model."""
-    return csv_text(_COLUMNS, _rows(listing))
-
-
-def _rows(listing: Listing) -> Iterator[dict[str, Any]]:
+    yield _COLUMNS
     for a in listing.architectures:
         entry = _entry(a, a.name in listing.with_table) | {"options": _shared_options([a])}
         yield {"model": a.name, "provider": "documented", **entry}

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
+from modelsum.memory.measurement import Comparison, Latency, Measurement
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Table
-from modelsum.render.layout import aligned, csv_text, stated, wrapped
+from modelsum.render.layout import Cells, aligned, stated, wrapped
 from modelsum.render.summary.cells import given, model_and_class, model_name
 from modelsum.units import binary_bytes, count
-
-if TYPE_CHECKING:
-    from modelsum.memory.measurement import Comparison, Latency, Measurement
 
 _LABELS = {
     "inference_peak_bytes": "Inference peak",
@@ -98,12 +95,9 @@ def _notices(measurement: Measurement) -> Sequence[str]:
 # ---- the formats
 
 
-def text(measurement: Measurement, options: RenderOptions) -> str:
+def text(measurement: Measurement, options: RenderOptions) -> Iterator[str]:
     """Both tables and the facts below them, on a terminal wrapped to its width."""
-    return "\n".join(_lines(measurement, options.width))
-
-
-def _lines(measurement: Measurement, width: int | None) -> Iterator[str]:
+    width = options.width
     tables = [aligned([_MEMORY, *_memory(measurement)])]
     if times := _latencies(measurement):
         tables.append(aligned([_LATENCY, *times]))
@@ -132,12 +126,9 @@ def document(measurement: Measurement, options: RenderOptions) -> Iterator[Block
     yield from map(Notice, _notices(measurement))
 
 
-def csv(measurement: Measurement, options: RenderOptions) -> str:
+def csv(measurement: Measurement, options: RenderOptions) -> Iterator[Cells]:
     """A row a figure, and one a notice."""
-    return csv_text(_COLUMNS, _rows(measurement))
-
-
-def _rows(measurement: Measurement) -> Iterator[dict[str, Any]]:
+    yield _COLUMNS
     for figure in measurement.comparisons():
         least, most = figure.predicted if isinstance(figure.predicted, tuple) else (figure.predicted, None)
         yield (

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Listed, Table
-from modelsum.render.layout import GAP, aligned, csv_text, cut_left
+from modelsum.render.layout import GAP, aligned, cut_left
 from modelsum.render.summary.cells import shape
 from modelsum.units import binary_bytes, count
 from modelsum.weights import StoredTensor, Weights
@@ -42,12 +42,9 @@ def _totals(weights: Weights) -> Iterator[tuple[str, str]]:
         yield "Notice", notice
 
 
-def text(weights: Weights, options: RenderOptions) -> str:
+def text(weights: Weights, options: RenderOptions) -> Iterator[str]:
     """A line a tensor, and the totals; on a terminal names lose their beginning where they must."""
-    return "\n".join(_lines(weights, options.width))
-
-
-def _lines(weights: Weights, width: int | None) -> Iterator[str]:
+    width = options.width
     rows = [_HEADER, *map(_row, weights.tensors)]
     names, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     if width is not None:
@@ -66,14 +63,9 @@ def document(weights: Weights, options: RenderOptions) -> Iterator[Block]:
     yield Listed.of(_totals(weights))
 
 
-def csv(weights: Weights, options: RenderOptions) -> str:
+def csv(weights: Weights, options: RenderOptions) -> Iterator[tuple[Any, ...]]:
     """A row a tensor, and one for the total."""
-    return csv_text(
-        ("kind", "name", "shape", "dtype", "elements", "bytes", "buffer", "tied_to"), _rows(weights)
-    )
-
-
-def _rows(weights: Weights) -> Iterator[tuple[Any, ...]]:
+    yield ("kind", "name", "shape", "dtype", "elements", "bytes", "buffer", "tied_to")
     for t in weights.tensors:
         figures = (t.elements, t.nbytes, t.is_buffer, t.tied_to)
         yield ("tensor", t.name, json.dumps(t.shape), t.dtype, *figures)

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from modelsum.baselines.comparison import Comparison
 from modelsum.render import RenderOptions
-from modelsum.render.layout import csv_text
-
-if TYPE_CHECKING:
-    from modelsum.baselines.comparison import Comparison
 
 
-def render(comparison: Comparison, options: RenderOptions) -> str:
+def render(comparison: Comparison, options: RenderOptions) -> Iterator[tuple[object, ...]]:
     """The comparison as CSV with a header row; what is not known is empty."""
     names = comparison.names
-    columns = ("section", "figure", *names, *(f"ratio of {name}" for name in names))
-    return csv_text(columns, _rows(comparison))
-
-
-def _rows(comparison: Comparison) -> Iterator[tuple[object, ...]]:
+    yield ("section", "figure", *names, *(f"ratio of {name}" for name in names))
     for figure in comparison.figures:
         ratios = ("" if ratio is None else f"{ratio:.6g}" for ratio in figure.ratios)
         yield (figure.section, figure.name, *figure.values, *ratios)

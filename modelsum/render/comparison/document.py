@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from modelsum.baselines.comparison import SECTIONS
+from modelsum.baselines.comparison import SECTIONS, Comparison
 from modelsum.render import RenderOptions
 from modelsum.render.comparison import words
 from modelsum.render.document import Block, Heading, Listed, Said, Table
 from modelsum.render.summary.facts import UNCOUNTED
 
-if TYPE_CHECKING:
-    from modelsum.baselines.comparison import Comparison
 
-
-def document(comparison: Comparison, options: RenderOptions) -> Iterator[Block]:
+def render(comparison: Comparison, options: RenderOptions) -> Iterator[Block]:
     """A table a section; ratios are to the first model."""
     names = comparison.names
     yield Heading(", ".join(names))

@@ -6,17 +6,13 @@ What has no room even so is in blocks below.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from modelsum.baselines.comparison import SECTIONS
+from modelsum.baselines.comparison import SECTIONS, Comparison
 from modelsum.render import RenderOptions
 from modelsum.render.comparison import words
 from modelsum.render.comparison.words import Cell
 from modelsum.render.layout import GAP, WIDTH, cut_left, painted, wrapped
 from modelsum.render.summary.facts import UNCOUNTED
-
-if TYPE_CHECKING:
-    from modelsum.baselines.comparison import Comparison
 
 _FULL, _SHORT, _BARE = None, 4, 3  # digits of a figure, None for all; the least without ratios
 _LEAST_NAME = 8  # columns that a name keeps, its end

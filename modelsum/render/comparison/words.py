@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from modelsum.baselines import comparison as sections
+from modelsum.baselines.comparison import Comparison, Figure
+from modelsum.baselines.reports.report import Case
 from modelsum.render.figure_words import amount, label
 from modelsum.render.summary.cells import shape
+from modelsum.summary import Input
 from modelsum.units import count
-
-if TYPE_CHECKING:
-    from modelsum.baselines.comparison import Comparison, Figure
-    from modelsum.baselines.reports.report import Case
-    from modelsum.summary import Input
 
 LARGEST, SMALLEST = "\u25b2", "\u25bc"
 LEGEND = f"{LARGEST} largest, {SMALLEST} smallest"

@@ -11,23 +11,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelsum.baselines.changes.changes import Change, Diff
 from modelsum.render import RenderOptions
-from modelsum.render.layout import csv_text
-
-if TYPE_CHECKING:
-    from modelsum.baselines.changes.changes import Change, Diff
+from modelsum.render.layout import Cells
 
 COLUMNS = ("kind", "state", "path", "old_path", "class", "figure", "old", "new", "difference")
 
 
-def render(diff: Diff, options: RenderOptions) -> str:
+def render(diff: Diff, options: RenderOptions) -> Iterator[Cells]:
     """The diff as CSV with a header row; no option leaves anything out."""
-    return csv_text(COLUMNS, _rows(diff))
-
-
-def _rows(diff: Diff) -> Iterator[dict[str, Any]]:
+    yield COLUMNS
     for total in diff.totals:
         state = "same" if total.old == total.new else "changed"
         yield {"kind": "total", "state": state, **_figure(total.name, total.old, total.new)}

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from modelsum.baselines.changes.changes import Diff
 from modelsum.baselines.changes.folding import Line, lines
 from modelsum.render import RenderOptions
 from modelsum.render.diff import words
 from modelsum.render.document import Block, Heading, Listed, Said, Table
 from modelsum.render.figure_words import change
 
-if TYPE_CHECKING:
-    from modelsum.baselines.changes.changes import Diff
 
-
-def document(diff: Diff, options: RenderOptions) -> Iterator[Block]:
+def render(diff: Diff, options: RenderOptions) -> Iterator[Block]:
     """Totals, the layers that changed, and the biggest cause last."""
     yield Heading(f"{diff.names[0]} → {diff.names[1]}")
     if case := words.case(diff):

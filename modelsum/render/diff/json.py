@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelsum.baselines.changes.changes import Change, Diff
 from modelsum.baselines.changes.reasons import Reason, reasons
 from modelsum.plain import plain
 from modelsum.render import RenderOptions
 from modelsum.summary import SCHEMA_VERSION
 
-if TYPE_CHECKING:
-    from modelsum.baselines.changes.changes import Change, Diff
 
-
-def render(diff: Diff, options: RenderOptions) -> str:
-    """The diff as indented JSON; no option leaves anything out."""
-    return json.dumps(to_dict(diff), indent=2)
-
-
-def to_dict(diff: Diff) -> dict[str, Any]:
-    """The diff as JSON values."""
+def render(diff: Diff, options: RenderOptions) -> dict[str, Any]:
+    """The diff as JSON values; no option leaves anything out."""
     figures = list(diff.changes[0].figures) if diff.changes else []
     return {
         "schema_version": SCHEMA_VERSION,

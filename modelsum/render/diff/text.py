@@ -7,16 +7,13 @@ sentences are wrapped.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from modelsum.baselines.changes.changes import Diff
 from modelsum.baselines.changes.folding import Line, lines
 from modelsum.render import RenderOptions
 from modelsum.render.diff import words
 from modelsum.render.figure_words import change
 from modelsum.render.layout import GAP, WIDTH, aligned, cut_left, painted, wrapped
-
-if TYPE_CHECKING:
-    from modelsum.baselines.changes.changes import Diff
 
 _COLORS = {"added": "green", "removed": "red", "same": "dim", "renamed": "dim"}
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelsum.baselines.changes.changes import setting
+from modelsum.baselines.changes.changes import Change, Diff, Total, setting
+from modelsum.baselines.changes.folding import Line
 from modelsum.baselines.changes.reasons import biggest
 from modelsum.render.figure_words import amount, change, is_bytes, label, percent
 from modelsum.render.summary.cells import shape
 from modelsum.units import count
-
-if TYPE_CHECKING:
-    from modelsum.baselines.changes.changes import Change, Diff, Total
-    from modelsum.baselines.changes.folding import Line
 
 #: Totals that are shown whether they changed or not.
 ALWAYS = ("params", "macs")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from modelsum.memory.fitting.fit import Fit, Need
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.fit import words
-from modelsum.render.layout import GAP, WIDTH, aligned, csv_text, stated, wrapped
+from modelsum.render.layout import GAP, WIDTH, Cells, aligned, stated, wrapped
 from modelsum.render.summary.cells import model_name
-
-if TYPE_CHECKING:
-    from modelsum.memory.fitting.fit import Fit, Need
 
 _COLUMNS = (
     *("kind", "words", "batch", "samples", "needs_bytes", "least_bytes", "peak_bytes", "room_bytes"),
@@ -21,12 +18,9 @@ _COLUMNS = (
 )
 
 
-def text(fit: Fit, options: RenderOptions) -> str:
+def text(fit: Fit, options: RenderOptions) -> Iterator[str]:
     """The answer, what it needs, and the ways to fit more, as wide as the terminal or 80 columns."""
-    return "\n".join(_lines(fit, max(options.width or WIDTH, 60)))
-
-
-def _lines(fit: Fit, width: int) -> Iterator[str]:
+    width = max(options.width or WIDTH, 60)
     rule = "-" * min(width, 100)
     yield rule
     yield from wrapped(words.verdict(fit), width, 2)
@@ -76,12 +70,9 @@ def document(fit: Fit, options: RenderOptions) -> Iterator[Block]:
     yield from map(Notice, fit.notices)
 
 
-def csv(fit: Fit, options: RenderOptions) -> str:
+def csv(fit: Fit, options: RenderOptions) -> Iterator[Cells]:
     """A row for each batch that was asked about, and for each way."""
-    return csv_text(_COLUMNS, _rows(fit))
-
-
-def _rows(fit: Fit) -> Iterator[dict[str, object]]:
+    yield _COLUMNS
     for kind, need in (("below", fit.below), ("above", fit.above), ("asked", fit.asked)):
         if need is not None:
             yield {"kind": kind, **_need(fit, need)}

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from modelsum.memory.fitting.fit import Fit, Need, Way
 from modelsum.render.summary.cells import given, model_and_class, model_name
 from modelsum.units import binary_bytes, count
-
-if TYPE_CHECKING:
-    from modelsum.memory.fitting.fit import Fit, Need, Way
 
 NEEDS = ("Batch", "Needs at most", "At least", "Live tensors", "Fits")
 _NONE = "-"

@@ -8,7 +8,7 @@ from modelsum.generation_values import Generation
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.generation import words
-from modelsum.render.layout import WIDTH, aligned, csv_text, stated, wrapped
+from modelsum.render.layout import WIDTH, Cells, aligned, stated, wrapped
 from modelsum.render.summary.cells import model_name
 
 _COLUMNS = (
@@ -17,12 +17,9 @@ _COLUMNS = (
 )
 
 
-def text(generation: Generation, options: RenderOptions) -> str:
+def text(generation: Generation, options: RenderOptions) -> Iterator[str]:
     """The answer, what each pass takes, and what fits, as wide as the terminal or 80 columns."""
-    return "\n".join(_lines(generation, max(options.width or WIDTH, 60)))
-
-
-def _lines(generation: Generation, width: int) -> Iterator[str]:
+    width = max(options.width or WIDTH, 60)
     rule = "-" * min(width, 100)
     yield rule
     yield from wrapped(words.verdict(generation), width, 2)
@@ -51,20 +48,9 @@ def document(generation: Generation, options: RenderOptions) -> Iterator[Block]:
     yield from map(Notice, generation.notices)
 
 
-def csv(generation: Generation, options: RenderOptions) -> str:
+def csv(generation: Generation, options: RenderOptions) -> Iterator[Cells]:
     """A row for each pass."""
-    rows = [
-        {
-            "phase": name,
-            "tokens": phase.tokens,
-            "cached": phase.cached,
-            "peak_bytes": phase.peak.bytes,
-            **phase.peak.parts,
-            "macs": phase.macs,
-            "read_bytes": phase.read_bytes,
-            "reserved_bytes": phase.reserved_bytes,
-            "need_bytes": phase.need_bytes,
-        }
-        for name, phase in (("prefill", generation.prefill), ("decode", generation.decode))
-    ]
-    return csv_text(_COLUMNS, rows)
+    yield _COLUMNS
+    for name, phase in (("prefill", generation.prefill), ("decode", generation.decode)):
+        figures = {each: getattr(phase, each) for each in _COLUMNS if hasattr(phase, each)}
+        yield {"phase": name, "peak_bytes": phase.peak.bytes, **phase.peak.parts, **figures}

@@ -84,7 +84,7 @@ class Page:
     answer: Sequence[tuple[str, str, str]]
     sections: Sequence[Section]
     notices: Sequence[str] = ()
-    made_with: str = f"modelsum {__version__}"
+    made_with: Mapping[str, str] = field(default_factory=lambda: {"modelsum": __version__})
     model: Any = field(default=None)
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelsum.baselines.comparison import SECTIONS, TOTALS
+from modelsum.baselines.comparison import SECTIONS, TOTALS, Comparison, Figure
 from modelsum.render import RenderOptions
 from modelsum.render.comparison import words
 from modelsum.render.document import Block, Listed, Said
 from modelsum.render.figure_words import amount, label
 from modelsum.render.page import Page, Section
 from modelsum.render.summary.facts import UNCOUNTED
-
-if TYPE_CHECKING:
-    from modelsum.baselines.comparison import Comparison, Figure
 
 
 def page(comparison: Comparison, options: RenderOptions) -> Page:

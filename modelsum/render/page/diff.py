@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelsum.baselines.changes.changes import Change, Diff
 from modelsum.baselines.changes.folding import Line, lines
 from modelsum.render import RenderOptions
 from modelsum.render.diff import words
@@ -13,9 +14,6 @@ from modelsum.render.figure_words import amount, change, label, percent
 from modelsum.render.page import Page, Section
 from modelsum.render.page.columns import tree
 from modelsum.repeats import Place, equal_blocks, placed
-
-if TYPE_CHECKING:
-    from modelsum.baselines.changes.changes import Change, Diff
 
 # Figures that icicles are sized by, as a page calls them, and as a diff does.
 _FIGURES = {

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from modelsum.memory.fitting.fit import Fit
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Listed, Said, Table
 from modelsum.render.fit import words
@@ -12,9 +12,6 @@ from modelsum.render.page import Page, Section
 from modelsum.render.page.chart import Chart, Series
 from modelsum.render.summary.cells import model_name
 from modelsum.units import binary_bytes, binary_unit, count
-
-if TYPE_CHECKING:
-    from modelsum.memory.fitting.fit import Fit
 
 
 def page(fit: Fit, options: RenderOptions) -> Page:
@@ -33,7 +30,7 @@ def page(fit: Fit, options: RenderOptions) -> Page:
         answer=answer,
         sections=list(_sections(fit)),
         notices=fit.notices,
-        made_with=", ".join(f"{name} {version}" for name, version in fit.made_with.items()),
+        made_with=fit.made_with,
     )
 
 

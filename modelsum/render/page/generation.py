@@ -30,7 +30,7 @@ def page(generation: Generation, options: RenderOptions) -> Page:
         answer=answer,
         sections=list(_sections(generation)),
         notices=generation.notices,
-        made_with=", ".join(f"{name} {version}" for name, version in generation.made_with.items()),
+        made_with=generation.made_with,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from modelsum.memory_values import Memory, Point
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Said, Table
 from modelsum.render.page import Page, Section
@@ -15,9 +15,6 @@ from modelsum.render.summary.document import layers
 from modelsum.render.summary.table import table_of
 from modelsum.summary import Summary
 from modelsum.units import binary_bytes, binary_unit
-
-if TYPE_CHECKING:
-    from modelsum.memory_values import Memory, Point
 
 _FIGURES = {"params": "Parameters", "macs": "MACs", "saved": "Saved for backward", "peak": "Peak"}
 
@@ -33,7 +30,7 @@ def page(summary: Summary, options: RenderOptions) -> Page:
         answer=[_card(*fact) for fact in facts.answer(summary) or facts.totals(summary)],
         sections=list(_sections(summary, model["figures"])),
         notices=[*([unfinished] if unfinished else []), *facts.notices(summary)],
-        made_with=", ".join(f"{name} {version}" for name, version in summary.made_with.items()),
+        made_with=summary.made_with,
         model=model,
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from modelsum.baselines.figures import FIGURES
 from modelsum.render import RenderOptions
@@ -12,12 +11,9 @@ from modelsum.render.figure_words import amount, label
 from modelsum.render.page import Page, Section
 from modelsum.render.page.chart import Chart, Series
 from modelsum.sweeps.conditions import Order
-from modelsum.sweeps.reading import front
+from modelsum.sweeps.reading import Sweep, front
+from modelsum.sweeps.rows import Row
 from modelsum.units import binary_unit, count
-
-if TYPE_CHECKING:
-    from modelsum.sweeps.reading import Sweep
-    from modelsum.sweeps.rows import Row
 
 
 def page(sweep: Sweep, options: RenderOptions) -> Page:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelsum.baselines.gate.verdict import Finding, Outcome, Standing, Verdict
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Listed
 from modelsum.render.page import Page, Section
 from modelsum.render.verdict import words
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Finding, Outcome, Standing, Verdict
 
 
 def page(outcome: Outcome, options: RenderOptions) -> Page:

@@ -18,16 +18,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from modelsum.render.layout import csv_text
+from modelsum.memory_values import Memory, ModuleMemory, Rank
+from modelsum.render import RenderOptions
+from modelsum.render.layout import Cells
 from modelsum.render.summary import facts
 from modelsum.render.summary.rows import Row, folded
 from modelsum.summary import Summary
-
-if TYPE_CHECKING:
-    from modelsum.memory_values import Memory, ModuleMemory, Rank
-    from modelsum.render import RenderOptions
 
 COLUMNS = (
     *(
@@ -62,11 +60,6 @@ _OF_LAYER = (
 )
 
 
-def render(summary: Summary, options: RenderOptions) -> str:
-    """The summary as CSV with a header row."""
-    return csv_text(COLUMNS, _rows(summary, options))
-
-
 def layers(summary: Summary, depth: int | None = None) -> Iterator[dict[str, Any]]:
     """The rows of layers, by column."""
     modules = summary.memory.modules if summary.memory else {}
@@ -74,7 +67,9 @@ def layers(summary: Summary, depth: int | None = None) -> Iterator[dict[str, Any
         yield _layer(row, modules.get(row.layer.path) if row.peak_bytes is not None else None)
 
 
-def _rows(summary: Summary, options: RenderOptions) -> Iterator[dict[str, Any]]:
+def render(summary: Summary, options: RenderOptions) -> Iterator[Cells]:
+    """The summary as CSV with a header row."""
+    yield COLUMNS
     yield from layers(summary, options.depth)
     yield _total(summary)
     for name, size in _memory(summary.memory) if summary.memory else ():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.rows import Row
@@ -12,11 +12,8 @@ from modelsum.render.summary.table import Table as Chosen
 from modelsum.render.summary.table import table_of
 from modelsum.summary import Summary
 
-if TYPE_CHECKING:
-    from modelsum.render import RenderOptions
 
-
-def document(summary: Summary, options: RenderOptions) -> Iterator[Block]:
+def render(summary: Summary, options: RenderOptions) -> Iterator[Block]:
     """The answer, the table of layers, the totals, and what is said about them, complete at any width."""
     table = table_of(summary, options)
     yield Heading(cells.model_name(summary.model))

@@ -6,15 +6,13 @@ Plain words and figures, without a format: `text` and `markdown` lay them out.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from modelsum.memory.options import USUAL
+from modelsum.memory_values import Memory, Peak
 from modelsum.render.summary.cells import given, model_name
 from modelsum.summary import Difference, Summary
 from modelsum.units import binary_bytes, binary_unit, count, short_count, torchsummary_mb
-
-if TYPE_CHECKING:
-    from modelsum.memory_values import Memory, Peak
 
 CONVENTION = "torchsummary convention, in MB of 2**20 bytes (not a prediction of memory)"
 ASSUMED = "Assumed"

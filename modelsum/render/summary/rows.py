@@ -10,14 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from modelsum.memory_values import ModuleMemory
 from modelsum.repeats import Place, Run, equal_blocks, placed
 from modelsum.summary import Layer
-
-if TYPE_CHECKING:
-    from modelsum.memory_values import ModuleMemory
-
 
 #: So many rows, with what is said below them, are about a screen.
 SCREEN = 24

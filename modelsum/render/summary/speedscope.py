@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelsum.errors import UsageError
+from modelsum.render import RenderOptions
 from modelsum.render.summary.cells import model_name
 from modelsum.render.summary.rows import folded
 from modelsum.summary import Summary
 from modelsum.version import __version__
-
-if TYPE_CHECKING:
-    from modelsum.render import RenderOptions
 
 
 def render(summary: Summary, options: RenderOptions) -> str:

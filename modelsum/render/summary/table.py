@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from modelsum.errors import UsageError
+from modelsum.render import RenderOptions
 from modelsum.render.layout import bar
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.cells import Column
 from modelsum.render.summary.rows import Row, displayed, folded_at
 from modelsum.summary import Summary
 from modelsum.units import count
-
-if TYPE_CHECKING:
-    from modelsum.render import RenderOptions
 
 _FIELDS = {"params": "params", "macs": "macs", "saved": "saved_bytes", "peak": "peak_bytes"}
 _ROOM = 110  # columns of a terminal that has room for all figures beside a bar

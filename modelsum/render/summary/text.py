@@ -11,8 +11,10 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from modelsum.memory_values import Memory
+from modelsum.render import RenderOptions
 from modelsum.render.layout import GAP, WIDTH, aligned, cut_left, cut_right, painted, stated, wrapped
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.cells import Column
@@ -20,10 +22,6 @@ from modelsum.render.summary.facts import Fact
 from modelsum.render.summary.rows import Row
 from modelsum.render.summary.table import table_of
 from modelsum.summary import Summary
-
-if TYPE_CHECKING:
-    from modelsum.memory_values import Memory
-    from modelsum.render import RenderOptions
 
 _HEADER = ("Layer", "Output shape")
 _ELLIPSIS = "\u2026"

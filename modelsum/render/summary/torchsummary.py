@@ -20,13 +20,11 @@ MACs, uncounted ops and notices have no place in this text.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelsum.render import RenderOptions
 from modelsum.summary import Layer, ShapeTree, Summary
 from modelsum.units import MIB
-
-if TYPE_CHECKING:
-    from modelsum.render import RenderOptions
 
 _THIN = "-" * 64
 _THICK = "=" * 64

@@ -10,15 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelsum.errors import UsageError
+from modelsum.memory_values import Point
+from modelsum.render import RenderOptions
 from modelsum.render.summary.cells import model_name
 from modelsum.summary import Summary
-
-if TYPE_CHECKING:
-    from modelsum.memory_values import Point
-    from modelsum.render import RenderOptions
 
 _WHERE = {"pid": 1, "tid": 1}
 

@@ -4,38 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from modelsum.baselines.figures import FIGURES
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Listed, Notice, Table
 from modelsum.render.figure_words import amount, label
-from modelsum.render.layout import (
-    WIDTH,
-    aligned,
-    painted,
-    stated,
-)
+from modelsum.render.layout import WIDTH, aligned, painted, stated
+from modelsum.sweeps.reading import Sweep
+from modelsum.sweeps.rows import Row
 from modelsum.units import count
-
-if TYPE_CHECKING:
-    from modelsum.sweeps.reading import Sweep
-    from modelsum.sweeps.rows import Row
 
 #: Figures that a table has in any case, besides those that it is chosen or ordered by.
 _SHOWN = ("params", "macs", "inference_peak", "training_peak")
 _NONE = "-"
 
 
-def text(sweep: Sweep, options: RenderOptions) -> str:
+def text(sweep: Sweep, options: RenderOptions) -> Iterator[str]:
     """A line a row, and below what is the same for all."""
-    lines = aligned([header(sweep), *table(sweep)], words=len(_axes(sweep))) if sweep.rows else []
-    if lines:
-        lines[0] = painted(lines[0], "bold" if options.color else "")
+    if sweep.rows:
+        titles, *lines = aligned([header(sweep), *table(sweep)], words=len(_axes(sweep)))
+        yield from (painted(titles, "bold" if options.color else ""), *lines, "")
     said = [*facts(sweep), *reasons(sweep), *(("Notice", notice) for notice in sweep.notices)]
     room = max(len(name) for name, _ in said) + 2
-    below = (line for name, words in said for line in stated(name, words, options.width or WIDTH, room))
-    return "\n".join([*lines, *([""] if lines else []), *below])
+    for name, words in said:
+        yield from stated(name, words, options.width or WIDTH, room)
 
 
 def document(sweep: Sweep, options: RenderOptions) -> list[Block]:

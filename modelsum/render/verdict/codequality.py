@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from modelsum.baselines.gate.verdict import Outcome
 from modelsum.render import RenderOptions
 from modelsum.render.verdict.issues import Issue, issues
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Outcome
 
 _SEVERITIES = {"error": "major", "warn": "minor", "note": "info"}
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from modelsum.baselines.gate.verdict import Outcome, Place
 from modelsum.render import RenderOptions
 from modelsum.render.verdict import words
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Outcome, Place
 
 #: GitHub shows ten annotations of a kind for a step, and drops the rest.
 MOST = 10

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from modelsum.baselines.gate.verdict import Outcome, Place, RuleChange, Verdict
 from modelsum.render.verdict import words
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Outcome, Place, RuleChange, Verdict
 
 
 class Issue(NamedTuple):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree as Xml
 
+from modelsum.baselines.gate.verdict import Outcome, Verdict
 from modelsum.render import RenderOptions
 from modelsum.render.verdict import words
 from modelsum.render.verdict.text import lines
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Outcome, Verdict
 
 # What XML 1.0 has no way to write.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from modelsum.baselines.gate.verdict import Finding, Outcome, Verdict
 from modelsum.render import RenderOptions
 from modelsum.render.layout import bar
 from modelsum.render.verdict import words
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Finding, Outcome, Verdict
 
 #: The first line, invisible when rendered: by it a job finds the comment of its last run, to replace it.
 MARKER = "<!-- modelsum check -->"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from modelsum.baselines.gate.verdict import Outcome, Place
 from modelsum.render import RenderOptions
 from modelsum.render.verdict.issues import Issue, issues
 from modelsum.version import __version__
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Outcome, Place
 
 _LEVELS = {"error": "error", "warn": "warning", "note": "note"}
 _ROOT = "%SRCROOT%"  # what readers take the checkout's folder for by convention

@@ -7,13 +7,10 @@ training_peak   77,806,080 B => 82,737,664 B  +4,931,584 B  +6.34%
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
+from modelsum.baselines.gate.verdict import Finding
 from modelsum.render.verdict import words
 from modelsum.units import binary_bytes
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Finding
 
 _Cells = tuple[str, str, str, str, str]  # before, a sign, now, the difference, its share
 

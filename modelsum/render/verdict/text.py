@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from modelsum.baselines.gate.verdict import Finding, Outcome, RuleChange, Verdict
 from modelsum.render import RenderOptions
 from modelsum.render.layout import WIDTH, painted, wrapped
 from modelsum.render.verdict import table, words
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Finding, Outcome, RuleChange, Verdict
 
 _NO_BREAK = "\u00a0"
 _COLORS = {"error": "red", "warn": "yellow"}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from modelsum.baselines.figures import FIGURES
+from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Verdict
 from modelsum.units import binary_bytes, count, exact_bytes, short_count
-
-if TYPE_CHECKING:
-    from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Verdict
 
 #: Layers named under a verdict; how many more there are is said.
 LAYERS = 10
