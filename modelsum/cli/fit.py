@@ -8,40 +8,21 @@ from typing import Any
 import click
 
 from modelsum import fitting, spec
-from modelsum.cli import completion, options, project, result, startup
+from modelsum.cli import completion, options, result, startup
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
-from modelsum.cli.option import in_group
 from modelsum.cli.progress import Progress
 from modelsum.errors import UsageError
 from modelsum.render import FORMATS
 
 _VERDICT_IS_NO = 1
 
-_of_room = in_group("What fits")
-
-
-def on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> str | None:
-    """A card is one of CUDA's, whatever the project's target is."""
-    if gpu is not None and isinstance(ctx, project.Context):
-        ctx.project = ctx.project.without("target")
-    return gpu
-
 
 @click.command("fit", cls=Command, short_help="The largest batch that fits into some memory.")
 @click.argument("model", metavar="MODEL", shell_complete=completion.models())
-@_of_room("--memory", metavar="SIZE", help="Memory to fit into: 24GiB (2**30), 24GB (10**9), 900MiB.")
-@_of_room(
-    "--gpu",
-    metavar="NAME",
-    excludes=("memory",),
-    is_eager=True,
-    callback=on_a_card,
-    shell_complete=completion.gpus,
-    help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.",
-)
-@_of_room("--train", "of", flag_value="train", default="train", help="A training step.  [default]")
-@_of_room(
+@options.room
+@options.of_room("--train", "of", flag_value="train", default="train", help="A training step.  [default]")
+@options.of_room(
     "--infer",
     "of",
     flag_value="infer",
@@ -52,7 +33,7 @@ def on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> st
 @options.call_of_a_sample
 @options.training_step
 @options.target
-@_of_room("--no-ways", is_flag=True, help="Look for no ways to fit more.")
+@options.of_room("--no-ways", is_flag=True, help="Look for no ways to fit more.")
 @result.written(FORMATS["Fit"])
 def command(
     model: str,

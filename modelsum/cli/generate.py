@@ -11,7 +11,6 @@ from modelsum import generating, spec
 from modelsum.cli import completion, options, result, startup
 from modelsum.cli import output as out
 from modelsum.cli.command import Command
-from modelsum.cli.fit import on_a_card
 from modelsum.cli.option import in_group
 from modelsum.cli.progress import Progress
 from modelsum.generation_values import Serving
@@ -20,23 +19,13 @@ from modelsum.render import FORMATS
 _VERDICT_IS_NO = 1
 
 _of_text = in_group("Text")
-_of_room = in_group("What fits")
 
 
 @click.command("generate", cls=Command, short_help="What a language model takes that writes.")
 @click.argument("model", metavar="MODEL", shell_complete=completion.models(files=spec.MODEL_SUFFIXES))
 @options.text
 @_of_text("--batch", type=int, default=1, show_default=True, metavar="N", help="Sequences at once.")
-@_of_room("--memory", metavar="SIZE", help="Memory to fit into: 24GiB (2**30), 24GB (10**9), 900MiB.")
-@_of_room(
-    "--gpu",
-    metavar="NAME",
-    excludes=("memory",),
-    is_eager=True,
-    callback=on_a_card,
-    shell_complete=completion.gpus,
-    help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.",
-)
+@options.room
 @options.built
 @options.attention
 @options.target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from functools import reduce
+from functools import partial, reduce
 from typing import Any, TypeVar
 
 import click
@@ -34,8 +34,8 @@ _of_input = in_group("Input")
 _of_run = in_group("Run")
 _of_step = in_group("Training step")
 _of_memory = in_group("Memory")
-_of_ranks = in_group("Many GPUs")
 _of_text = in_group("Text")
+of_room = in_group("What fits")
 _SERVING = Serving()
 _OF_TEXT = ("prompt", "new", "cache", "kv_dtype", "weights")
 
@@ -92,24 +92,35 @@ _CALL = (
     *_BUILT,
 )
 
-attention = _of_memory(
-    "--attention",
-    default=_STEP_DEFAULTS.attention,
-    show_default=True,
-    type=Word(step.ATTENTION),
-    help="Kernel of scaled_dot_product_attention.",
-)
+
+def _described(group: str, name: str, help: str, **more: Any) -> Callable[[Command], Command]:
+    """An option for a field of `MemoryOptions`: what it takes and what stands for it are the field's."""
+    default = getattr(_STEP_DEFAULTS, name)
+    if isinstance(default, bool):
+        more["is_flag"] = True
+    elif isinstance(default, tuple):
+        more |= {"multiple": True, "metavar": "PATTERN"}
+    elif isinstance(default, int):
+        more |= {"type": int, "metavar": "N"}
+    if isinstance(default, (str, int)) and not isinstance(default, bool):
+        more |= {"default": default, "show_default": True}
+    return in_group(group)(f"--{name.replace('_', '-')}", help=help, **more)
+
+
+_step = partial(_described, "Training step")
+_memory = partial(_described, "Memory")
+_ranks = partial(_described, "Many GPUs")
+
+attention = _memory("attention", "Kernel of scaled_dot_product_attention.", type=Word(step.ATTENTION))
 
 _STEP = (
-    _of_step(
-        "--optimizer",
+    _step(
+        "optimizer",
+        f"Optimizer of the training step whose memory is predicted: {', '.join(step.OPTIMIZERS)}, or a "
+        "class ('nets.py:Lion(beta=0.9)'), which is called with the parameters.",
         project=True,
-        default=_STEP_DEFAULTS.optimizer,
-        show_default=True,
         type=Word(step.OPTIMIZERS),
         metavar="NAME",
-        help=f"Optimizer of the training step whose memory is predicted: {', '.join(step.OPTIMIZERS)}, or a "
-        "class ('nets.py:Lion(beta=0.9)'), which is called with the parameters.",
     ),
     _of_step("--foreach", "implementation", flag_value="foreach", help="Its foreach implementation."),
     _of_step("--for-loop", "implementation", flag_value="for-loop", help="Its for-loop implementation."),
@@ -119,100 +130,58 @@ _STEP = (
         flag_value="fused",
         help="Its fused implementation.  [default: foreach on cuda, for-loop on cpu]",
     ),
-    _of_step(
-        "--loss",
-        default=_STEP_DEFAULTS.loss,
-        show_default=True,
-        type=Word(step.LOSSES),
-        help="The loss.",
+    _step("loss", "The loss.", type=Word(step.LOSSES)),
+    _step(
+        "amp", "Forward and loss under autocast.", type=Word(step.AMP, also=("bfloat16", "float16", "half"))
     ),
-    _of_step(
-        "--amp",
-        type=Word(step.AMP, also=("bfloat16", "float16", "half")),
-        help="Forward and loss under autocast.",
+    _step(
+        "checkpoint",
+        "Activation checkpointing of the modules whose path matches ('layer*.*'); repeatable.",
     ),
-    _of_step(
-        "--checkpoint",
-        multiple=True,
-        metavar="PATTERN",
-        help="Activation checkpointing of the modules whose path matches ('layer*.*'); repeatable.",
-    ),
-    _of_step(
-        "--checkpoint-policy",
-        default=_STEP_DEFAULTS.checkpoint_policy,
-        show_default=True,
+    _step(
+        "checkpoint_policy",
+        "Recompute all, or keep the results of dear ops (attention, every second matmul).",
         type=Word(step.CHECKPOINT_POLICIES),
-        help="Recompute all, or keep the results of dear ops (attention, every second matmul).",
     ),
-    _of_step(
-        "--freeze",
-        multiple=True,
-        metavar="PATTERN",
-        help="Modules or parameters that are not trained ('features.*'); repeatable.",
-    ),
-    _of_step(
-        "--accumulate",
-        type=int,
-        default=_STEP_DEFAULTS.accumulate,
-        show_default=True,
-        metavar="N",
-        help="Passes whose gradients add up before an optimizer step.",
-    ),
-    _of_step("--clip", is_flag=True, help="The norm of all gradients is clipped before the optimizer steps."),
-    _of_step("--ema", is_flag=True, help="A moving average of weights and buffers is kept beside them."),
+    _step("freeze", "Modules or parameters that are not trained ('features.*'); repeatable."),
+    _step("accumulate", "Passes whose gradients add up before an optimizer step."),
+    _step("clip", "The norm of all gradients is clipped before the optimizer steps."),
+    _step("ema", "A moving average of weights and buffers is kept beside them."),
     _of_step(
         "--lora",
         metavar="r=N,targets=A|B",
         help="Train adapters of peft alone; base=nf4 for QLoRA, alpha=N, dropout=P.",
     ),
-    _of_step("--weight-decay", is_flag=True, help="The optimizer has a weight decay."),
+    _step("weight_decay", "The optimizer has a weight decay."),
     attention,
-    _of_memory(
-        "--prefetch",
-        type=int,
-        default=_STEP_DEFAULTS.prefetch,
-        show_default=True,
-        metavar="N",
-        help="Batches that the data loader has on the device already.",
-    ),
-    _of_memory(
-        "--threads",
+    _memory("prefetch", "Batches that the data loader has on the device already."),
+    _memory(
+        "threads",
+        "Of the CPU that memory is predicted for, with --target cpu.  [default: those of torch here]",
         type=int,
         metavar="N",
-        help="Of the CPU that memory is predicted for, with --target cpu.  [default: those of torch here]",
     ),
-    _of_memory("--cudnn-benchmark", is_flag=True, help="With torch.backends.cudnn.benchmark."),
-    _of_memory(
-        "--expandable-segments", is_flag=True, help="The CUDA allocator with expandable_segments:True."
-    ),
-    _of_ranks(
-        "--mesh",
+    _memory("cudnn_benchmark", "With torch.backends.cudnn.benchmark."),
+    _memory("expandable_segments", "The CUDA allocator with expandable_segments:True."),
+    _ranks(
+        "mesh",
+        "GPUs that share the step: dp (data parallel), tp (tensor), pp (stages), replicate (of shards).",
         metavar="dp=N,tp=N",
-        help="GPUs that share the step: dp (data parallel), tp (tensor), pp (stages), replicate (of shards).",
     ),
-    _of_ranks(
-        "--shard",
-        type=Word(step.SHARD),
-        help="What data parallel ranks share.  [default: fsdp]",
-    ),
-    _of_ranks(
+    _ranks("shard", "What data parallel ranks share.  [default: fsdp]", type=Word(step.SHARD)),
+    in_group("Many GPUs")(
         "--reshard/--no-reshard",
         default=None,
         help="fsdp gives gathered weights back after their forward.  [default: all but the root's]",
     ),
-    _of_ranks(
-        "--wrap",
-        multiple=True,
-        metavar="PATTERN",
-        help="Modules that fsdp shards on their own; repeatable.  [default: the repeated blocks]",
-    ),
-    _of_ranks("--param-dtype", type=_DTYPE, help="That fsdp gathers weights in."),
-    _of_ranks("--reduce-dtype", type=_DTYPE, help="That fsdp reduces gradients in."),
-    _of_ranks(
-        "--parallelize",
+    _ranks("wrap", "Modules that fsdp shards on their own; repeatable.  [default: the repeated blocks]"),
+    _ranks("param_dtype", "That fsdp gathers weights in.", type=_DTYPE),
+    _ranks("reduce_dtype", "That fsdp reduces gradients in.", type=_DTYPE),
+    _ranks(
+        "parallelize",
+        "Your own (model, mesh) -> model in place of --shard.",
         metavar="FILE.py:FUNCTION",
         shell_complete=completion.functions,
-        help="Your own (model, mesh) -> model in place of --shard.",
     ),
 )
 
@@ -252,6 +221,27 @@ no_memory = _of_memory(
     help="Predict no memory.",
 )
 
+
+def _on_a_card(ctx: click.Context, param: click.Parameter, gpu: str | None) -> str | None:
+    """A card is one of CUDA's, whatever the project's target is."""
+    if gpu is not None and isinstance(ctx, project.Context):
+        ctx.project = ctx.project.without("target")
+    return gpu
+
+
+_ROOM = (
+    of_room("--memory", metavar="SIZE", help="Memory to fit into: 24GiB (2**30), 24GB (10**9), 900MiB."),
+    of_room(
+        "--gpu",
+        metavar="NAME",
+        excludes=("memory",),
+        is_eager=True,
+        callback=_on_a_card,
+        shell_complete=completion.gpus,
+        help="A card to fit into, instead: 'RTX 4090', T4, 'A100 80GB'.",
+    ),
+)
+
 device = _of_run(
     "--device",
     project=True,
@@ -285,6 +275,11 @@ def call(command: Command) -> Command:
 def built(command: Command) -> Command:
     """How a model is built, for a command that makes its calls itself: arguments, head and dtype."""
     return _with(_BUILT, command)
+
+
+def room(command: Command) -> Command:
+    """The memory that something shall fit into: a size or a card."""
+    return _with(_ROOM, command)
 
 
 def training_step(command: Command) -> Command:
