@@ -1,4 +1,4 @@
-"""The layers of the package and their one direction (README, "How it is laid out")."""
+"""The layers of the package and their one direction (docs/layout.md)."""
 
 from __future__ import annotations
 

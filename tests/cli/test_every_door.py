@@ -22,7 +22,8 @@ from modelsum.cli.main import _Commands
 from modelsum.render import FORMATS
 
 COMMAND = str(Path(sys.executable).with_name("modelsum"))
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+PAGES = "\n".join(page.read_text("utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))))
 DOCUMENTED = ("squeezenet1_1", ["--input", "3x64x64"], None)
 
 
@@ -125,8 +126,9 @@ def test_a_table_comes_out_of_the_installed_command(tmp_path: Path) -> None:
 
 
 def examples() -> list[str]:
-    """The lines of help texts that are commands, and those of README's first list; without their remarks."""
-    found = [line for line in README.splitlines() if line.startswith("    modelsum ")]
+    """The lines of README, the pages of docs and help texts that are commands, without their remarks."""
+    indented = (line[4:].removeprefix("$ ") for line in PAGES.splitlines() if line.startswith("    "))
+    found = [line for line in indented if line.startswith("modelsum ")]
     for name in _Commands.modules:
         command = _Commands().get_command(None, name)  # type: ignore[arg-type]
         found += [line for line in (command.help or "").splitlines() if line.strip().startswith("modelsum ")]  # type: ignore[union-attr]
@@ -238,7 +240,7 @@ def as_they_stand_and_shorter() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("line", "as_installed"), list(as_they_stand_and_shorter()))
-def test_every_example_of_the_help_and_of_the_readme_runs(
+def test_every_example_of_the_help_and_of_the_pages_runs(
     line: str, as_installed: bool, project: Path, modelsum_cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if any(word in line for word in NOT_RUN):
