@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
@@ -145,6 +145,13 @@ def did_you_mean(word: str, valid: Iterable[str]) -> str | None:
     """A hint naming the nearest valid words, or None where nothing is near."""
     names = nearest(word, valid)
     return f"Did you mean {' or '.join(names)}?" if names else None
+
+
+def one_of(what: str, word: str, valid: Collection[str]) -> str:
+    """The word, if it is valid. Raises UsageError, "mode 'evil' is not known", with all that are."""
+    if word not in valid:
+        raise UsageError(f"{what} {word!r} is not known", valid_words(word, valid))
+    return word
 
 
 def valid_words(word: str, valid: Iterable[str]) -> str:

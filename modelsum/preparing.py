@@ -229,19 +229,12 @@ def example_from(function: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     It returns a tensor or another single argument, a tuple of arguments, a dict of keyword arguments, or
     a pair (args, kwargs). Raises UsageError where there is no such function, BuildError where it fails.
     """
-    name = _function_spec(function)
-
-    from modelsum.sources.imported import load_attribute
     from modelsum.trace.isolation import isolated
 
     with isolated():
-        made = load_attribute(name)
-        if not callable(made):
-            raise InputError(
-                f"{function} is {objects.kind_of(made)}, not a function", "It has to return the example."
-            )
+        make = _function(function, "It has to return the example.")
         try:
-            example = made()
+            example = make()
         except (Exception, SystemExit) as error:
             raise BuildError(f"{function} failed: {told(error, whole=True)}") from error
         if example is None:
@@ -260,18 +253,20 @@ def own_function(name: str | None) -> Callable[..., Any] | None:
 
     Raises UsageError where there is no such function, BuildError where its file fails.
     """
-    if name is None:
-        return None
+    return None if name is None else _function(name, "It takes a model and a mesh, and returns the model.")
+
+
+def _function(name: str, what: str) -> Callable[..., Any]:
+    """The user's function of that name; `what` says of one that is none what it has to do."""
+    spec = _function_spec(name)
 
     from modelsum.sources.imported import load_attribute
 
-    found = load_attribute(_function_spec(name))
+    found: Any = load_attribute(spec)
     if not callable(found):
-        raise InputError(
-            f"{name} is {objects.kind_of(found)}, not a function",
-            "It takes a model and a mesh, and returns the model.",
-        )
-    return found  # type: ignore[no-any-return]
+        raise InputError(f"{name} is {objects.kind_of(found)}, not a function", what)
+    function: Callable[..., Any] = found
+    return function
 
 
 def _function_spec(function: str) -> ModelSpec:

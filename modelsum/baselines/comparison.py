@@ -184,9 +184,5 @@ def _condition(case: Case, name: str) -> object:
     if name == "inputs":
         return tuple((given.shape, given.dtype) for given in case.inputs)
     if name == "memory":
-        return {
-            k: v
-            for k, v in (case.memory or {}).items()
-            if k in ("target", "optimizer", "loss", "amp", "text")
-        }
+        return {name: value for name, value in (case.memory or {}).items() if name in _ASKED_FOR}
     return getattr(case, name)

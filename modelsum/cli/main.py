@@ -23,18 +23,9 @@ COMPLETING = "_MODELSUM_COMPLETE"
 class _Commands(click.Group):
     """Commands by name; a command's file is imported when it is called."""
 
-    modules: ClassVar[dict[str, str]] = {
-        "show": "modelsum.cli.show",
-        "compare": "modelsum.cli.compare",
-        "diff": "modelsum.cli.diff",
-        "fit": "modelsum.cli.fit",
-        "generate": "modelsum.cli.generate",
-        "measure": "modelsum.cli.measure",
-        "check": "modelsum.cli.check",
-        "sweep": "modelsum.cli.sweep",
-        "list": "modelsum.cli.list",
-        "cache": "modelsum.cli.cache",
-    }
+    modules: ClassVar = (
+        *("show", "compare", "diff", "fit", "generate", "measure", "check", "sweep", "list", "cache"),
+    )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)
@@ -42,7 +33,7 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.modules:
             return None
-        command: click.Command = importlib.import_module(self.modules[name]).command
+        command: click.Command = importlib.import_module(f"modelsum.cli.{name}").command
         return command
 
     def resolve_command(

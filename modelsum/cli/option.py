@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from modelsum.errors import UsageError, valid_words
+from modelsum import errors
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -96,9 +96,4 @@ class Word(click.types.StringParamType):
 def one_of(what: str, words: Sequence[str]) -> Word:
     """A word that is refused if it is none of those, with the nearest; `what` it says ("format")."""
 
-    def read(word: str) -> str:
-        if word not in words:
-            raise UsageError(f"{what} {word!r} is not known", valid_words(word, words))
-        return word
-
-    return Word(words, read)
+    return Word(words, lambda word: errors.one_of(what, word, words))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from modelsum.errors import UsageError, valid_words
+from modelsum.errors import UsageError, one_of
 from modelsum.memory.ranks.mesh import DATA, REPLICATE, TENSOR, parse_mesh
 from modelsum.spec import check_dtype, dtype_name, parse_object
 
@@ -136,14 +136,14 @@ class MemoryOptions:
 
     def __post_init__(self) -> None:
         if isinstance(self.optimizer, str) and not is_object(self.optimizer):
-            _check("optimizer", self.optimizer, OPTIMIZERS)
-        _check("loss", self.loss, LOSSES)
-        _check("attention", self.attention, ATTENTION)
+            one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("loss", self.loss, LOSSES)
+        one_of("attention", self.attention, ATTENTION)
         if self.amp is not None:
             object.__setattr__(self, "amp", _AMP_OF.get(dtype_name(str(self.amp)), str(self.amp)))
-            _check("amp", self.amp, AMP)
+            one_of("amp", self.amp, AMP)
         if self.implementation is not None:
-            _check("implementation", self.implementation, IMPLEMENTATIONS)
+            one_of("implementation", self.implementation, IMPLEMENTATIONS)
         if self.implementation is not None and not self.has_implementations:
             raise UsageError(
                 f"{self.optimizer} has one implementation, its own", f"Leave out {self.implementation}."
@@ -162,7 +162,7 @@ class MemoryOptions:
             raise UsageError(f"threads {self.threads}: a kernel runs on 1 or more")
         if self.timeline_points < 2:
             raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
-        _check("checkpoint_policy", self.checkpoint_policy, CHECKPOINT_POLICIES)
+        one_of("checkpoint_policy", self.checkpoint_policy, CHECKPOINT_POLICIES)
         self._check_ranks()
 
     def _check_ranks(self) -> None:
@@ -171,7 +171,7 @@ class MemoryOptions:
             if (dtype := getattr(self, name)) is not None:
                 object.__setattr__(self, name, check_dtype(str(dtype)))
         if self.shard is not None:
-            _check("shard", self.shard, SHARD)
+            one_of("shard", self.shard, SHARD)
         ways = {name: getattr(self, name) for name in OF_A_MESH if getattr(self, name) not in (None, ())}
         if self.mesh is None:
             for name in ways:
@@ -275,10 +275,4 @@ def is_object(optimizer: str) -> bool:
 
 def check_target(target: str) -> str:
     """The target if it is one. Raises UsageError."""
-    return _check("target", target, TARGETS)
-
-
-def _check(name: str, word: str, valid: tuple[str, ...]) -> str:
-    if word not in valid:
-        raise UsageError(f"{name} {word!r} is not known", valid_words(word, valid))
-    return word
+    return one_of("target", target, TARGETS)

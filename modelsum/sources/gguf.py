@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,9 +35,7 @@ def load(path: Path, spec: ModelSpec, arguments: Mapping[str, Any], device: torc
 
     loaded = transformers.configured(spec, stored, arguments, device, "gguf")
     said = "the architecture is that of transformers; `modelsum show FILE` lists the quantized tensors"
-    return Loaded(
-        loaded.model, "gguf", example=loaded.example, changed=loaded.changed, notices=(*loaded.notices, said)
-    )
+    return dataclasses.replace(loaded, notices=(*loaded.notices, said))
 
 
 def configuration(path: Path, text: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ that is asked for (`--fetch`, MODELSUM_FETCH=1), and nothing else ever is: no we
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -63,13 +64,7 @@ class Hub:
         loaded = transformers.configured(spec, stored, arguments, device, HUB)
         index = _file(spec, given["name"], given["revision"], _INDEX, may_fetch)
         said = _weights(index) if index is not None else ()
-        return Loaded(
-            loaded.model,
-            HUB,
-            example=loaded.example,
-            changed=loaded.changed,
-            notices=(*loaded.notices, *said),
-        )
+        return dataclasses.replace(loaded, notices=(*loaded.notices, *said))
 
 
 def _file(spec: ModelSpec, name: str, revision: str | None, file: str, may_fetch: bool) -> Path | None:

@@ -11,7 +11,7 @@ from modelsum import spec
 from modelsum.baselines.configuration.place import Place
 from modelsum.baselines.figures import FIGURES, figure
 from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
-from modelsum.errors import UsageError, valid_words
+from modelsum.errors import one_of
 from modelsum.generation_values import Serving
 from modelsum.memory.cpu.machine import MEASURED_THREADS
 from modelsum.memory.options import OF_A_MESH, MemoryOptions, check_target
@@ -44,32 +44,14 @@ FIELDS = {
 # A check comes to the same figures on every machine.
 _ON_ANY_MACHINE: dict[str, Any] = {"threads": MEASURED_THREADS}
 
-# How each key of the training step is written.
-_STEP = {
-    "optimizer": Place.text,
-    "implementation": Place.text,
-    "loss": Place.text,
-    "attention": Place.text,
-    "amp": Place.text,
-    "checkpoint": Place.texts,
-    "freeze": Place.texts,
-    "accumulate": Place.whole,
-    "weight_decay": Place.flag,
-    "clip": Place.flag,
-    "ema": Place.flag,
-    "prefetch": Place.amount,
-    "cudnn_benchmark": Place.flag,
-    "expandable_segments": Place.flag,
-    "threads": Place.whole,
-    "checkpoint_policy": Place.text,
-    "mesh": Place.text,
-    "shard": Place.text,
-    "reshard": Place.flag,
-    "wrap": Place.texts,
-    "param_dtype": Place.text,
-    "reduce_dtype": Place.text,
-    "parallelize": Place.text,
+# How each key of the training step is written, by the type of its field.
+_BY_TYPE = {"str": Place.text, "tuple": Place.texts, "int": Place.whole, "bool": Place.flag}
+_STEP: dict[str, Callable[[Place, Any], Any]] = {
+    each.name: _BY_TYPE[re.split(r"\W", str(each.type))[0]]
+    for each in fields(MemoryOptions)
+    if each.name != "timeline_points"
 }
+_STEP["prefetch"] = Place.amount  # none is a number of batches too
 #: What stands beside a key of the training step that means nothing alone.
 _BESIDE = {key: {"mesh": "dp=2"} for key in OF_A_MESH}
 
@@ -257,9 +239,7 @@ def _pin(at: Place, value: Any) -> tuple[str, ...]:
 
 
 def _severity(value: Any, _: bool) -> str:
-    if value not in SEVERITIES:
-        raise UsageError(f"severity {value!r} is not known", valid_words(str(value), SEVERITIES))
-    return str(value)
+    return one_of("severity", str(value), SEVERITIES)
 
 
 _CALL: dict[str, Callable[[Place, Any], Any]] = {
