@@ -207,9 +207,8 @@ def run(
     if base:
         compared = f"{folder} at {base.commit[:12]}, where this branch left {against}"
     changed = rules.changed(before.config, config, config_file)
-    if base:
-        changed += tuple(_other_budgets(found.checks, base, config_file))
-    return Outcome(tuple(verdicts), compared, (*before.unread, *changed))
+    budgets = _other_budgets(found.checks, base, config_file) if base else ()
+    return Outcome(tuple(verdicts), compared, (*before.unread, *changed, *budgets))
 
 
 class _Cost(NamedTuple):

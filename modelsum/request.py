@@ -87,16 +87,7 @@ class Request:
 
 #: Options of a call from Python that are fields of a request; those of a training step are the others.
 _OF_A_REQUEST = (
-    "batch",
-    "mode",
-    "device",
-    "dtype",
-    "sequence_length",
-    "target",
-    "task",
-    "fetch",
-    "serving",
-    "lora",
+    *("batch", "mode", "device", "dtype", "sequence_length", "target", "task", "fetch", "serving", "lora"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -31,10 +32,7 @@ class StoredTensor:
     @property
     def elements(self) -> int:
         """Number of elements."""
-        elements = 1
-        for size in self.shape:
-            elements *= size
-        return elements
+        return math.prod(self.shape)
 
     @property
     def is_buffer(self) -> bool:

@@ -91,7 +91,7 @@ _of_output = in_group("Output")
     metavar="SECONDS",
     help="A model that takes longer fails, unless its check has a timeout.  [default: no limit]",
 )
-@result.debug
+@result.takes_debug
 def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **given: Any) -> int:
     """Build every model of [tool.modelsum], and compare its cost with its stored baseline and its limits.
 
@@ -114,18 +114,15 @@ def command(names: tuple[str, ...], config_file: Path | None, debug: bool, **giv
             progress.clear()
             sys.stderr.write(text)
 
-        outcome = checking.run(found, debug=debug, ready=_ready, progress=progress, say=say, **given)
+        outcome = checking.run(
+            found, debug=debug, ready=startup.load_torch, progress=progress, say=say, **given
+        )
     for other, file in outputs:
         out.show(outcome, other, file)
     if "github" in (format_, *(other for other, _ in outputs)):
         _append_to_step_summary(outcome)
     out.show(outcome, format_, None)
     return outcome.exit_code
-
-
-def _ready() -> None:
-    out.keep_stdout_for_results()
-    startup.import_torch()
 
 
 def _parse_outputs(texts: Sequence[str]) -> list[tuple[str, Path]]:

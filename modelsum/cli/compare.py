@@ -30,7 +30,6 @@ def command(
     no_cache: bool,
     format_: str,
     output: Path | None,
-    debug: bool,
     **given: Any,
 ) -> None:
     """Show what several models cost, one column a model, with the ratio to the first.

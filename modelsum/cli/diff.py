@@ -29,7 +29,6 @@ def command(
     every: bool,
     format_: str,
     output: Path | None,
-    debug: bool,
     **given: Any,
 ) -> None:
     """Show what changed from A to B: the totals, the layers, and the biggest cause.

@@ -43,7 +43,6 @@ def command(
     no_ways: bool,
     format_: str,
     output: Path | None,
-    debug: bool,
     **given: Any,
 ) -> int:
     """Find the largest batch of MODEL that fits, what limits it, and what would let more fit.

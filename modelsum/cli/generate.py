@@ -36,7 +36,6 @@ def command(
     gpu: str | None,
     format_: str,
     output: Path | None,
-    debug: bool,
     **given: Any,
 ) -> int:
     """Say what MODEL takes when it writes: weights, cache, the peaks of prefill and of a decode step.

@@ -24,7 +24,7 @@ from modelsum.sources.documented import source as documented
 @click.command("list", cls=Command, short_help="The models that have a name.")
 @click.argument("pattern", required=False, metavar="[PATTERN]", shell_complete=completion.names)
 @result.written(FORMATS["Listing"])
-def command(pattern: str | None, format_: str, output: Path | None, debug: bool) -> None:
+def command(pattern: str | None, format_: str, output: Path | None) -> None:
     """List the documented names with family, default input, options and whether a stored table exists.
 
     \b

@@ -55,7 +55,6 @@ def command(
     min_time: float,
     format_: str,
     output: Path | None,
-    debug: bool,
     **given: Any,
 ) -> None:
     """Run MODEL for real: peak memory and time of inference and of a training step, beside the prediction.

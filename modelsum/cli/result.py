@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ sort = _of_output(
     help="The figure that layers are sorted by.  [default with --top: macs]",
 )
 
-debug = in_group(OTHER)("--debug", is_flag=True, help="Show the traceback of an error.")
+_debug = partial(in_group(OTHER), "--debug", is_flag=True, help="Show the traceback of an error.")
+#: How an error is shown, which is seen to where the command is run; a command that shows others' takes it.
+debug, takes_debug = _debug(expose_value=False), _debug()
 
 
 def written(formats: Sequence[str]) -> Callable[[Decorated], Decorated]:

@@ -45,7 +45,6 @@ def command(
     sort: str | None,
     format_: str,
     output: Path | None,
-    debug: bool,
     **given: Any,
 ) -> None:
     """Show the layers, parameters, multiply-accumulates and memory of MODEL.

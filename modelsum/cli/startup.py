@@ -35,12 +35,14 @@ def import_torch() -> None:
 
 
 def ready(request: Request) -> None:
-    """Import torch for a request, once all that it names is known to be there. Raises UsageError.
-
-    From here on code of the model may run, and stdout is kept for results.
-    """
+    """Import torch for a request, once all that it names is known to be there. Raises UsageError."""
     from modelsum.preparing import look_up
 
     look_up(request)
+    load_torch()
+
+
+def load_torch() -> None:
+    """Import torch; from here on code of models may run, and stdout is kept for results."""
     output.keep_stdout_for_results()
     import_torch()

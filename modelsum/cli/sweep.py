@@ -89,9 +89,7 @@ def _share(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 )
 @result.format_(FORMATS["Sweep"])
 @result.debug
-def command(
-    files_: tuple[Path, ...], merge: bool, format_: str, output: Path | None, debug: bool, **given: Any
-) -> int:
+def command(files_: tuple[Path, ...], merge: bool, format_: str, output: Path | None, **given: Any) -> int:
     """Say what every point of a grid costs, a row each, as they are done.
 
     \b
@@ -127,7 +125,7 @@ def command(
             engine = sweeping.on_dask(given["dask"], limits, say)
         else:
             engine = sweeping.on_this_machine(limits, given["most"])
-        ready = out.keep_stdout_for_results if given["dask"] else _ready
+        ready = out.keep_stdout_for_results if given["dask"] else startup.load_torch
         rate = _Rate(progress)
         ran = sweeping.run(
             plan, engine, output, search=wanted, retry=given["retry"], ready=ready, progress=rate
@@ -188,11 +186,6 @@ def _duration(seconds: float) -> str:
     return (
         f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
     )
-
-
-def _ready() -> None:
-    out.keep_stdout_for_results()
-    startup.import_torch()
 
 
 def _merge(shares: tuple[Path, ...], output: Path | None) -> int:

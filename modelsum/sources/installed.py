@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -28,17 +27,9 @@ def require(package: str) -> None:
 
 def registered_functions(package: str, subfolder: str, decorator: str) -> frozenset[str]:
     """Names of the functions under @DECORATOR (or @DECORATOR(...)) at the top level of a package's files."""
-    return frozenset(_registered_functions(package, subfolder, decorator))
-
-
-def _registered_functions(package: str, subfolder: str, decorator: str) -> Iterator[str]:
     base = folder(package)
-    if base is None:
-        return
+    texts = (f.read_text(encoding="utf-8") for f in (base / subfolder).rglob("*.py")) if base else ()
     # Below the decorator there may be others, which may span lines, ahead of the function.
     function = re.compile(rf"^@{decorator}(?:\(\))?\n(?:@.*\n|[ \t].*\n|\)\n)*def (\w+)", re.MULTILINE)
     explicit = re.compile(rf"^@{decorator}\((?:name=)?[\"'](\w+)[\"']\)", re.MULTILINE)
-    for file in (base / subfolder).rglob("*.py"):
-        text = file.read_text(encoding="utf-8")
-        yield from function.findall(text)
-        yield from explicit.findall(text)
+    return frozenset(name for text in texts for form in (function, explicit) for name in form.findall(text))

@@ -14,12 +14,8 @@ from modelsum.baselines.quantity import Tolerance
 from modelsum.memory.options import MemoryOptions
 
 
-def changed(old: Config, new: Config, file: str) -> tuple[RuleChange, ...]:
+def changed(old: Config, new: Config, file: str) -> Iterator[RuleChange]:
     """Every rule that is another one now, in the order of the new checks; `file` is what theirs is called."""
-    return tuple(_changed(old, new, file))
-
-
-def _changed(old: Config, new: Config, file: str) -> Iterator[RuleChange]:
     before = {check.name: check for check in old.checks}
     if before and old.reports != new.reports:
         yield RuleChange("", "the folder of baselines", _arrow(old.reports, new.reports), False, Place(file))

@@ -23,12 +23,8 @@ def render(outcome: Outcome, options: RenderOptions) -> str:
     return "\n".join([*said, "", *wrapped(f"{words.totals(outcome)} (against {outcome.against})", WIDTH, 2)])
 
 
-def lines(verdict: Verdict, width: int = 0, color: bool = False) -> list[str]:
+def lines(verdict: Verdict, width: int = 0, color: bool = False) -> Iterator[str]:
     """A verdict: its state on the first line, then what is to be said of it."""
-    return list(_lines(verdict, width, color))
-
-
-def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
     state = verdict.state + (" (warning)" if verdict.severity == "warn" else "")
     style = _COLORS.get(verdict.severity, "") if color else ""
     yield f"{verdict.name:<{width}}  {painted(state, style)}"
@@ -42,8 +38,7 @@ def _lines(verdict: Verdict, width: int, color: bool) -> Iterator[str]:
         yield "  layers behind it:"
     for path, said in layers:
         whole = ", ".join(part.replace(" ", _NO_BREAK) for part in said)
-        lines = wrapped(f"{path}: {whole}", WIDTH, 6, first=4)
-        yield from (line.replace(_NO_BREAK, " ") for line in lines)
+        yield from (line.replace(_NO_BREAK, " ") for line in wrapped(f"{path}: {whole}", WIDTH, 6, first=4))
     if more:
         yield f"    and {more} more"
     yield from _wrapped(verdict.message)
