@@ -142,12 +142,13 @@ def prepare(request: Request, device: torch.device) -> Prepared:
         example = _given(request, ready.loaded)
         if example is not None:
             (args, kwargs), batch = move(example, device), None
+            call = Call(ready.loaded.model, args, kwargs)
         else:
-            (args, kwargs), batch = default_call(request, ready.loaded, device), request.batch
+            call, batch = default_call(request, ready.loaded, device), request.batch
     except NoInputError as error:
         error.ready = ready
         raise
-    return dataclasses.replace(ready, call=Call(ready.loaded.model, args, kwargs), batch=batch)
+    return dataclasses.replace(ready, call=call, batch=batch)
 
 
 def built(request: Request, device: torch.device) -> Prepared:
@@ -314,15 +315,15 @@ def available(device: str) -> torch.device:
     return wanted
 
 
-def default_call(
-    request: Request, loaded: Loaded, device: torch.device
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of the call, where the user gave shapes or nothing at all. Raises InputError."""
+def default_call(request: Request, loaded: Loaded, device: torch.device) -> Call:
+    """The call of what was loaded, where the user gave shapes or nothing at all. Raises InputError."""
+    from modelsum.trace.call import Call
     from modelsum.trace.values.known_values import carried
 
     with carried() if device.type == "meta" else nullcontext():
         try:
-            return _default_call(request, loaded, device)
+            args, kwargs = _default_arguments(request, loaded, device)
+            return Call(loaded.model, args, kwargs, loaded.targets(args) if loaded.targets else None)
         except (RuntimeError, OverflowError, MemoryError) as error:
             reason = next(iter(str(error).splitlines()), "")
             raise InputError(
@@ -331,7 +332,7 @@ def default_call(
             ) from error
 
 
-def _default_call(
+def _default_arguments(
     request: Request, loaded: Loaded, device: torch.device
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     import torch
