@@ -115,6 +115,11 @@ def with_own_optimizer(options: MemoryOptions) -> MemoryOptions:
     kind = load_attribute(found.name)
     if not callable(kind):
         raise UsageError(f"the optimizer {text} is {objects.kind_of(kind)}", "Give a class or a function.")
+    if inspect.isclass(kind) and not hasattr(kind, "step"):
+        raise UsageError(
+            f"the optimizer {text} is {objects.kind_of(kind)}, which has no step",
+            f"Give a class of optimizers, or one of {', '.join(OPTIMIZERS)}.",
+        )
     own = OwnOptimizer(text, lambda parameters: kind(parameters, *found.args, **found.kwargs))
     return dataclasses.replace(options, optimizer=own)
 
