@@ -55,10 +55,9 @@ class Predictor:
         try:
             model = copy_to(self._loaded.model, meta)  # each batch finds it as it was built
             if request.example is not None:
-                arguments = move(rebatched(request.example, batch), meta)
+                call = Call(model, *move(rebatched(request.example, batch), meta))
             else:
-                arguments = default_call(request, self._loaded, meta)
-            call = Call(model, *arguments)
+                call = dataclasses.replace(default_call(request, self._loaded, meta), model=model)
             with deep_enough(model):
                 return predicted(
                     call,

@@ -115,6 +115,11 @@ def with_own_optimizer(options: MemoryOptions) -> MemoryOptions:
     kind = load_attribute(found.name)
     if not callable(kind):
         raise UsageError(f"the optimizer {text} is {objects.kind_of(kind)}", "Give a class or a function.")
+    if inspect.isclass(kind) and not hasattr(kind, "step"):
+        raise UsageError(
+            f"the optimizer {text} is {objects.kind_of(kind)}, which has no step",
+            f"Give a class of optimizers, or one of {', '.join(OPTIMIZERS)}.",
+        )
     own = OwnOptimizer(text, lambda parameters: kind(parameters, *found.args, **found.kwargs))
     return dataclasses.replace(options, optimizer=own)
 
@@ -142,12 +147,13 @@ def prepare(request: Request, device: torch.device) -> Prepared:
         example = _given(request, ready.loaded)
         if example is not None:
             (args, kwargs), batch = move(example, device), None
+            call = Call(ready.loaded.model, args, kwargs)
         else:
-            (args, kwargs), batch = default_call(request, ready.loaded, device), request.batch
+            call, batch = default_call(request, ready.loaded, device), request.batch
     except NoInputError as error:
         error.ready = ready
         raise
-    return dataclasses.replace(ready, call=Call(ready.loaded.model, args, kwargs), batch=batch)
+    return dataclasses.replace(ready, call=call, batch=batch)
 
 
 def built(request: Request, device: torch.device) -> Prepared:
@@ -309,15 +315,15 @@ def available(device: str) -> torch.device:
     return wanted
 
 
-def default_call(
-    request: Request, loaded: Loaded, device: torch.device
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of the call, where the user gave shapes or nothing at all. Raises InputError."""
+def default_call(request: Request, loaded: Loaded, device: torch.device) -> Call:
+    """The call of what was loaded, where the user gave shapes or nothing at all. Raises InputError."""
+    from modelsum.trace.call import Call
     from modelsum.trace.values.known_values import carried
 
     with carried() if device.type == "meta" else nullcontext():
         try:
-            return _default_call(request, loaded, device)
+            args, kwargs = _default_arguments(request, loaded, device)
+            return Call(loaded.model, args, kwargs, loaded.targets(args) if loaded.targets else None)
         except (RuntimeError, OverflowError, MemoryError) as error:
             reason = next(iter(str(error).splitlines()), "")
             raise InputError(
@@ -326,7 +332,7 @@ def default_call(
             ) from error
 
 
-def _default_call(
+def _default_arguments(
     request: Request, loaded: Loaded, device: torch.device
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     import torch

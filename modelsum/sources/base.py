@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from modelsum.trace.call import Targets
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -23,6 +25,7 @@ class Loaded:
         default_inputs: what the model takes when the user names no input, without the batch; None: not known.
         example: makes the arguments (args, kwargs) of a call for a batch size, a sequence length (None: the
             model's usual one) and a device, where shapes alone do not say what the model takes.
+        targets: makes what the model takes after these arguments where it trains.
         changed: constructor arguments make it another model than its name stands for.
         notices: what the reader should know about how it was built.
     """
@@ -31,6 +34,7 @@ class Loaded:
     source: str
     default_inputs: tuple[InputSpec, ...] | None = None
     example: Callable[[int, int | None, torch.device], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
+    targets: Callable[[tuple[Any, ...]], Targets] | None = None
     changed: bool = False
     notices: tuple[str, ...] = ()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from modelsum.spec import InputSpec, ModelSpec
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from modelsum.trace.call import Targets
 
 _FRAMES = 16  # of a clip, where the weights do not say: the Kinetics-400 recipes take 16
 _FLOW_SIZE = 512  # RAFT takes any size divisible by 8 from 128
@@ -56,6 +58,7 @@ class Torchvision:
             self.name,
             default_inputs=inputs,
             example=None if inputs else _image_list,
+            targets=None if inputs else _detection_targets(model),
             changed=bool(arguments),
             notices=(notice,) if notice else (),
         )
@@ -100,6 +103,15 @@ def _image_list(batch: int, _: int | None, device: torch.device) -> tuple[tuple[
     import torch
 
     return ([torch.rand(3, _DETECTION_SIZE, _DETECTION_SIZE, device=device) for _ in range(batch)],), {}
+
+
+def _detection_targets(model: nn.Module) -> Callable[[tuple[Any, ...]], Targets]:
+    from functools import partial
+
+    from modelsum.sources.detection import match_on_shapes, targets_of
+
+    match_on_shapes(model)
+    return partial(targets_of, model)
 
 
 source = Torchvision()

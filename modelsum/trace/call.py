@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -16,8 +16,21 @@ from modelsum.trace.inputs import move
 
 
 @dataclass(frozen=True, slots=True)
+class Targets:
+    """What a model takes after its arguments where it trains.
+
+    Attributes:
+        values: positional arguments.
+        words: what they are, for the reader.
+    """
+
+    values: tuple[Any, ...]
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
-    """`model(*args, **kwargs)`, all on one device.
+    """`model(*args, **kwargs)`, all on one device; in training mode with its targets after the arguments.
 
     A call that is made keeps what the forward does to the model: whoever makes it more than once, or for
     somebody else's model, makes it anew with `on`.
@@ -26,14 +39,23 @@ class Call:
     model: nn.Module
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
+    targets: Targets | None = None
 
     def __call__(self) -> Any:
         """Call the model. Raises what it raises."""
-        return self.model(*self.args, **self.kwargs)
+        return self.model(*self.taken, **self.kwargs)
+
+    @property
+    def taken(self) -> tuple[Any, ...]:
+        """The positional arguments in the mode that the model is in."""
+        return (*self.args, *self.targets.values) if self.targets and self.model.training else self.args
 
     def on(self, device: torch.device) -> Call:
         """The same call of a copy of the model, on a device. Raises BuildError where it cannot be there."""
-        return Call(copy_to(self.model, device), *move((self.args, dict(self.kwargs)), device))
+        values = self.targets.values if self.targets else ()
+        args, kwargs, values = move((self.args, dict(self.kwargs), values), device)
+        targets = replace(self.targets, values=values) if self.targets else None
+        return Call(copy_to(self.model, device), args, kwargs, targets)
 
     def inputs(self) -> Iterator[Tensor]:
         """The tensors in the arguments, in order, those that objects hold too."""
@@ -44,9 +66,10 @@ class Call:
 
         The tensors are the same: what a forward writes to those has no bearing on shapes.
         """
-        if all(isinstance(value, Tensor) for value in (*self.args, *self.kwargs.values())):
+        if all(isinstance(value, Tensor) for value in (*self.taken, *self.kwargs.values())):
             return self
-        return Call(self.model, *rebuilt((self.args, dict(self.kwargs)), lambda tensor: tensor))
+        args, kwargs = rebuilt((self.args, dict(self.kwargs)), lambda tensor: tensor)
+        return Call(self.model, args, kwargs, self.targets)
 
     @property
     def device_type(self) -> str:

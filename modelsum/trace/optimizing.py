@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from modelsum.errors import UsageError
 from modelsum.memory.options import OwnOptimizer
+from modelsum.objects import kind_of
+from modelsum.raised import told
 from modelsum.trace.census import modules_of
 
 Make: TypeAlias = Callable[..., torch.optim.Optimizer]
@@ -57,13 +59,13 @@ def make_optimizers(
         implementation: "for-loop", "foreach" or "fused", where the optimizer has a choice.
         weight_decay: with one, where the optimizer has none by default.
 
-    Raises UsageError where it is not installed, or has not that implementation.
+    Raises UsageError where it is not installed, has not that implementation, or is a user's that fails.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if optimizer == "none" or not parameters:
         return ()
     if isinstance(optimizer, OwnOptimizer):
-        return (optimizer.make(parameters),)
+        return (_of_the_user(optimizer, parameters),)
     if optimizer != "muon":
         return (_made(optimizer, parameters, implementation, weight_decay),)
     matrices = {id(p) for p in parameters if p.dim() == 2} - _embeddings(model)
@@ -73,6 +75,22 @@ def make_optimizers(
         for name, group in zip(("muon", "adamw"), groups, strict=True)
         if group
     ]
+
+
+def _of_the_user(own: OwnOptimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    try:
+        made = own.make(parameters)
+    except Exception as error:
+        raise UsageError(
+            f"the optimizer {own.text} could not be made: {told(error)}",
+            "It is called with the parameters; what else it takes is given like 'nets.py:Lion(beta=0.9)'.",
+        ) from error
+    if not callable(getattr(made, "step", None)):
+        raise UsageError(
+            f"the optimizer {own.text} makes {kind_of(made)}, which has no step",
+            "Give a class of optimizers, or a function that returns one.",
+        )
+    return made
 
 
 def _embeddings(model: nn.Module) -> set[int]:

@@ -126,7 +126,7 @@ class Recorder(DispatchMode):
     def run(self) -> Any:
         """Make the call and record everything that happens; leaves no hook behind. Raises what it raises."""
         with self._hooks(self._call.model):
-            self._enter(self.root, self._call.args, self._call.kwargs)
+            self._enter(self.root, self._call.taken, self._call.kwargs)
             try:
                 with MetaFactories() if self.on_meta else nullcontext(), self:
                     output = self._call.renewed()()

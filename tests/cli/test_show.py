@@ -362,6 +362,27 @@ def test_an_optimizer_of_the_users_own_file_is_traced(modelsum_cli, tmp_path: Pa
     assert (done.code, "is not known" in done.err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("optimizer", "said"),
+    [
+        ("own.py:Net", "the optimizer own.py:Net is the class Net, which has no step"),
+        ("own.py:make_net", "the optimizer own.py:make_net makes a Net, which has no step"),
+        ("own.py:Momentum(gamma=1)", "could not be made: TypeError: Momentum.__init__() got an unexpected"),
+    ],
+)
+def test_what_is_no_optimizer_or_cannot_be_made_is_an_error_of_the_users(
+    modelsum_cli, tmp_path: Path, monkeypatch, optimizer: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    net = "\nclass Net(torch.nn.Linear):\n    pass\n\ndef make_net(parameters):\n    return Net(2, 2)\n"
+    Path("own.py").write_text(OWN_OPTIMIZER + net)
+    done = modelsum_cli(
+        "show", "own.py:make_net", "--arg", "parameters=1", "--input", "2", "--optimizer", optimizer
+    )
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+
+
 TAKES_NUMBERS = """
 from torch import nn
 

@@ -47,10 +47,10 @@ def shared(
     wanted = parse_mesh(str(options.mesh))
     mesh = init_device_mesh("meta", tuple(wanted.sizes.values()), mesh_dim_names=tuple(wanted.sizes))
     if own is not None:
-        return Shared(Call(_own(call.model, mesh, own, options), call.args, call.kwargs))
+        return Shared(replace(call, model=_own(call.model, mesh, own, options)))
     if ends is None:
         model, stepped, sync = _arranged(call.model, options, mesh, wanted)
-        return Shared(Call(model, call.args, call.kwargs), stepped, sync)
+        return Shared(replace(call, model=model), stepped, sync)
     stages, here = wanted[PIPELINE], mesh[PIPELINE]
     stage = here.get_local_rank()
     chain = pipeline.chain_of(call.model, stages)

@@ -16,7 +16,7 @@ from modelsum.summary import Summary
 from modelsum.trace.call import Call
 from modelsum.trace.isolation import deep_enough
 from modelsum.trace.parallel.ranks import predict_ranks
-from modelsum.trace.step.training import predict_memory
+from modelsum.trace.step.training import predict_memory, record_inference
 
 META = torch.device("meta")
 
@@ -47,8 +47,17 @@ def memory_of(
         there = call if summary.device == device.type else call.on(device)
         return predicted(there, options=options, target=target, train=train, own=own)
 
+    def training_on_meta() -> Memory:
+        """What such a model infers depends on values; what it trains on has shapes that can be presumed."""
+        inference, _ = record_inference(
+            call, target=target, attention=options.attention, threads=options.threads
+        )
+        return predict_memory(call.on(META), options=options, target=target, inference=inference)
+
     with deep_enough(call.model):
         try:
+            if summary.device == "cpu" and call.targets is not None and not options.is_shared:
+                return training_on_meta(), ()
             return on(META), ()
         except UsageError:
             raise

@@ -34,13 +34,13 @@ from modelsum.memory_values import Traffic
 from modelsum.trace.call import Call
 from modelsum.trace.census import hookable, modules_of
 from modelsum.trace.copying import tensors_of, unwrapped
-from modelsum.trace.holders import stored_tensors
+from modelsum.trace.holders import stored_tensors, tensors_held
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
 from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
 from modelsum.trace.step.losses import Loss
 from modelsum.trace.step.optimizing import Update
-from modelsum.trace.step.presuming import Presuming
+from modelsum.trace.step.presuming import Choosing, Presuming
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Stage:
         """
         self._precision = precision
         self._device = call.device_type
-        self._factories = Presuming()
+        self._factories = Choosing() if call.targets else Presuming()
         self.log = Log(round_to, stream) if stream else Log(round_to)
         self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
         self._is_shared = stream is not None
@@ -190,6 +190,10 @@ class Stage:
         Raises what the model raises.
         """
         set_mode(self._call.model, train=True)
+        if self._call.targets is not None:
+            self._begin(SETUP)
+            self.lifetimes.watch(tensors_held(self._call.targets.values), INPUTS)
+            self._setup += self.log.cut()
         self._prefetch(options.prefetch)
         if options.ema:
             self._average()

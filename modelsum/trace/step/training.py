@@ -54,6 +54,7 @@ def predict_memory(
     options: MemoryOptions,
     target: str,
     train: bool = True,
+    inference: Recording | None = None,
 ) -> Memory:
     """Predict the memory of a call, without gradients and in a training step.
 
@@ -63,6 +64,7 @@ def predict_memory(
         options: the training step, of one process.
         target: the device to predict for: "cpu" or "cuda".
         train: go through the training step too.
+        inference: of the same call elsewhere, where it cannot be followed on this device.
 
     Raises:
         UsageError: a pattern of the options matches nothing.
@@ -70,7 +72,7 @@ def predict_memory(
             has no figures for it and says why.
     """
     stage = _stages(call, options, target)
-    return _predicted(lambda: (call, stage), options, target, train)[0]
+    return _predicted(lambda: (call, stage), options, target, train, inference=inference)[0]
 
 
 def predict_rank(
@@ -108,12 +110,14 @@ def _predicted(
     train: bool,
     *,
     once: bool = False,
+    inference: Recording | None = None,
 ) -> tuple[Memory, Recording | None]:
     """The memory, and the training that it is of.
 
     Args:
         fresh: makes a call, and what makes its stage.
         once: making a stage takes long: the inference follows on the training, on the same one.
+        inference: what is known of it already.
     """
     check_target(target)
     training: Recording | None = None
@@ -121,8 +125,7 @@ def _predicted(
     call, stage = fresh()
     fused = torch.backends.mha.get_fastpath_enabled()
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
-        inference = None
-        if not (train and once):
+        if inference is None and not (train and once):
             with fused_layers(call.model, target, enabled=fused):
                 inference = stage().inference()
         in_inference = Counter(recurrent)
@@ -134,6 +137,8 @@ def _predicted(
         if inference is None:
             inference = (here if training else fresh()[1]()).inference()
     assumptions = _assumptions(options, chosen.words, target)
+    if call.targets is not None:
+        assumptions["targets"] = call.targets.words
     if training and training.presumed:
         assumptions["values"] = ", ".join(sorted(training.presumed))
     unmeasured = Counter(inference.unmeasured) + in_inference
@@ -166,13 +171,18 @@ def record_training(
 
 
 def record_inference(
-    call: Call, *, target: str, attention: str, kept: Callable[[], Iterable[Tensor]]
+    call: Call,
+    *,
+    target: str,
+    attention: str,
+    kept: Callable[[], Iterable[Tensor]] | None = None,
+    threads: int | None = None,
 ) -> tuple[Recording, str]:
     """The events of a pass without gradients, as `predict_memory` has them, and which attention kernels ran.
 
     `kept`: as of `Stage.inference`. What recurrent layers take besides is among `Recording.unmeasured`.
     """
-    options = MemoryOptions(attention=attention)
+    options = MemoryOptions(attention=attention, threads=threads)
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
         recording = _stages(call, options, target)().inference(kept)
     unmeasured = Counter(recording.unmeasured) + recurrent
