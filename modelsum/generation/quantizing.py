@@ -119,14 +119,17 @@ def _with_scratch(module: nn.Module, chosen: Format, out: int, inputs: int, elem
         if size := chosen.scratch(rows, out, inputs, element):
             held.append(torch.empty(size, dtype=torch.uint8, device="meta"))
 
-    def before(layer: nn.Module, args: tuple[Any, ...]) -> None:
+    def before(layer: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         take(args[0].numel() // inputs)
+        # Of its own, as a layer's input may go to others too: its gradient is there when this layer's is.
+        return (args[0].view_as(args[0]), *args[1:])
 
     def after(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         held.clear()
         if output.requires_grad:  # what is derived is multiplied with it again
             output.register_hook(lambda gradient: take(gradient.numel() // out))
-            args[0].register_hook(lambda gradient: held.clear())
+            if args[0].requires_grad:
+                args[0].register_hook(lambda gradient: held.clear())
 
     module.register_forward_pre_hook(before)
     module.register_forward_hook(after)
