@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -25,8 +25,7 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     code: int
     out: str
     err: str
@@ -38,6 +37,12 @@ def no_kept_answers() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MODELSUM_NO_CACHE", "1")
         yield
+
+
+def git(folder: Path, *arguments: str) -> None:
+    """Have git do something in a folder, as somebody whose commits need no key."""
+    who = ("-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
 
 
 #: Runs one command line: arguments, stdin, stdout and stderr; returns the exit code.

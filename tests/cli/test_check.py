@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import git
 
 # For an input of 3x8x8: 27 w + 4 w params, and 64 times that in MACs.
 NETS = """\
@@ -55,10 +56,7 @@ class Project:
         self.write("nets.py", NETS.format(width=width))
 
     def git(self, *arguments: str) -> None:
-        who = ("-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
-        subprocess.run(
-            ["git", "-C", str(self.folder), *who, *arguments], check=True, capture_output=True, text=True
-        )
+        git(self.folder, *arguments)
 
     def commit(self) -> None:
         self.git("add", "-A")

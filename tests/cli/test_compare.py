@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,23 +26,13 @@ def broken():
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MODELSUM_NO_CACHE", "1")
     (tmp_path / "nets.py").write_text(NETS)
     return tmp_path
 
 
-@pytest.fixture
-def modelsum(modelsum_cli) -> Callable[..., tuple[int, str, str]]:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        done = modelsum_cli(*arguments)
-        return done.code, done.out, done.err
-
-    return call
-
-
-def test_mobilenet_v2_and_squeezenet1_0_without_options(here, modelsum):
+def test_mobilenet_v2_and_squeezenet1_0_without_options(here, modelsum_cli):
     """Figures: tests/oracles have torchvision's params and MACs of both."""
-    code, out, err = modelsum("compare", "mobilenet_v2", "squeezenet1_0")
+    code, out, err = modelsum_cli("compare", "mobilenet_v2", "squeezenet1_0")
     assert (code, err) == (0, "")
     lines = {line[:20].strip(): line.split() for line in out.splitlines()}
     assert lines["Params"][1:] == ["3,504,872", "▲", "1,248,424", "x0.36", "▼"]
@@ -53,9 +42,9 @@ def test_mobilenet_v2_and_squeezenet1_0_without_options(here, modelsum):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_each_model_with_its_own_arguments_and_input(here, modelsum):
+def test_each_model_with_its_own_arguments_and_input(here, modelsum_cli):
     """Params 3*4 + 4 = 16 and 3*8 + 8 = 32; MACs 12, and 24 for each of 5 rows."""
-    code, out, err = modelsum(
+    code, out, err = modelsum_cli(
         "compare",
         "nets.py:build@3",
         "nets.py:build,width=8@5x3",
@@ -73,8 +62,8 @@ def test_each_model_with_its_own_arguments_and_input(here, modelsum):
     assert value["models"][1]["case"]["arguments"] == {"width": 8}
 
 
-def test_the_options_hold_for_all_and_a_models_own_win(here, modelsum):
-    _, out, _ = modelsum(
+def test_the_options_hold_for_all_and_a_models_own_win(here, modelsum_cli):
+    _, out, _ = modelsum_cli(
         *("compare", "nets.py:build", "nets.py:build,width=2@7x3", "--input", "3", "--arg", "width=10"),
         *("--batch", "4", "--format", "json", "--no-memory"),
     )
@@ -83,28 +72,31 @@ def test_the_options_hold_for_all_and_a_models_own_win(here, modelsum):
     assert [case["inputs"][0]["shape"] for case in cases] == [[4, 3], [4, 7, 3]]
 
 
-def test_a_report_is_a_column_too(here, modelsum):
-    assert modelsum("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "a.json")[0] == 0
-    code, out, _ = modelsum("compare", "a.json", "nets.py:build,width=8@3", "--format", "csv")
+def test_a_report_is_a_column_too(here, modelsum_cli):
+    assert (
+        modelsum_cli("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "a.json")[0]
+        == 0
+    )
+    code, out, _ = modelsum_cli("compare", "a.json", "nets.py:build,width=8@3", "--format", "csv")
     assert code == 0
     assert "totals,params,16,32,1,2\n" in out
 
 
 @pytest.mark.parametrize("broken", ["nets.py:broken", "nets.py:build@4"])
-def test_one_broken_model_is_named_with_exit_code_3(here, modelsum, broken: str):
-    code, out, err = modelsum("compare", "nets.py:build", broken, "--input", "3")
+def test_one_broken_model_is_named_with_exit_code_3(here, modelsum_cli, broken: str):
+    code, out, err = modelsum_cli("compare", "nets.py:build", broken, "--input", "3")
     assert (code, out) == (3, "")
     assert broken in err.rpartition("modelsum: error: ")[2]
 
 
-def test_a_mistyped_name_is_found_before_anything_is_built(here, modelsum):
-    code, out, err = modelsum("compare", "nets.py:build", "resnet5O", "--input", "3")
+def test_a_mistyped_name_is_found_before_anything_is_built(here, modelsum_cli):
+    code, out, err = modelsum_cli("compare", "nets.py:build", "resnet5O", "--input", "3")
     assert (code, out) == (2, "")
     assert "building" not in err
 
 
-def test_one_model_is_shown_and_not_compared(here, modelsum):
-    code, _, err = modelsum("compare", "resnet50")
+def test_one_model_is_shown_and_not_compared(here, modelsum_cli):
+    code, _, err = modelsum_cli("compare", "resnet50")
     assert code == 2
     assert "`modelsum show resnet50`" in err
 
@@ -113,12 +105,12 @@ def test_one_model_is_shown_and_not_compared(here, modelsum):
 @pytest.mark.parametrize(
     "model", ["nets:build", "package.nets:build", "nets.py:build", "{here}/nets.py:build"]
 )
-def test_every_way_to_name_a_model_with_arguments_and_input(here, modelsum, model: str, own: str):
+def test_every_way_to_name_a_model_with_arguments_and_input(here, modelsum_cli, model: str, own: str):
     """Params 3w + w; MACs 3w for each of 1 or 5 rows."""
     (here / "package").mkdir()
     (here / "package" / "nets.py").write_text(NETS)
     operand = model.format(here=here) + own
-    code, out, err = modelsum(
+    code, out, err = modelsum_cli(
         "compare", "nets.py:build", operand, "--input", "3", "--no-memory", "--format", "csv"
     )
     assert (code, "error" in err) == (0, False)
@@ -127,10 +119,10 @@ def test_every_way_to_name_a_model_with_arguments_and_input(here, modelsum, mode
     assert f"totals,macs,12,{3 * width * rows}," in out
 
 
-def test_providers_models_and_documented_ones_with_a_colon_in_their_arguments(here, modelsum):
+def test_providers_models_and_documented_ones_with_a_colon_in_their_arguments(here, modelsum_cli):
     pytest.importorskip("transformers")
     block = {"conv": "mbconv", "kernel": 3, "se_ratio": 0.25, "skip": "identity", "filters": 16, "layers": 1}
-    code, _, _ = modelsum(
+    code, _, _ = modelsum_cli(
         *("compare", f"mnasnet,blocks={[block]}@3x64x64"),
         *("transformers/gpt2:GPT2LMHeadModel,n_layer=1@input_ids=8:int64", "--no-memory"),
     )

@@ -6,13 +6,13 @@ import os
 import pty
 import select
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import git
 
 NETS = """
 import torch
@@ -136,14 +136,10 @@ def test_modules_and_packages(complete) -> None:
 
 def test_git_refs(complete, here) -> None:
     assert complete("check", "--against", "") == []
-    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
-    for words in (
-        ["init", "-q", "-b", "trunk"],
-        [*who, "commit", "-q", "--allow-empty", "-m", "x"],
-        ["tag", "v1"],
-        ["update-ref", "refs/remotes/origin/main", "HEAD"],
-    ):
-        subprocess.run(["git", *words], cwd=here, check=True)
+    git(here, "init", "-q", "-b", "trunk")
+    git(here, "commit", "-q", "--allow-empty", "-m", "x")
+    git(here, "tag", "v1")
+    git(here, "update-ref", "refs/remotes/origin/main", "HEAD")
     assert complete("check", "--against", "") == ["trunk", "origin/main", "v1"]
     assert complete("check", "--against", "or") == ["origin/main"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import git
 from hand_made_report import block, report, row
 
 from modelsum.baselines.reports import files as report_files
@@ -32,7 +32,6 @@ def broken():
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two reports and a model, where the user is."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MODELSUM_NO_CACHE", "1")
     report_files.write(tmp_path / "old.json", OLD)
     report_files.write(tmp_path / "new.json", NEW)
     (tmp_path / "nets.py").write_text(NETS)
@@ -42,31 +41,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def repository(here: Path) -> Path:
     """A git repository whose first commit stored OLD as `net`, and whose second one NEW."""
-
-    def git(*arguments: str) -> None:
-        who = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
-        subprocess.run(["git", *who, *arguments], cwd=here, check=True, capture_output=True)
-
-    git("init", "-b", "main")
+    git(here, "init", "-b", "main")
     for stored in (OLD, NEW):
         report_files.write(here / "reports" / "net.json", stored)
-        git("add", "reports")
-        git("commit", "-m", "net")
-    git("tag", "v1", "HEAD~1")
+        git(here, "add", "reports")
+        git(here, "commit", "-m", "net")
+    git(here, "tag", "v1", "HEAD~1")
     return here
 
 
-@pytest.fixture
-def modelsum(modelsum_cli) -> Callable[..., tuple[int, str, str]]:
-    def call(*arguments: str) -> tuple[int, str, str]:
-        done = modelsum_cli(*arguments)
-        return done.code, done.out, done.err
-
-    return call
-
-
-def test_two_report_files(here, modelsum):
-    code, out, err = modelsum("diff", "old.json", "new.json")
+def test_two_report_files(here, modelsum_cli):
+    code, out, err = modelsum_cli("diff", "old.json", "new.json")
     assert (code, err) == (0, "")
     assert "~ stem (Conv2d)       0  +810\n    stride 2x2 -> 1x1\n" in out
     assert out.endswith("Biggest cause: stride 2x2 -> 1x1 of Conv2d (stem): +810 MACs, 100% of the change\n")
@@ -82,22 +67,22 @@ def test_two_report_files_do_not_import_torch(here):
     assert done.stderr == "0 False\n"
 
 
-def test_a_model_beside_what_show_wrote_of_it(here, modelsum):
+def test_a_model_beside_what_show_wrote_of_it(here, modelsum_cli):
     assert (
-        modelsum("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "shown.json")[0]
+        modelsum_cli("show", "nets.py:build", "--input", "3", "--format", "json", "--output", "shown.json")[0]
         == 0
     )
-    code, out, _ = modelsum("diff", "shown.json", "nets.py:build", "--input", "3", "--arg", "width=5")
+    code, out, _ = modelsum_cli("diff", "shown.json", "nets.py:build", "--input", "3", "--arg", "width=5")
     assert code == 0
     assert "~ 0 (Linear)      +4    +3\n    out_features 4 -> 5\n" in out
     assert "argument width: not given -> 5\n" in out
-    code, out, _ = modelsum("diff", "shown.json", "nets.py:build", "--input", "3")
+    code, out, _ = modelsum_cli("diff", "shown.json", "nets.py:build", "--input", "3")
     assert out.endswith("No layer changed.\n")
 
 
-def test_a_model_with_arguments_and_input_of_its_own(here, modelsum):
+def test_a_model_with_arguments_and_input_of_its_own(here, modelsum_cli):
     """Width 4 has 3*4 + 4 = 16 params, width 6 has 24; MACs are 2 * 12 for a batch of 2, and 5 * 18."""
-    code, out, _ = modelsum(
+    code, out, _ = modelsum_cli(
         "diff",
         "nets.py:build@2x3",
         "nets.py:build,width=6@5x3",
@@ -113,28 +98,28 @@ def test_a_model_with_arguments_and_input_of_its_own(here, modelsum):
     assert value["new"]["name"] == "nets.py:build,width=6@5x3"
 
 
-def test_baselines_at_git_revisions(repository, modelsum):
-    code, out, _ = modelsum("diff", "HEAD~1:net", "main:net")
+def test_baselines_at_git_revisions(repository, modelsum_cli):
+    code, out, _ = modelsum_cli("diff", "HEAD~1:net", "main:net")
     assert code == 0
     assert out.startswith("HEAD~1:net -> main:net\n")
     assert "MACs" in out
     assert "+810" in out
-    _, same, _ = modelsum("diff", "v1:net", "old.json")
+    _, same, _ = modelsum_cli("diff", "v1:net", "old.json")
     assert same.endswith("No layer changed.\n")
 
 
-def test_a_model_in_a_module_that_has_a_revisions_name(repository, modelsum):
+def test_a_model_in_a_module_that_has_a_revisions_name(repository, modelsum_cli):
     """There is a branch `nets`, which has no baseline `build`."""
-    subprocess.run(["git", "branch", "nets"], cwd=repository, check=True)
-    code, out, _ = modelsum("diff", "nets:build@3", "nets:build,width=6@3", "--format", "json")
+    git(repository, "branch", "nets")
+    code, out, _ = modelsum_cli("diff", "nets:build@3", "nets:build,width=6@3", "--format", "json")
     assert code == 0
     assert json.loads(out)["totals"]["params"] == {"old": 16, "new": 24, "difference": 8}
-    assert modelsum("diff", "nets:net", "main:net")[0] == 0
+    assert modelsum_cli("diff", "nets:net", "main:net")[0] == 0
 
 
-def test_the_folder_of_baselines_is_that_of_the_configuration(repository, modelsum):
+def test_the_folder_of_baselines_is_that_of_the_configuration(repository, modelsum_cli):
     (repository / "modelsum.toml").write_text('reports = "elsewhere"\n')
-    code, _, err = modelsum("diff", "HEAD:net", "old.json")
+    code, _, err = modelsum_cli("diff", "HEAD:net", "old.json")
     assert code == 2
     assert "revision 'HEAD' has no elsewhere/net.json" in err
 
@@ -160,36 +145,36 @@ def test_the_folder_of_baselines_is_that_of_the_configuration(repository, models
         ("weights.safetensors", "there is no weights file 'weights.safetensors'", ""),
     ],
 )
-def test_the_users_words_are_wrong(repository, modelsum, operand: str, message: str, hint: str):
+def test_the_users_words_are_wrong(repository, modelsum_cli, operand: str, message: str, hint: str):
     whole = (repository / "old.json").read_text()
     (repository / "cut.json").write_text("\n".join(whole.split("\n")[:9]))
-    code, out, err = modelsum("diff", operand, "new.json")
+    code, out, err = modelsum_cli("diff", operand, "new.json")
     assert (code, out) == (2, "")
     assert message in err
     assert hint in err
     assert "Traceback" not in err
 
 
-def test_a_model_that_cannot_be_built_is_named(here, modelsum):
-    code, out, err = modelsum("diff", "old.json", "nets.py:broken", "--input", "3")
+def test_a_model_that_cannot_be_built_is_named(here, modelsum_cli):
+    code, out, err = modelsum_cli("diff", "old.json", "nets.py:broken", "--input", "3")
     assert (code, out) == (3, "")
     assert "nets.py:broken" in err
     assert "no such net" in err
 
 
-def test_a_forward_that_fails_is_no_report(here, modelsum):
-    code, out, err = modelsum("diff", "nets.py:build", "nets.py:build@4", "--input", "3")
+def test_a_forward_that_fails_is_no_report(here, modelsum_cli):
+    code, out, err = modelsum_cli("diff", "nets.py:build", "nets.py:build@4", "--input", "3")
     assert (code, out) == (3, "")
     assert "nets.py:build@4: the forward failed in 0 (Linear)" in err
 
 
-def test_the_result_goes_to_a_file(here, modelsum):
-    code, out, _ = modelsum("diff", "old.json", "new.json", "--format", "markdown", "--output", "d.md")
+def test_the_result_goes_to_a_file(here, modelsum_cli):
+    code, out, _ = modelsum_cli("diff", "old.json", "new.json", "--format", "markdown", "--output", "d.md")
     assert (code, out) == (0, "")
     assert (here / "d.md").read_text().startswith("## old.json → new.json\n")
 
 
-def test_one_operand_is_not_enough(here, modelsum):
-    code, _, err = modelsum("diff", "old.json")
+def test_one_operand_is_not_enough(here, modelsum_cli):
+    code, _, err = modelsum_cli("diff", "old.json")
     assert code == 2
     assert "Missing argument 'B'" in err

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Done
+from conftest import Done, git
 from every_kind import KINDS
 
 from modelsum.cli.main import _Commands
@@ -197,8 +197,7 @@ def project(modelsum_cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / file
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false"]
-    subprocess.run(["git", "init", "-q", "-b", "main", folder], check=True)
+    git(folder, "init", "-q", "-b", "main")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for name, value in SURROUNDINGS.items():
@@ -212,9 +211,9 @@ def project(modelsum_cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy("rows-1.csv", "rows.csv")
         assert modelsum_cli("check", "--update", "--force").code == 0
         for _ in range(2):
-            subprocess.run(["git", *who, "add", "-A"], check=True)
-            subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "x"], check=True)
-        subprocess.run(["git", "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
+            git(folder, "add", "-A")
+            git(folder, "commit", "-q", "--allow-empty", "-m", "x")
+        git(folder, "update-ref", "refs/remotes/origin/main", "HEAD")
     return folder
 
 

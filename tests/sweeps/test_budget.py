@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import git
 
 import modelsum
 from modelsum.errors import ConfigError
@@ -76,15 +76,11 @@ def test_a_budget_that_is_none(project: Path, width: float, file: str, message: 
 
 
 def test_a_branch_that_changes_a_budget_is_told(project: Path) -> None:
-    def git(*words: str) -> None:
-        who = ("-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
-        subprocess.run(["git", *who, *words], check=True, capture_output=True)
-
     (project / "modelsum.toml").write_text(CHECK.format(width=0.5, more=""))
     modelsum.check(update=True, jobs=1)
-    git("init", "-q", "-b", "main")
-    git("add", ".")
-    git("commit", "-q", "-m", "all")
+    git(project, "init", "-q", "-b", "main")
+    git(project, "add", ".")
+    git(project, "commit", "-q", "-m", "all")
     assert modelsum.check(against="main", jobs=1).rules == ()
     (project / "rows.csv").write_text((project / "rows.csv").read_text().replace("1331592", "1431592"))
     (change,) = modelsum.check(against="main", jobs=1).rules
