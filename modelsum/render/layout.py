@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 GAP = "  "
@@ -43,6 +43,11 @@ def wrapped(text: str, width: int | None, further: int = 0, first: int = 0) -> l
 def stated(label: str, value: str, width: int | None, room: int = 10) -> list[str]:
     """ "Label:    value", the value in a column of its own."""
     return wrapped(f"{f'{label}:':{room}}{value}", width, room)
+
+
+def all_stated(facts: Iterable[tuple[str, str]], width: int | None, room: int = 10) -> Iterator[str]:
+    """Labels and values so, below each other."""
+    return (line for label, value in facts for line in stated(label, value, width, room))
 
 
 def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:

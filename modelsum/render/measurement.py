@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from modelsum.memory.measurement import Comparison, Latency, Measurement
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Table
-from modelsum.render.layout import Cells, aligned, stated, wrapped
+from modelsum.render.layout import Cells, aligned, all_stated, wrapped
 from modelsum.render.summary.cells import given, model_and_class, model_name
 from modelsum.units import binary_bytes, count
 
@@ -108,8 +108,7 @@ def text(measurement: Measurement, options: RenderOptions) -> Iterator[str]:
         yield "=" * rule
         yield from rows
         yield "-" * rule
-    for label, value in _facts(measurement):
-        yield from stated(label, value, width, 9)
+    yield from all_stated(_facts(measurement), width, 9)
     if notices := _notices(measurement):
         yield "-" * rule
         for notice in notices:

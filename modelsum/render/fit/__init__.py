@@ -9,7 +9,7 @@ from modelsum.memory.fitting.fit import Fit, Need
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.fit import words
-from modelsum.render.layout import GAP, WIDTH, Cells, aligned, stated, wrapped
+from modelsum.render.layout import GAP, WIDTH, Cells, aligned, all_stated, stated, wrapped
 from modelsum.render.summary.cells import model_name
 
 _COLUMNS = (
@@ -26,16 +26,13 @@ def text(fit: Fit, options: RenderOptions) -> Iterator[str]:
     yield from wrapped(words.verdict(fit), width, 2)
     yield "=" * len(rule)
     yield from aligned([words.NEEDS, *words.needs(fit)])
-    for label, value in words.reasons(fit):
-        yield from stated(label, value, width)
+    yield from all_stated(words.reasons(fit), width)
     if fit.ways:
         yield rule
         yield from _ways(fit, len(rule))
     yield rule
-    for label, value in words.provenance(fit):
-        yield from stated(label, value, width)
-    for notice in fit.notices:
-        yield from stated("Notice", notice, width)
+    yield from all_stated(words.provenance(fit), width)
+    yield from all_stated((("Notice", notice) for notice in fit.notices), width)
 
 
 def _ways(fit: Fit, width: int) -> Iterator[str]:

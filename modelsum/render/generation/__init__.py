@@ -8,7 +8,7 @@ from modelsum.generation_values import Generation
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.generation import words
-from modelsum.render.layout import WIDTH, Cells, aligned, stated, wrapped
+from modelsum.render.layout import WIDTH, Cells, aligned, all_stated, wrapped
 from modelsum.render.summary.cells import model_name
 
 _COLUMNS = (
@@ -26,15 +26,12 @@ def text(generation: Generation, options: RenderOptions) -> Iterator[str]:
     yield "=" * len(rule)
     facts = list(words.facts(generation))
     room = max(len(label) for label, _ in facts) + 3
-    for label, value in facts:
-        yield from stated(label, value, width, room)
+    yield from all_stated(facts, width, room)
     yield rule
     yield from aligned([words.HEADER, *words.table(generation)])
     yield rule
-    for label, value in words.provenance(generation):
-        yield from stated(label, value, width)
-    for notice in generation.notices:
-        yield from stated("Notice", notice, width)
+    yield from all_stated(words.provenance(generation), width)
+    yield from all_stated((("Notice", notice) for notice in generation.notices), width)
 
 
 def document(generation: Generation, options: RenderOptions) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from modelsum.baselines.figures import FIGURES
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Listed, Notice, Table
 from modelsum.render.figure_words import amount, label
-from modelsum.render.layout import WIDTH, aligned, painted, stated
+from modelsum.render.layout import WIDTH, aligned, all_stated, painted
 from modelsum.sweeps.reading import Sweep
 from modelsum.sweeps.rows import Row
 from modelsum.units import count
@@ -27,8 +27,7 @@ def text(sweep: Sweep, options: RenderOptions) -> Iterator[str]:
         yield from (painted(titles, "bold" if options.color else ""), *lines, "")
     said = [*facts(sweep), *reasons(sweep), *(("Notice", notice) for notice in sweep.notices)]
     room = max(len(name) for name, _ in said) + 2
-    for name, words in said:
-        yield from stated(name, words, options.width or WIDTH, room)
+    yield from all_stated(said, options.width or WIDTH, room)
 
 
 def document(sweep: Sweep, options: RenderOptions) -> list[Block]:
