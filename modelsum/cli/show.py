@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,10 +18,8 @@ from modelsum.errors import ForwardError, UnknownModelError
 from modelsum.files import inside
 from modelsum.render import FORMATS, MOMENTS, render
 from modelsum.request import Request
-
-if TYPE_CHECKING:
-    from modelsum.spec import ModelSpec
-    from modelsum.summary import Summary
+from modelsum.spec import ModelSpec
+from modelsum.summary import Summary
 
 TORCHINFO, TRACE = "torchinfo", "trace"
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -21,11 +21,9 @@ from modelsum.errors import UsageError
 from modelsum.render import FORMATS
 from modelsum.sweeps import files, grid
 from modelsum.sweeps.engines.local import Limits
+from modelsum.sweeps.plan import Plan
 from modelsum.sweeps.reading import Sweep
 from modelsum.sweeps.rows import OK
-
-if TYPE_CHECKING:
-    from modelsum.sweeps.plan import Plan
 
 _MODEL_FAILED = 3
 _SECONDS_IN_LOGS = 30.0
