@@ -109,6 +109,9 @@ RMS_NORM = Name(torch, "rms_norm")
 LINEAR = Name(functional, "linear")
 #: What nn.Mish calls: its derivative is one kernel on every device but meta, where it is taken apart.
 MISH = Name(functional, "mish")
+#: What F.embedding_bag calls: (weight, indices, offsets, scale_grad_by_freq, mode, sparse,
+#: per_sample_weights, include_last_offset, padding_idx) -> the result and three that autograd keeps.
+EMBEDDING_BAG = Name(torch, "embedding_bag")
 #: (layer, src, src_mask, src_key_padding_mask, is_causal) -> its output.
 ENCODER_LAYER_FORWARD = Name(nn.TransformerEncoderLayer, "forward")
 #: What nn.MultiheadAttention hands its work to at inference: (query, key, value, embed_dim, num_heads, weight

@@ -127,3 +127,62 @@ def test_group_norm_in_every_layout(of_x: str, size: tuple[int, int], threads: i
             for wanted in ([True] * 3, [False, True, True]):
                 arguments = (grad, x, mean, rstd, c, *settings, wanted)
                 compare(aten.native_group_norm_backward.default, arguments, 0, 0)
+
+
+ROWS, TURNED = torch.rand(8, 64, 60), torch.rand(8, 60, 64).transpose(1, 2)
+PICTURES, SOLIDS = torch.rand(2, 4, 16, 17), torch.rand(2, 4, 6, 7, 8)
+SPREAD = torch.ones(1).expand(2, 4, 32, 34)
+COMPLEX = torch.view_as_complex(torch.rand(2, 16, 32, 2))
+SIDES = torch.rand(10, 12), torch.rand(10, 5), torch.rand(10, 14)
+TABLE = torch.rand(5, 12, 14)
+ORDERED = {
+    "softmax": (aten._softmax.default, (TURNED, -1, False)),
+    "log_softmax": (aten._log_softmax.default, (TURNED, 1, False)),
+    "of softmax": (aten._softmax_backward_data.default, (TURNED, ROWS, -1, torch.float32)),
+    "of log_softmax": (aten._log_softmax_backward_data.default, (TURNED, ROWS, -1, torch.float32)),
+    "logsumexp": (aten.logsumexp.default, (ROWS, [1])),
+    "positions of a mask": (aten.cumsum.default, (ROWS > 0.5, 1)),
+    "sort": (aten.sort.default, (ROWS, 1)),
+    "sort of long rows": (aten.sort.default, (torch.rand(200, 5000),)),
+    "median": (aten.median.dim, (ROWS, 1)),
+    "median of rows": (aten.median.dim, (ROWS, -1)),
+    "median of all": (aten.median.default, (ROWS,)),
+    "kthvalue": (aten.kthvalue.default, (ROWS, 3, 1)),
+    "absolute values": (aten.abs.default, (COMPLEX,)),
+    "fft": (aten._fft_c2c.default, (COMPLEX, [2], 0, True)),
+    "fft over the second": (aten._fft_c2c.default, (COMPLEX, [1], 0, True)),
+    "rfft": (aten._fft_r2c.default, (ROWS, [2], 0, True)),
+    "rfft over the second": (aten._fft_r2c.default, (ROWS, [1], 0, True)),
+    "rfft over two": (aten._fft_r2c.default, (ROWS, [1, 2], 0, True)),
+    "nn.Bilinear": (aten._trilinear.default, (SIDES[0], TABLE, SIDES[2], [1, 3], [0], [1, 2], [2, 3])),
+    "of nn.Bilinear's input": (
+        aten._trilinear.default,
+        (SIDES[1], TABLE, SIDES[2], [2, 3], [0], [1, 2], [1, 3]),
+    ),
+    "of nn.Bilinear's weight": (aten._trilinear.default, (*SIDES, [1, 3], [2, 3], [1, 2], [0])),
+    "bicubic": (aten.upsample_bicubic2d.default, (PICTURES, [32, 34], False)),
+    "of bicubic": (aten.upsample_bicubic2d_backward.default, (SPREAD, [32, 34], [2, 4, 16, 17], False)),
+    "trilinear": (aten.upsample_trilinear3d.default, (SOLIDS, [12, 14, 16], False)),
+    "nearest in volumes": (aten.upsample_nearest3d.default, (SOLIDS, [12, 14, 16])),
+    "linear": (aten.upsample_linear1d.default, (torch.rand(2, 4, 60), [120], False)),
+    "bicubic without aliases": (aten._upsample_bicubic2d_aa.default, (PICTURES, [8, 8], False)),
+    "bilinear without aliases": (aten._upsample_bilinear2d_aa.default, (PICTURES, [40, 41], False)),
+    "places in images": (aten.affine_grid_generator.default, (torch.rand(4, 2, 3), [4, 9, 16, 18], False)),
+    "of places in images": (
+        aten.grid_sampler_2d_backward.default,
+        (SPREAD, PICTURES, torch.rand(2, 32, 34, 2), 0, 0, False, [True, True]),
+    ),
+}
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("name", ORDERED)
+def test_what_orders_sums_and_resamples(name: str, threads: int) -> None:
+    op, arguments = ORDERED[name]
+    torch.set_num_threads(threads)
+    with with_threads(threads):
+        compare(op, arguments, 0, 16)
+
+
+def test_a_transposed_matrix_is_copied_by_tiles() -> None:
+    compare(aten.clone.default, (torch.rand(512, 130).t(),), 0, 0, memory_format=torch.contiguous_format)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from real_cpu import real_peaks, saved_bytes
 from torch import nn
 from torch.nn import functional
 
+import modelsum
 from modelsum.memory.options import MemoryOptions
 from modelsum.trace.call import Call
 from modelsum.trace.step.fused_functions import fused_functions
@@ -73,3 +75,16 @@ def test_torchs_functions_are_put_back_also_after_an_exception() -> None:
     with pytest.raises(RuntimeError, match="in the model"):
         fail()
     assert (torch._VF.dropout, torch.rms_norm) == before
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("padding", [None, 0])
+def test_a_bag_of_embeddings_keeps_on_the_cpu_what_its_kernel_keeps(mode: str, padding: int | None) -> None:
+    model = nn.EmbeddingBag(64, 8, mode=mode, padding_idx=padding)
+    ids = torch.randint(1, 64, (4, 200))
+    memory = modelsum.summarize(model, ids, target="cpu", optimizer="sgd").memory
+    real = real_peaks(model, (ids,), torch.sum, lambda p: torch.optim.SGD(p, lr=0.0, foreach=False))
+    assert memory is not None
+    assert memory.inference_peak_bytes == real.inference
+    assert memory.training_peak_bytes == pytest.approx(real.training, abs=4)  # the loss itself
+    assert memory.saved_for_backward_bytes == saved_bytes(model, ids)

@@ -98,7 +98,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 24
+    assert len(names) == 25
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -249,6 +249,13 @@ def test_linear_layers_and_mish_are_called_by_these_names():
         assert layer(x) == (x, layer.weight, layer.bias)
     with room.MISH.replaced(lambda input, inplace: input):
         assert nn.Mish()(x) is x
+
+
+def test_bags_of_embeddings_are_summed_by_this_name():
+    bag = nn.EmbeddingBag(5, 3, mode="mean", padding_idx=0)
+    ids, offsets = torch.tensor([1, 2]), torch.tensor([0])
+    with room.EMBEDDING_BAG.replaced(lambda *arguments: (arguments, None, None, None)):
+        assert bag(ids, offsets) == (bag.weight, ids, offsets, False, 1, False, None, False, 0)
 
 
 def test_hooks_of_a_module_are_known():

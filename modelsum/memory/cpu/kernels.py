@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from modelsum.memory.cpu import convolution as cpu_convolution
 from modelsum.memory.cpu import elementwise as cpu_elementwise
-from modelsum.memory.cpu import pooling
+from modelsum.memory.cpu import ordering, pooling, resampling
 from modelsum.memory.cpu.convolution import nbytes
 from modelsum.memory.cpu.machine import measured_on_two_threads, threads
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
@@ -295,11 +295,10 @@ def not_measured(*arguments: Any, out: Any, **named: Any) -> None:
 
 
 _NOT_MEASURED = (
-    *("_fft_c2c", "_fft_r2c", "_fft_c2r"),
-    *("grid_sampler_2d", "grid_sampler_2d_backward", "grid_sampler_3d", "grid_sampler_3d_backward"),
+    "_fft_c2r",
     *("_embedding_bag", "_embedding_bag_forward_only", "_embedding_bag_backward"),
-    *("_embedding_bag_dense_backward", "_trilinear", "linalg_householder_product", "linalg_qr"),
-    *("_ctc_loss", "_ctc_loss_backward", "_ctc_loss.Tensor", "_ctc_loss_backward.Tensor"),
+    *("_embedding_bag_dense_backward", "_euclidean_dist", "linalg_householder_product", "linalg_qr"),
+    *("linalg_matrix_exp", "linalg_inv_ex", "_linalg_svd", "_linalg_eigh", "linalg_eig", "_linalg_det"),
     *("torchvision::deform_conv2d", "torchvision::_deform_conv2d_backward"),
 )
 
@@ -337,10 +336,32 @@ KERNELS: dict[str, Rule] = {
     "mean": cpu_elementwise.mean,
     "mean.dim": cpu_elementwise.mean,
     "sum.dim_IntList": cpu_elementwise.sum_over,
-    "upsample_nearest2d": cpu_elementwise.resample,
-    "upsample_bilinear2d": cpu_elementwise.resample,
-    "upsample_nearest2d_backward": cpu_elementwise.resample_backward,
-    "upsample_bilinear2d_backward": cpu_elementwise.resample_backward,
+    **dict.fromkeys(("abs", "angle"), cpu_elementwise.complex_size),
+    "copy_": cpu_elementwise.copy,
+    "clone": cpu_elementwise.clone,
+    **dict.fromkeys(("upsample_nearest2d", "upsample_bilinear2d"), resampling.pixels),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest3d"), resampling.nearest),
+    **dict.fromkeys(("upsample_linear1d", "upsample_trilinear3d"), resampling.linear),
+    "upsample_bicubic2d": resampling.cubic,
+    "_upsample_bilinear2d_aa": resampling.antialiased_linear,
+    "_upsample_bicubic2d_aa": resampling.antialiased_cubic,
+    **dict.fromkeys(
+        (f"upsample_{kind}_backward" for kind in ("nearest2d", "bilinear2d", "trilinear3d")),
+        resampling.expanded_gradient,
+    ),
+    "upsample_bicubic2d_backward": resampling.contiguous_gradient,
+    "grid_sampler_2d_backward": resampling.expanded_gradient,
+    "affine_grid_generator": resampling.affine_grid,
+    **dict.fromkeys(("_softmax", "_log_softmax"), ordering.softmax),
+    **dict.fromkeys(("_softmax_backward_data", "_log_softmax_backward_data"), ordering.softmax_backward),
+    "logsumexp": ordering.logsumexp,
+    "cumsum": ordering.cumsum,
+    **dict.fromkeys(("sort", "sort.stable"), ordering.sort),
+    **dict.fromkeys(("median", "median.dim", "nanmedian", "nanmedian.dim"), ordering.median),
+    "kthvalue": ordering.kthvalue,
+    "_trilinear": ordering.trilinear,
+    **dict.fromkeys(("_fft_r2c", "_fft_c2c"), ordering.fourier),
+    **dict.fromkeys(("_ctc_loss_backward", "_ctc_loss_backward.Tensor"), ordering.ctc_loss_backward),
     "roll": roll,
     "embedding_dense_backward": embedding_dense_backward,
     "mkldnn_rnn_layer": lstm,

@@ -8,6 +8,8 @@ torch asks where a tensor is before it takes the fused kernel, so for a while th
   torch 2.9); elsewhere autograd keeps the results of half a dozen ops.
 - linear: where its input is not contiguous, the bias is added in place, if no dispatch mode looks on
   (ATen/native/Linear.cpp).
+- embedding_bag: the CPU's keeps which bag each index is in, and sorts the indices for the derivative
+  (ATen/native/EmbeddingBag.cpp); meta's keeps other things.
 - mish: its derivative is a kernel of the CPU's and of CUDA's.
 """
 
@@ -21,7 +23,7 @@ import torch
 from torch import Tensor
 
 from modelsum.trace.step.autocast import as_cast
-from modelsum.trace.torch_private import DROPOUT, HAS_FUSED_RMS_NORM, LINEAR, MISH, RMS_NORM
+from modelsum.trace.torch_private import DROPOUT, EMBEDDING_BAG, HAS_FUSED_RMS_NORM, LINEAR, MISH, RMS_NORM
 
 _aten = torch.ops.aten
 
@@ -43,7 +45,7 @@ def fused_functions(target: str) -> Iterator[None]:
     with (
         LINEAR.replaced(linear),
         MISH.replaced(mish),
-        _fused_on_cuda() if target == "cuda" else nullcontext(),
+        _fused_on_cuda() if target == "cuda" else _on_cpu(),
     ):
         yield
 
@@ -71,6 +73,23 @@ def _fused_on_cuda() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _on_cpu() -> Iterator[None]:
+    plain = EMBEDDING_BAG.value
+
+    def embedding_bag(
+        weight: Tensor, indices: Tensor, offsets: Tensor, scaled: bool, mode: int, sparse: bool, *rest: Any
+    ) -> Any:
+        per_sample, last, padding = (*rest, *(None, False, None)[len(rest) :])
+        if scaled or sparse or per_sample is not None or not weight.is_meta:
+            return plain(weight, indices, offsets, scaled, mode, sparse, *rest)
+        bags = len(offsets) - bool(last)
+        return _EmbeddingBag.apply(weight, indices, offsets, bags, mode, padding), None, None, None
+
+    with EMBEDDING_BAG.replaced(embedding_bag):
+        yield
+
+
 def _is_fused(input: Tensor, weight: Tensor | None) -> bool:
     """layer_norm.cpp, rms_norm_symint: not for channels last, and not for a weight of another dtype."""
     last = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
@@ -91,6 +110,40 @@ class _Mish(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (input,) = ctx.saved_tensors
         return torch.empty_like(input)
+
+
+class _EmbeddingBag(torch.autograd.Function):
+    """What _embedding_bag and its derivative allocate on the CPU: indices of 8 bytes, not counting."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, indices: Tensor, offsets: Tensor, bags: int, mode: int, padding: int | None
+    ) -> Tensor:
+        result = weight.new_empty(bags, weight.shape[1])
+        n = 0 if mode == _SUM and padding is None else len(indices) + 1
+        of_index = offsets.new_empty(n)
+        offsets.new_empty(n)  # made at its side, gone at once
+        largest = offsets.new_empty(result.shape if mode == _MAX else (bags,))
+        ctx.save_for_backward(indices, offsets, of_index, offsets.new_empty(bags), largest)
+        ctx.weight = weight.shape
+        ctx.mode = mode
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        indices, _, of_index, bag_size, _ = ctx.saved_tensors
+        result = grad.new_empty(ctx.weight)
+        grad = grad.contiguous()
+        if ctx.mode == _MAX:
+            _ = indices.new_empty(grad.numel()), grad.new_empty(grad.shape), bag_size.new_empty(len(bag_size))
+        else:
+            remade = None if len(of_index) else indices.new_empty(len(indices) + 1)
+            _ = remade, [indices.new_empty(len(indices)) for _ in range(_SORTED)]
+        return result, *[None] * 5
+
+
+_SUM, _MAX = 0, 2  # modes of torch.embedding_bag
+_SORTED = 3  # the indices, their order, and what each is sorted with
 
 
 class _RmsNorm(torch.autograd.Function):
