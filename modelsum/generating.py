@@ -90,32 +90,27 @@ def run(
         return generation
     if generation.weights_bytes > room.bytes:
         return replace(generation, room=room)
-    first = generation.prefill.need_bytes >= generation.decode.need_bytes
-    room = _filled(generator, serving, room, generation.positions, first, progress)
+    room = _filled(generator, generation, room, progress)
     return replace(generation, room=room, predictions=generator.passes)
 
 
-def _filled(
-    generator: Generator,
-    serving: Serving,
-    room: Room,
-    positions: int | None,
-    in_prefill: bool,
-    progress: Callable[[str], None],
-) -> Room:
-    """How much of the room can be filled: each length and batch that is looked at is followed.
-
-    `in_prefill`: the prefill needs more than a decode step, with the text that was asked for.
-    """
+def _filled(generator: Generator, followed: Generation, room: Room, progress: Callable[[str], None]) -> Room:
+    """How much of the room can be filled: each length and batch that is looked at is followed."""
+    serving, positions = followed.serving, followed.positions
+    needs = (followed.prefill.need_bytes, followed.decode.need_bytes)
+    passes = (generator.prefill, generator.decode)
+    known = {serving: max(needs)}
 
     def need(changed: Serving) -> int:
         """Of both passes; of the one that needs more at first alone, where that is more than there is."""
+        if changed in known:
+            return known[changed]
         nbytes = 0
-        for follow in passes:
+        for follow in passes if needs[0] >= needs[1] else reversed(passes):
             nbytes = max(nbytes, follow(changed, counted=False).phase.need_bytes)
             if nbytes > room.bytes:
                 break
-        return nbytes
+        return known.setdefault(changed, nbytes)
 
     def of_context(tokens: int) -> int:
         progress(f"a context of {tokens}")
@@ -126,8 +121,9 @@ def _filled(
         progress(f"{batch} sequences")
         return need(replace(serving, batch=batch))
 
-    passes = (generator.prefill, generator.decode) if in_prefill else (generator.decode, generator.prefill)
-    sequences = largest(of_batch, room.bytes, near=serving.batch)
+    # All but the weights grows with the sequences, nearly in proportion.
+    of_each = max((max(needs) - followed.weights_bytes) // serving.batch, 1)
+    sequences = largest(of_batch, room.bytes, near=serving.batch, per_sample=of_each)
     if positions is not None and positions > 1 and of_context(positions) <= room.bytes:
         return replace(room, longest_context=positions, context_limit="positions", most_sequences=sequences)
     near = min(serving.context, positions or serving.context) // STEP

@@ -25,6 +25,7 @@ from modelsum.sources import Loaded
 from modelsum.trace.call import Call
 from modelsum.trace.holders import tensors_held
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta, uncollected
+from modelsum.trace.step import attention as kernels
 from modelsum.trace.step.training import record_inference
 from modelsum.trace.values.known_values import carried, on_meta
 
@@ -81,7 +82,8 @@ class Generator:
         self.target = target
         self._loaded, self._attention = loaded, attention
         self._argument = caches.argument_of(model)
-        self._glances: dict[tuple[int, int], Any] = {}
+        #: Sequences, tokens, and what a pass over these left: see `_glance`.
+        self._seen: tuple[int, int, Any] = (0, 0, None)
         if (
             not hasattr(model, "config")
             or loaded.example is None
@@ -100,11 +102,18 @@ class Generator:
     def prefill(self, serving: Serving, *, counted: bool = True) -> Followed:
         """The pass over the prompt. Raises ModelError where the meta device cannot run it."""
 
-        def call() -> Writing:
-            cache = self._empty(serving)
-            return self._call(self._prompt(serving.batch, serving.prompt), cache)
+        calls = []
 
-        return self._followed(call, PREFILL, serving.prompt, serving.prompt, counted)
+        def call() -> Writing:
+            calls.append(self._call(self._prompt(serving.batch, serving.prompt), self._empty(serving)))
+            return calls[-1]
+
+        followed = self._followed(call, PREFILL, serving.prompt, serving.prompt, counted)
+        plain = serving.cache == "dynamic" and serving.kv_dtype is None
+        if self._argument is not None and not self.writes_apart and plain:
+            # It shows what the layers keep as well as a short pass of its own would.
+            self._seen = serving.batch, serving.prompt, (calls[-1].kwargs[self._argument], {})
+        return followed
 
     def decode(self, serving: Serving, *, counted: bool = True) -> Followed:
         """The last step: one token of each sequence, with all others in the cache. Raises ModelError."""
@@ -170,8 +179,8 @@ class Generator:
     def _glance(self, serving: Serving) -> tuple[Any, dict[str, Any]]:
         """What a pass with the library's own cache leaves in it, and what else the next steps are given."""
         tokens = serving.prompt if self.writes_apart else min(serving.prompt, _GLANCE)
-        key = serving.batch, tokens
-        if key not in self._glances:
+        batch, there, found = self._seen
+        if batch != serving.batch or not (tokens <= there <= serving.prompt):
             own = Serving(prompt=tokens, batch=serving.batch)
             cache = self._empty(own)
             with self._quietly():
@@ -181,8 +190,9 @@ class Generator:
                 beside["encoder_outputs"] = (output.encoder_last_hidden_state,)
             if cache is None and getattr(output, "state", None) is not None:  # of RWKV
                 beside["state"] = output.state
-            self._glances = {key: (cache, beside)}
-        cache, beside = self._glances[key]
+            found = cache, beside
+            self._seen = serving.batch, tokens, found
+        cache, beside = found
         return cache, dict(beside)
 
     @contextmanager
@@ -195,6 +205,7 @@ class Generator:
             runs_on_meta(META),
             uncollected(META),
             torch.no_grad(),
+            kernels.redirected(self.target, self._attention),
             carried(),
         ):
             yield
