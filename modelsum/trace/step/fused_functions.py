@@ -78,11 +78,18 @@ def _on_cpu() -> Iterator[None]:
     plain = EMBEDDING_BAG.value
 
     def embedding_bag(
-        weight: Tensor, indices: Tensor, offsets: Tensor, scaled: bool, mode: int, sparse: bool, *rest: Any
+        weight: Tensor,
+        indices: Tensor,
+        offsets: Tensor,
+        scaled: bool,
+        mode: int,
+        sparse: bool,
+        per_sample: Tensor | None = None,
+        last: bool = False,
+        padding: int | None = None,
     ) -> Any:
-        per_sample, last, padding = (*rest, *(None, False, None)[len(rest) :])
         if scaled or sparse or per_sample is not None or not weight.is_meta:
-            return plain(weight, indices, offsets, scaled, mode, sparse, *rest)
+            return plain(weight, indices, offsets, scaled, mode, sparse, per_sample, last, padding)
         bags = len(offsets) - bool(last)
         return _EmbeddingBag.apply(weight, indices, offsets, bags, mode, padding), None, None, None
 
