@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+from modelsum.arranging import arrange, check_gpus
 from modelsum.baselines.quantity import parse_amount
 from modelsum.errors import ForwardError, InputError, ModelError, UsageError
 from modelsum.memory import Memory, MemoryOptions
@@ -15,6 +16,7 @@ from modelsum.memory.fitting.blocks import checkpoint_patterns
 from modelsum.memory.fitting.fit import INFERENCE, TRAINING, Fit, Need, Room, Way, need_of
 from modelsum.memory.fitting.search import MOST, largest
 from modelsum.memory.fitting.ways import Change
+from modelsum.memory.ranks.arrangements import Arrangements
 from modelsum.predicting import Predictor, predictor
 from modelsum.request import Request, request_of
 from modelsum.spec import OR_LITERALLY
@@ -24,12 +26,21 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+@overload
+def fit(model: nn.Module | str, *inputs: Any, gpus: None = None, **options: Any) -> Fit: ...
+
+
+@overload
+def fit(model: nn.Module | str, *inputs: Any, gpus: int, **options: Any) -> Arrangements: ...
+
+
 def fit(
     model: nn.Module | str,
     *inputs: Any,
     kwargs: Mapping[str, Any] | None = None,
     memory: int | str | None = None,
     gpu: str | None = None,
+    gpus: int | None = None,
     train: bool = True,
     batch: int | None = None,
     input_size: Sequence[int] | Sequence[Sequence[int]] | None = None,
@@ -39,11 +50,13 @@ def fit(
     target: str = "cuda",
     more: bool = True,
     **step: Any,
-) -> Fit:
+) -> Fit | Arrangements:
     """Say which batch fits into some memory, from shapes; nothing is run.
 
         >>> fit("resnet50", gpu="rtx4090", optimizer="adamw").batch  # doctest: +SKIP
         202
+        >>> fit("transformers/llama", gpu="h100", gpus=8).tried[0].words  # doctest: +SKIP
+        '--mesh dp=8 --shard ddp'
 
     Args:
         model, kwargs, input_size, model_args, dtype, sequence_length: as in `modelsum.summarize`.
@@ -51,8 +64,10 @@ def fit(
             the first tensor in them is their batch, which is changed wherever it is a first size.
         memory: bytes, or a size like "24GiB" (2**30) or "24GB" (10**9; "24G" is the same).
         gpu: a card of `modelsum.memory.fitting.cards`, in its place.
+        gpus: so many of it share the step: look for the meshes and ways that fit, not for the largest batch.
         train: a training step shall fit, not only an inference.
-        batch: ask about this batch too: `Fit.fits` is about it then.
+        batch: ask about this batch too: `Fit.fits` is about it then. With gpus that of each data parallel
+            rank, 1 if there is none.
         target: "cuda" or "cpu".
         more: look for ways to fit more.
         **step: the training step, as in `modelsum.summarize`.
@@ -61,6 +76,12 @@ def fit(
         UsageError: the words are wrong, or the batch of this model's input cannot be changed.
         ModelError: the model could not be built, its forward failed, or its memory cannot be predicted.
     """
+    if gpus is not None:
+        check_gpus(gpus, train=train)
+        for name in ("mesh", "shard", "reshard", "parallelize"):
+            if step.get(name) is not None:
+                raise UsageError(f"gpus and {name} are both given", "gpus looks for meshes and ways.")
+        step["mesh"] = f"dp={gpus}"
     request = request_of(
         model,
         inputs,
@@ -72,7 +93,10 @@ def fit(
         target=target,
         **step,
     )
-    return run(request, room_for(memory, gpu, target), train=train, batch=batch, more=more)
+    room = room_for(memory, gpu, target)
+    if gpus is not None:
+        return arrange(request, room, gpus, batch=batch, more=more)
+    return run(request, room, train=train, batch=batch, more=more)
 
 
 def room_for(memory: int | str | None, gpu: str | None, target: str = "cuda") -> Room:

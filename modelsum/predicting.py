@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
@@ -14,6 +15,9 @@ from modelsum.raised import told
 from modelsum.request import Request
 from modelsum.sources import Loaded
 from modelsum.summary import Summary
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,11 @@ class Predictor:
                 "Does every input have the batch as its first dimension?",
             )
         return ModelError(f"the memory of {name} with a batch of {batch} is not known: {reason}")
+
+    @property
+    def model(self) -> nn.Module:
+        """The model as it was built; to be looked at alone."""
+        return self._loaded.model
 
     @property
     def classes(self) -> Mapping[str, str]:

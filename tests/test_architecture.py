@@ -40,7 +40,8 @@ MAY_IMPORT = {
     "api": {"request", "preparing", "trace", "baselines", "generation"},
     "measuring": {"request", "preparing", "api", "sources", "trace", "memory"},
     "predicting": {"request", "preparing", "api", "sources", "trace", "memory"},
-    "fitting": {"request", "api", "predicting", "memory", "baselines"},
+    "arranging": {"request", "predicting", "memory", "trace"},
+    "fitting": {"request", "api", "predicting", "memory", "baselines", "arranging"},
     "generation": {"sources", "trace", "memory"},
     "generating": {"request", "api", "fitting", "generation", "memory"},
     "checking": {"request", "api", "sources", "baselines", "sweeps"},
@@ -50,7 +51,7 @@ MAY_IMPORT = {
     "sweeping": {"sweeps", "baselines"},
     "cli": {
         *("request", "preparing", "api", "cache", "checking", "comparing", "fitting", "generating"),
-        "measuring",
+        *("arranging", "measuring"),
         *("memory", "render", "baselines", "sources", "sweeping", "sweeps", "zoo"),
     },
     "compat": {"api", "render"},
@@ -69,7 +70,7 @@ MAY_IMPORT = {
 }
 TORCH_FREE = {*GROUND, "request", "memory", "baselines", "render", "cli", "cache", "api", "assertions"}
 TORCH_FREE |= {"checking", "comparing", "fitting", "generating", "measuring", "predicting", "preparing"}
-TORCH_FREE |= {"sweeping", "sweeps"}
+TORCH_FREE |= {"arranging", "sweeping", "sweeps"}
 
 
 @cache

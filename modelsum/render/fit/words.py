@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from modelsum.memory.fitting.fit import Fit, Need, Way
+from modelsum.memory.fitting.fit import Fit, Need, Room, Way
 from modelsum.render.summary.cells import given, model_and_class, model_name
 from modelsum.units import binary_bytes, count
 
@@ -15,7 +15,12 @@ _NONE = "-"
 
 def room(fit: Fit) -> str:
     """The memory that there is: the user's words for it, and what they come to."""
-    words, size = fit.room.words, binary_bytes(fit.room.bytes)
+    return room_words(fit.room)
+
+
+def room_words(room: Room) -> str:
+    """The same of any room."""
+    words, size = room.words, binary_bytes(room.bytes)
     is_that = words.replace(" ", "") == size.replace(".00 ", "").replace(" ", "")
     return words if is_that else f"{words} ({size})"
 

@@ -85,11 +85,16 @@ def _names_parameter(model: nn.Module, pattern: str) -> bool:
 
 def _check_heads(model: nn.Module, size: int) -> None:
     """Refuse a mesh that does not divide the heads of attention, of keys and values too."""
-    config = getattr(model, "config", None)
-    for name in ("num_attention_heads", "num_key_value_heads"):
-        heads = getattr(config, name, None)
-        if isinstance(heads, int) and heads % size:
+    for name, heads in heads_of(model).items():
+        if heads % size:
             raise UsageError(f"tp={size} does not divide the {heads} of {name}", _sizes(heads))
+
+
+def heads_of(model: nn.Module) -> dict[str, int]:
+    """How many heads its attention has, by the names of its configuration; empty where that says none."""
+    config = getattr(model, "config", None)
+    found = {name: getattr(config, name, None) for name in ("num_attention_heads", "num_key_value_heads")}
+    return {name: heads for name, heads in found.items() if isinstance(heads, int)}
 
 
 def _sizes(number: int) -> str:

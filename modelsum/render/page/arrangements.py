@@ -1,0 +1,38 @@
+"""Arrangements as a page: what each needs beside the line of the card, and what it sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from modelsum.memory.ranks.arrangements import Arrangements
+from modelsum.render import RenderOptions
+from modelsum.render.arrangements import table, words
+from modelsum.render.document import Listed
+from modelsum.render.page import Page, Section
+from modelsum.render.summary.cells import model_name
+from modelsum.units import binary_bytes, count
+
+
+def page(found: Arrangements, options: RenderOptions) -> Page:
+    """The page of what was tried."""
+    fitting = [each for each in found.tried if each.fits]
+    answer = [("Ways that fit", f"{count(len(fitting))} of {count(len(found.tried))}", words.room(found))]
+    if fitting:
+        best = fitting[0]
+        answer.append(("Cheapest in communication", best.mesh, best.words))
+        answer.append(("It needs", binary_bytes(best.least_bytes), "at most, of each GPU"))
+    return Page(
+        title=f"{model_name(found.model)} on {words.room(found)}",
+        about=[words.verdict(found)],
+        answer=answer,
+        sections=list(_sections(found)),
+        notices=found.notices,
+        made_with=", ".join(f"{name} {version}" for name, version in found.made_with.items()),
+    )
+
+
+def _sections(found: Arrangements) -> Iterator[Section]:
+    yield Section("words", "ways", "Meshes and ways", words=[table(found)], words_title="Table", is_open=True)
+    about = [*([Listed(tuple(words.refused(found)))] if found.refused else [])]
+    about.append(Listed.of(words.provenance(found)))
+    yield Section("words", "about", "What was asked", words=about, words_title="List", is_open=True)
