@@ -100,6 +100,7 @@ class _Memory:
         uncounted_ops: ops of the step that do arithmetic and have no rule, with how often a pass runs them.
         allocated_bytes: most bytes in the blocks of the CUDA caching allocator; None for the CPU.
         reserved_bytes: what that allocator takes from the device for them; None for the CPU.
+        host_bytes: most bytes of the step's tensors that the host holds; None where nothing is offloaded.
         process_bytes: least and most that the process takes on the device, or None.
         modules: by path, every module that did something.
         timeline: live bytes over the training step in steady state, or over the forward pass.
@@ -121,6 +122,7 @@ class _Memory:
     allocated_bytes: int | None = None
     reserved_bytes: int | None = None
     process_bytes: tuple[int, int] | None = None
+    host_bytes: int | None = None
     modules: Mapping[str, ModuleMemory] = field(default_factory=dict)
     timeline: tuple[Point, ...] = ()
     assumptions: Mapping[str, str] = field(default_factory=dict)
@@ -185,6 +187,7 @@ class _Memory:
             "allocated_bytes": self.allocated_bytes,
             "reserved_bytes": self.reserved_bytes,
             "process_bytes": list(self.process_bytes) if self.process_bytes else None,
+            "host_bytes": self.host_bytes,
             "timeline": plain(self.timeline),
             "assumptions": dict(self.assumptions),
             "notices": list(self.notices),

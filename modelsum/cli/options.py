@@ -26,7 +26,7 @@ _OF_STEP = tuple(field.name for field in dataclasses.fields(MemoryOptions))
 #: Options of the training step that an inference has nothing of.
 OF_TRAINING = (
     *("lora", "optimizer", "implementation", "loss", "checkpoint", "freeze", "accumulate", "weight_decay"),
-    *("clip", "checkpoint_policy"),
+    *("clip", "checkpoint_policy", "offload"),
 )
 _DTYPE = Word(spec.FLOAT_DTYPES, spec.check_dtype, also=("bf16", "fp16", "fp32", "fp64", "half", "double"))
 
@@ -177,6 +177,7 @@ _STEP = (
     _ranks("wrap", "Modules that fsdp shards on their own; repeatable.  [default: the repeated blocks]"),
     _ranks("param_dtype", "That fsdp gathers weights in.", type=_DTYPE),
     _ranks("reduce_dtype", "That fsdp reduces gradients in.", type=_DTYPE),
+    _ranks("offload", "What the host holds: shards of weights, or the optimizer.", type=Word(step.OFFLOAD)),
     _ranks(
         "parallelize",
         "Your own (model, mesh) -> model in place of --shard.",

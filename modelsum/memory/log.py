@@ -6,7 +6,8 @@ be saved for backward after its kernel made it), so the log keeps categories apa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from modelsum.memory_values import Traffic
@@ -71,6 +72,7 @@ class Log:
         categories: the category of each storage, by its number.
         sizes: the bytes of each storage now, 0 once it is released.
         streams: of the storages that were not allocated on `COMPUTE`, by number, the stream that they were.
+        hosted: storages of the host's memory, by number; of no account to the device.
         traffic: what collectives have sent and received since it was last taken, by their name.
     """
 
@@ -83,15 +85,19 @@ class Log:
         self.categories: list[str] = []
         self.sizes: list[int] = []
         self.streams: dict[int, str] = {}
+        self.hosted: set[int] = set()
         self.traffic: dict[str, Traffic] = {}
         self._stream = stream
         self._round_to = round_to
+        self._on_host = False
 
     def allocate(self, nbytes: int, category: str = TEMPORARIES) -> int:
         """A new storage; returns its number."""
         number = len(self.sizes)
         nbytes = self._rounded(nbytes)
-        if (stream := self._stream()) != COMPUTE:
+        if self._on_host:
+            self.hosted.add(number)
+        elif (stream := self._stream()) != COMPUTE:
             self.streams[number] = stream
             category = COMMUNICATION if category == TEMPORARIES else category
         self.categories.append(category)
@@ -123,6 +129,15 @@ class Log:
                 again[event.storage] = self.allocate(event.bytes, self.categories[event.storage])
             else:
                 self.resize(again[event.storage], self.sizes[again[event.storage]] + event.bytes)
+
+    @contextmanager
+    def on_host(self) -> Iterator[None]:
+        """What is allocated meanwhile is the host's."""
+        before, self._on_host = self._on_host, True
+        try:
+            yield
+        finally:
+            self._on_host = before
 
     def empty_cache(self) -> None:
         """Blocks that the allocator only keeps go back to the device; no storage changes."""

@@ -23,12 +23,18 @@ AMP = ("bf16", "fp16")
 _AMP_OF = {"bfloat16": "bf16", "float16": "fp16"}
 TARGETS = ("cpu", "cuda")
 SHARD = ("ddp", "zero1", "zero2", "fsdp")
+OFFLOAD = ("params", "optimizer")
 CHECKPOINT_POLICIES = ("full", "ops")
 _SHARD_WORDS = {
     "ddp": "replicas (DistributedDataParallel)",
     "zero1": "optimizer state sharded (DistributedDataParallel, ZeroRedundancyOptimizer)",
     "zero2": "state and gradients sharded, weights gathered until they are derived (fully_shard, no reshard)",
     "fsdp": "weights, gradients and state sharded (fully_shard)",
+}
+
+_OFFLOAD_WORDS = {
+    "params": "shards of weights, their gradients and the optimizer on the host (CPUOffloadPolicy)",
+    "optimizer": "the optimizer on the host, with a copy of weights and gradients",
 }
 
 #: Options that mean nothing without a mesh.
@@ -103,6 +109,9 @@ class MemoryOptions:
             root's.
         wrap: patterns of the modules that fsdp shards on their own; the repeated blocks where there are none.
         param_dtype, reduce_dtype: what fsdp gathers weights and reduces gradients in; None for their own.
+        offload: one of `OFFLOAD`: what the host holds, and sends to the device when it is used. "params" is
+            FSDP2's CPUOffloadPolicy, "optimizer" an optimizer of the host's that has copies of weights and
+            gradients. None for nothing.
         parallelize: "file.py:function", the user's own (model, mesh) -> model in place of all this.
         timeline_points: the most points that the timeline has.
 
@@ -132,6 +141,7 @@ class MemoryOptions:
     wrap: tuple[str, ...] = ()
     param_dtype: str | None = None
     reduce_dtype: str | None = None
+    offload: str | None = None
     parallelize: str | None = None
 
     def __post_init__(self) -> None:
@@ -163,7 +173,27 @@ class MemoryOptions:
         if self.timeline_points < 2:
             raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
         one_of("checkpoint_policy", self.checkpoint_policy, CHECKPOINT_POLICIES)
+        if self.offload is not None:
+            self._check_offload(self.offload)
         self._check_ranks()
+
+    def _check_offload(self, offload: str) -> None:
+        """Refuse what cannot be held by the host."""
+        one_of("offload", offload, OFFLOAD)
+        if offload == "params" and (self.mesh is None or self.parallelize is not None):
+            raise UsageError("offload params is of fsdp", "Say how many: mesh dp=8; or offload optimizer.")
+        if offload == "params" and self.shards not in ("fsdp", "zero2"):
+            raise UsageError(f"offload params is of fsdp, not of {self.shards}", "Say offload optimizer.")
+        if not self.in_closed_form or self.optimizer in EIGHT_BIT:
+            raise UsageError(
+                f"offload is not known with {self.optimizer}", "Say adamw, adam, sgd or momentum."
+            )
+        if self.implementation == "fused":
+            raise UsageError("offload steps on the host, where fused is of CUDA here", "Leave fused out.")
+        if self.amp == "fp16":
+            raise UsageError(
+                "offload and amp fp16: its scaler reads gradients on the device", "Say amp bf16."
+            )
 
     def _check_ranks(self) -> None:
         """Refuse what no training step of several processes is like."""
@@ -192,6 +222,10 @@ class MemoryOptions:
                 raise UsageError(f"{self.shards} has no replicas of shards", "Say shard fsdp, or dp alone.")
             if mesh[TENSOR] > 1 and mesh[DATA] > 1:
                 raise UsageError(f"{self.shards} takes no tensors that are parts already", "Say shard fsdp.")
+        if self.offload == "params" and mesh[DATA] * mesh[REPLICATE] == 1:
+            raise UsageError(
+                "offload params is of what is sharded among dp", "Say dp=N, or offload optimizer."
+            )
         if self.shards == "zero1" and not self.in_closed_form:
             raise UsageError(f"zero1 is not known with {self.optimizer}", "Say adamw, adam, sgd or momentum.")
         if self.shards == "zero2" and self.reshard is not None:
@@ -219,7 +253,8 @@ class MemoryOptions:
 
     def implementation_on(self, target: str) -> str:
         """The implementation, by default the one that torch.optim takes for the target's tensors."""
-        return self.implementation or ("foreach" if target == "cuda" else "for-loop")
+        on_device = target == "cuda" and self.offload is None
+        return self.implementation or ("foreach" if on_device else "for-loop")
 
     def words(self, target: str) -> dict[str, str]:
         """The training step for a reader, by name: optimizer, loss, and what else was chosen."""
@@ -236,6 +271,8 @@ class MemoryOptions:
             said["ema"] = "of weights and buffers"
         if self.prefetch:
             said["prefetch"] = f"{self.prefetch} more batch{'es' if self.prefetch > 1 else ''} on the device"
+        if self.offload:
+            said["offload"] = _OFFLOAD_WORDS[self.offload]
         if self.cudnn_benchmark and target == "cuda":
             said["cudnn"] = "benchmark"
         for name, patterns in (("checkpoint", self.checkpoint), ("freeze", self.freeze)):

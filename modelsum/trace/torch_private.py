@@ -496,6 +496,7 @@ def names_that_refuse_meta() -> Iterator[tuple[Name, Any]]:
     ranks; the kernels for lists of tensors, which are not said to be for meta; and DTensor's shapes, which it
     works out on fake tensors of the global size: no memory of any rank.
     """
+    from torch.distributed.fsdp._fully_shard._fsdp_param import FSDPParam
     from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
     from torch.distributed.tensor._sharding_prop import ShardingPropagator
     from torch.testing._internal.distributed import fake_pg  # noqa: F401  (registers the fake group)
@@ -504,6 +505,8 @@ def names_that_refuse_meta() -> Iterator[tuple[Name, Any]]:
     backends = Name(torch.distributed.Backend, "backend_capability")
     yield backends, backends.value | {"fake": ["cpu", "cuda", "meta"]}
     yield Name(FSDPParamGroup, "_validate_no_meta_params"), lambda group: None
+    yield Name(FSDPParamGroup, "_validate_cpu_offload_params"), lambda group: None
+    yield Name(FSDPParam, "all_gather_inputs"), _brought_to_the_device(FSDPParam)
     compared = Name(torch.nn.parallel.distributed, "_verify_param_shape_across_processes")
     yield compared, lambda group, parameters, logger=None: None
     lists = Name(_foreach_utils, "_get_foreach_kernels_supported_devices")
@@ -517,6 +520,23 @@ def names_that_refuse_meta() -> Iterator[tuple[Name, Any]]:
             return propagate(*args, **kwargs)
 
     yield shapes, unseen
+
+
+def _brought_to_the_device(kind: Any) -> property:
+    """What an `FSDPParam` sends; of an offloaded one a copy, as meta stands for the host too."""
+    own = kind.all_gather_inputs.fget
+
+    def inputs(parameter: Any) -> Any:
+        if not parameter.offload_to_cpu:
+            return own(parameter)
+        held = parameter._sharded_param_data
+        parameter._sharded_param_data = held.clone()
+        try:
+            return own(parameter)
+        finally:
+            parameter._sharded_param_data = held
+
+    return property(inputs)
 
 
 def share_of_zero(

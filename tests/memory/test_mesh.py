@@ -48,6 +48,13 @@ def test_what_is_no_mesh_is_refused(text: str, said: str) -> None:
         ({"mesh": "dp=2,replicate=2", "shard": "zero1"}, "has no replicas of shards"),
         ({"mesh": "dp=2", "shard": "ddp", "parallelize": "a.py:f"}, "shard and parallelize are both given"),
         ({"mesh": "dp=2", "param_dtype": "bf17"}, "unknown dtype 'bf17'"),
+        ({"offload": "params"}, "offload params is of fsdp"),
+        ({"offload": "gradients"}, "offload 'gradients' is not known"),
+        ({"mesh": "dp=2", "shard": "ddp", "offload": "params"}, "offload params is of fsdp, not of ddp"),
+        ({"mesh": "tp=2", "offload": "params"}, "offload params is of what is sharded among dp"),
+        ({"offload": "optimizer", "optimizer": "muon"}, "offload is not known with muon"),
+        ({"offload": "optimizer", "amp": "fp16"}, "its scaler reads gradients on the device"),
+        ({"offload": "optimizer", "implementation": "fused"}, "offload steps on the host"),
         ({"checkpoint_policy": "some"}, "checkpoint_policy 'some' is not known"),
     ],
 )

@@ -11,7 +11,8 @@ from modelsum.summary import Input
 # The assumptions of the memory figures that a check asks for; the others follow from the model.
 _ASKED_FOR = (
     *("target", "loss", "optimizer", "gradients", "amp", "accumulate", "checkpoint", "freeze", "clip", "ema"),
-    *("allocator", "mesh", "shard", "reshard", "wrap", "param dtype", "reduce dtype", "parallelize"),
+    *("allocator", "mesh", "shard", "reshard", "wrap", "param dtype", "reduce dtype", "offload"),
+    "parallelize",
 )
 
 

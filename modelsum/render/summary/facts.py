@@ -126,6 +126,9 @@ def memory(memory: Memory) -> list[Fact]:
     first = memory.first_step_peak_bytes
     if first is not None and first != memory.training_peak_bytes:
         facts.append(Fact("First step's peak", _peak(memory, first)))
+    if memory.host_bytes is not None:
+        note = "up to twice that where it is pinned"
+        facts.append(Fact("Held by the host", _peak(memory, memory.host_bytes), note))
     facts += [Fact(f"Sent by {fact.label}", fact.value, fact.note) for fact in communication(memory)]
     if memory.allocated_bytes is not None and memory.reserved_bytes is not None:
         reserved = f"the caching allocator reserves {_peak(memory, memory.reserved_bytes)}"

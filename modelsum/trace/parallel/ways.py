@@ -45,12 +45,13 @@ def shared(
     from torch.distributed.device_mesh import init_device_mesh
 
     wanted = parse_mesh(str(options.mesh))
+    on_host = options.offload == "params"
     mesh = init_device_mesh("meta", tuple(wanted.sizes.values()), mesh_dim_names=tuple(wanted.sizes))
     if own is not None:
         return Shared(replace(call, model=_own(call.model, mesh, own, options)))
     if ends is None:
         model, stepped, sync = _arranged(call.model, options, mesh, wanted)
-        return Shared(replace(call, model=model), stepped, sync)
+        return Shared(replace(call, model=model), stepped, sync, on_host=on_host)
     stages, here = wanted[PIPELINE], mesh[PIPELINE]
     stage = here.get_local_rank()
     chain = pipeline.chain_of(call.model, stages)
@@ -69,7 +70,7 @@ def shared(
     passes = pipeline.schedule(
         piece, stage, stages, here.get_group(), (takes, gives), whole, options.accumulate
     )
-    return Shared(Call(piece, (takes,)), stepped, sync, path, passes)
+    return Shared(Call(piece, (takes,)), stepped, sync, path, passes, on_host)
 
 
 def _own(model: nn.Module, mesh: Any, own: Callable[..., Any], options: MemoryOptions) -> nn.Module:
@@ -127,17 +128,21 @@ def _alone(model: nn.parallel.DistributedDataParallel) -> None:
 
 
 def _fully_shard(model: nn.Module, mesh: Any, wanted: Mesh, options: MemoryOptions) -> None:
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 
     dtypes = {
         name: getattr(torch, dtype)
         for name in ("param_dtype", "reduce_dtype")
         if (dtype := getattr(options, name)) is not None
     }
+    how: dict[str, Any] = {}
+    if options.offload == "params":
+        # Pinned memory is the same memory; meta has none that could be.
+        how["offload_policy"] = CPUOffloadPolicy(pin_memory=False)
     names = tuple(name for name in (REPLICATE, DATA) if name in wanted.sizes)
     if names == (REPLICATE,):
         raise UsageError("replicate is of what is sharded among dp", "Say dp=N,replicate=M, or shard ddp.")
-    how: dict[str, Any] = {"mesh": mesh[names if len(names) > 1 else names[0]]}
+    how["mesh"] = mesh[names if len(names) > 1 else names[0]]
     if dtypes:
         how["mp_policy"] = MixedPrecisionPolicy(**dtypes)
     reshard = False if options.shards == "zero2" else options.reshard

@@ -29,6 +29,7 @@ from modelsum.trace.parallel.collectives import is_collective, traffic_of
 from modelsum.trace.rules import Rule
 from modelsum.trace.torch_private import (
     STORAGE_RESIZE,
+    TO_COPY,
     WAITING,
     DispatchMode,
     HigherOrderOperator,
@@ -68,6 +69,7 @@ _ALLOCATES = 1
 _DECOMPOSES = 2
 _COMMUNICATES = 4
 _WAITS = 8
+_LEAVES = 16  # may go to the host
 
 
 class _Plan(NamedTuple):
@@ -202,6 +204,11 @@ class Lifetimes(DispatchMode):
                 return (written or func.decompose)(*args, **kwargs)
         if does & _WAITS:
             return args[0]  # as on a device; on meta one of them makes a new tensor
+        if does & _LEAVES and str(kwargs.get("device")) == "cpu" and self.log.hosted:
+            with self.log.on_host():
+                out = run(func, args, {**kwargs, "device": args[0].device})
+                self._watch(out)
+            return out
         self._locate()
         self.log.op = spelled(func)
         self._sum = None
@@ -248,6 +255,8 @@ class Lifetimes(DispatchMode):
             does |= _COMMUNICATES
         elif func.name() in WAITING:
             does = _WAITS
+        if func is TO_COPY:
+            does |= _LEAVES
         inside = self._kernels.get(name if namespace == "aten" else func.name())
         work = Verdict.IGNORED if rule is Verdict.COMPOSITE else rule
         plan = self._plans[func] = _Plan(does, inside, work)

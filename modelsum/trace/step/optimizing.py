@@ -32,7 +32,7 @@ class Update:
         self._lifetimes = lifetimes
         self._options = options
         self._implementation = options.implementation_on(target)
-        self._counts_on_device = target == "cpu" or self._implementation == "fused"
+        self._counts_on_device = target == "cpu" or self._implementation == "fused" or bool(options.offload)
         self._factories: Callable[[], AbstractContextManager[Any]] = nullcontext
         if any(parameter.is_meta for parameter in model.parameters()):
             self._factories = _OnCpu if target == "cpu" else _BesideCuda
@@ -48,7 +48,7 @@ class Update:
 
         None is all of them.
         """
-        if self._options.clip:
+        with self._lifetimes.log.on_host() if self._options.offload == "params" else nullcontext():
             self._clip(trained)
         if stepped is not None:
             here = set(map(id, stepped))
@@ -56,15 +56,16 @@ class Update:
         if not self._options.in_closed_form:
             self._trace()
             return
-        optimizers.step(
-            self._lifetimes.log,
-            [optimizers.Trained(tuple(p.shape), p.element_size()) for p in map(local_of, trained)],
-            str(self._options.optimizer),
-            self._implementation,
-            first=first,
-            counts_on_device=self._counts_on_device,
-            weight_decay=self._options.weight_decay,
-        )
+        with self._lifetimes.log.on_host() if self._options.offload else nullcontext():
+            optimizers.step(
+                self._lifetimes.log,
+                [optimizers.Trained(tuple(p.shape), p.element_size()) for p in map(local_of, trained)],
+                str(self._options.optimizer),
+                self._implementation,
+                first=first,
+                counts_on_device=self._counts_on_device,
+                weight_decay=self._options.weight_decay,
+            )
         if self._options.optimizer == "torchao-adamw8bit":
             self._lifetimes.unmeasured["torchao's compiled step"] = 1
 
@@ -73,6 +74,8 @@ class Update:
 
         A second time is like the first, which takes long where tensors are parts of larger ones.
         """
+        if not self._options.clip:
+            return
         log = self._lifetimes.log
         if self._clipping is not None:
             log.repeat(self._clipping[0])

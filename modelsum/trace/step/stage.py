@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
@@ -41,6 +41,7 @@ from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
 from modelsum.trace.step.losses import Loss
 from modelsum.trace.step.optimizing import Update
 from modelsum.trace.step.presuming import Choosing, Presuming
+from modelsum.trace.torch_private import local_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Recording:
         macs: multiply-accumulates of a step by phase.
         uncounted: as `Lifetimes.uncounted`, of one forward and backward pass.
         streams: as `Log.streams`.
+        hosted: as `Log.hosted`.
         traffic: of a step in steady state, by collective.
     """
 
@@ -75,6 +77,7 @@ class Recording:
     macs: Mapping[str, int] = field(default_factory=dict)
     uncounted: Mapping[str, int] = field(default_factory=dict)
     streams: Mapping[int, str] = field(default_factory=dict)
+    hosted: Set[int] = frozenset()
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
 
 
@@ -89,6 +92,7 @@ class Shared:
         prefix: what stands before the paths of the call's modules in the whole model.
         passes: runs all passes of a step in place of the call: it tells the phases that begin, and asks for
             the loss of an output.
+        on_host: its weights are held by the host, and so are their gradients and the optimizer.
     """
 
     call: Call
@@ -96,6 +100,7 @@ class Shared:
     after_step: Callable[[], None] | None = None
     prefix: str = ""
     passes: Callable[[Callable[[str], None], Callable[[Any], Tensor | None]], None] | None = None
+    on_host: bool = False
 
 
 class Stage:
@@ -145,7 +150,9 @@ class Stage:
         self._modules = [(prefix + path, module) for path, module in hookable(model)]
         self._parameters = list(model.parameters())
         held = held_by(model) if held is None or self._is_shared else held
-        self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
+        weights = self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
+        if self._shared.on_host:
+            self.log.hosted.update(weights)
         self.lifetimes.watch(_stored(held), BUFFERS)
         if self._shared.passes is None:
             self.lifetimes.watch(call.inputs(), INPUTS)
@@ -182,6 +189,7 @@ class Stage:
             saved={},
             unmeasured=self.lifetimes.unmeasured,
             streams=self.log.streams,
+            hosted=self.log.hosted,
         )
 
     def training(self, options: MemoryOptions, target: str) -> Recording | None:
@@ -197,6 +205,8 @@ class Stage:
         self._prefetch(options.prefetch)
         if options.ema:
             self._average()
+        if options.offload == "optimizer":
+            self._copy_to_host()
         update = Update(self._call.model, self.lifetimes, options, target)
         self._setup += self.log.cut()
         loss = Loss(options.loss, self._add_input, self._call.model)
@@ -260,6 +270,7 @@ class Stage:
             macs=macs,
             uncounted=uncounted,
             streams=self.log.streams,
+            hosted=self.log.hosted,
             traffic=_added(sent[0], 1 if self._shared.passes else options.accumulate, sent[1]),
         )
 
@@ -340,6 +351,15 @@ class Stage:
             if category in (WEIGHTS, BUFFERS)
         )
         self.log.allocate(held, EMA)
+        self._setup += self.log.cut()
+
+    def _copy_to_host(self) -> None:
+        """The optimizer of the host has a copy of weights and gradients, there before the step."""
+        own = self._parameters if self._shared.stepped is None else self._shared.stepped
+        with self.log.on_host():
+            for parameter in own:
+                if parameter.requires_grad:
+                    self.log.allocate(2 * local_of(parameter).nbytes)
         self._setup += self.log.cut()
 
     def _add_input(self, tensor: Tensor) -> None:

@@ -228,6 +228,18 @@ def training_events(recording: Recording) -> Iterator[Event]:
     yield from (*recording.setup, *recording.first, *recording.between, *recording.steady)
 
 
+def _of_device(recording: Recording) -> Recording:
+    """The same without what the host holds."""
+    if not recording.hosted:
+        return recording
+    lists = ("setup", "first", "between", "steady_setup", "steady")
+    kept: dict[str, Any] = {
+        name: [event for event in getattr(recording, name) if event.storage not in recording.hosted]
+        for name in lists
+    }
+    return dataclasses.replace(recording, **kept)
+
+
 def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recording | None, str | None]:
     """The steps of training, or None and why there are none."""
     try:
@@ -271,6 +283,13 @@ def _memory(
     unmeasured: Mapping[str, int],
 ) -> Memory:
     points = options.timeline_points
+    host_bytes: int | None = None
+    if training and training.hosted:
+        there = [event for event in training.steady_setup if event.storage in training.hosted]
+        meanwhile = [event for event in training.steady if event.storage in training.hosted]
+        host_bytes = replay(training.categories, there, meanwhile).peak.bytes
+        training = _of_device(training)
+    inference = _of_device(inference)
     without = replay(inference.categories, inference.setup, inference.first, 0 if training else points)
     step: Replay | None = None
     first: Replay | None = None
@@ -308,6 +327,7 @@ def _memory(
         allocated_bytes=allocated,
         reserved_bytes=reserved,
         process_bytes=process,
+        host_bytes=host_bytes,
         modules={
             path: ModuleMemory(
                 saved_bytes=saved.get(path, 0),

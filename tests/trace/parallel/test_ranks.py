@@ -120,6 +120,26 @@ def test_stages_share_the_blocks_and_send_what_is_between_them() -> None:
     assert first.communication["send"].sent_bytes == last.communication["receive"].received_bytes == between
 
 
+# ---- what the host holds
+
+
+def test_offloaded_weights_come_to_the_device_as_they_are_gathered() -> None:
+    here, away = (ranks("dp=2", optimizer="momentum", **more) for more in ({}, {"offload": "params"}))
+    (entry,) = away.ranks
+    assert entry.shards == here.ranks[0].shards  # wherever they are
+    assert here.host_bytes is None
+    assert away.host_bytes == sum(entry.shards.values())
+    assert not any(away.peak.parts[part] for part in ("weights", "gradients", "optimizer_state"))
+    assert away.peak.parts["gathered_weights"] == here.peak.parts["gathered_weights"]
+    assert away.ranks[0].communication == here.ranks[0].communication
+
+
+def test_an_offloaded_optimizer_has_copies_of_weights_and_gradients() -> None:
+    here, away = (alone(optimizer="momentum", **more) for more in ({}, {"offload": "optimizer"}))
+    assert away.host_bytes == 3 * whole()
+    assert away.training_peak_bytes == here.training_peak_bytes - whole()
+
+
 # ---- what is refused
 
 
