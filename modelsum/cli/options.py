@@ -165,7 +165,7 @@ _STEP = (
     _memory("expandable_segments", "The CUDA allocator with expandable_segments:True."),
     _ranks(
         "mesh",
-        "GPUs that share the step: dp (data parallel), tp (tensor), pp (stages), replicate (of shards).",
+        "GPUs that share the step: dp (data parallel), tp (tensor), cp (context), pp (stages), replicate.",
         metavar="dp=N,tp=N",
     ),
     _ranks("shard", "What data parallel ranks share.  [default: fsdp]", type=Word(step.SHARD)),

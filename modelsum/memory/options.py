@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelsum.errors import UsageError, one_of
-from modelsum.memory.ranks.mesh import DATA, REPLICATE, TENSOR, parse_mesh
+from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, REPLICATE, TENSOR, parse_mesh
 from modelsum.spec import check_dtype, dtype_name, parse_object
 
 #: AdamW with states of 8 bits: bitsandbytes' and torchao's.
@@ -209,6 +209,8 @@ class MemoryOptions:
             return
         mesh = parse_mesh(self.mesh)
         object.__setattr__(self, "mesh", mesh.words)
+        if mesh[CONTEXT] > 1 and mesh[PIPELINE] > 1:
+            raise UsageError("cp and pp together are not known here", "Leave one of them out.")
         if self.parallelize is not None:
             for name in ways:
                 if name != "parallelize":
@@ -220,9 +222,13 @@ class MemoryOptions:
                     raise UsageError(f"{name} is of fsdp, not of {self.shards}", "Say shard fsdp.")
             if mesh[REPLICATE] > 1:
                 raise UsageError(f"{self.shards} has no replicas of shards", "Say shard fsdp, or dp alone.")
+            if mesh[CONTEXT] > 1:
+                raise UsageError(
+                    f"{self.shards} has no parts of sequences", "Say shard fsdp, or leave cp out."
+                )
             if mesh[TENSOR] > 1 and mesh[DATA] > 1:
                 raise UsageError(f"{self.shards} takes no tensors that are parts already", "Say shard fsdp.")
-        if self.offload == "params" and mesh[DATA] * mesh[REPLICATE] == 1:
+        if self.offload == "params" and mesh[DATA] * mesh[REPLICATE] * mesh[CONTEXT] == 1:
             raise UsageError(
                 "offload params is of what is sharded among dp", "Say dp=N, or offload optimizer."
             )

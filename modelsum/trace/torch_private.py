@@ -479,6 +479,11 @@ def forget_meshes() -> None:
     debug._clear_sharding_prop_cache()
 
 
+def flattened(mesh: Any, name: str) -> Any:
+    """A mesh whose dimensions are one, of that name, which the mesh that it is of has then too."""
+    return mesh._flatten(name)
+
+
 def group_of(name_or_group: Any) -> Any:
     """The process group of an argument of a collective: an object of TorchScript, or a name."""
     from torch.distributed import ProcessGroup

@@ -22,7 +22,7 @@ def test_a_mesh_is_read_in_any_order_and_has_the_outermost_dimension_first() -> 
     ("text", "said"),
     [
         ("dq=2", "no dimension 'dq'"),
-        ("cp=2", "no dimension 'cp'"),
+        ("cq=2", "no dimension 'cq'"),
         ("dp", "'dp' is no size"),
         ("dp=0", "'dp=0' is no size"),
         ("dp=x", "'dp=x' is no size"),
@@ -48,6 +48,8 @@ def test_what_is_no_mesh_is_refused(text: str, said: str) -> None:
         ({"mesh": "dp=2,replicate=2", "shard": "zero1"}, "has no replicas of shards"),
         ({"mesh": "dp=2", "shard": "ddp", "parallelize": "a.py:f"}, "shard and parallelize are both given"),
         ({"mesh": "dp=2", "param_dtype": "bf17"}, "unknown dtype 'bf17'"),
+        ({"mesh": "pp=2,cp=2"}, "cp and pp together are not known here"),
+        ({"mesh": "dp=2,cp=2", "shard": "ddp"}, "ddp has no parts of sequences"),
         ({"offload": "params"}, "offload params is of fsdp"),
         ({"offload": "gradients"}, "offload 'gradients' is not known"),
         ({"mesh": "dp=2", "shard": "ddp", "offload": "params"}, "offload params is of fsdp, not of ddp"),

@@ -759,6 +759,9 @@ def test_a_tensor_of_several_ranks_has_a_part_here_and_collectives_are_taken_apa
         assert room.local_of(whole).shape == (2, 2)
         assert room.is_distributed((DTensor,))
         assert room.group_of(torch.distributed.group.WORLD.group_name).size() == 4
+        mesh = init_device_mesh("meta", (2, 2), mesh_dim_names=("a", "b"))
+        one = room.flattened(mesh, "a_b")
+        assert (one.size(), one.mesh_dim_names) == (4, ("a_b",))
     assert not room.is_distributed((Tensor, nn.Parameter))
     x = torch.zeros(2)
     assert room.local_of(x) is x
@@ -778,7 +781,7 @@ def test_zero_shares_the_parameters_out_among_the_ranks():
 
 def test_what_refuses_meta_is_put_back():
     names = [(name, name.value) for name, _ in room.names_that_refuse_meta()]
-    assert len(names) == 5
+    assert len(names) == 7
     from modelsum.trace.parallel.world import world
 
     with world(0, 2):

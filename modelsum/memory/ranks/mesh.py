@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from modelsum.errors import UsageError, did_you_mean
 
 #: The dimensions, the outermost first: ranks that are next to each other share the innermost one.
-PIPELINE, REPLICATE, DATA, TENSOR = "pp", "replicate", "dp", "tp"
+PIPELINE, REPLICATE, DATA, CONTEXT, TENSOR = "pp", "replicate", "dp", "cp", "tp"
 DIMENSIONS = {
     PIPELINE: "pipeline stages",
     REPLICATE: "replicas of what is sharded (hybrid sharding)",
     DATA: "data parallel, the batch of each its own",
+    CONTEXT: "context parallel, each a part of the sequence",
     TENSOR: "tensor parallel",
 }
 MOST_RANKS = 1 << 17

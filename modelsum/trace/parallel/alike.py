@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from modelsum.memory.options import MemoryOptions
-from modelsum.memory.ranks.mesh import DATA, PIPELINE, Mesh
+from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, Mesh
 
 #: More distinct ranks than this are not gone through.
 MOST = 8
@@ -21,7 +21,12 @@ def groups(model: nn.Module, options: MemoryOptions, mesh: Mesh) -> list[tuple[i
     data = _kinds_of_data_ranks(model, options, mesh)
     for rank in range(mesh.ranks):
         place = mesh.place_of(rank)
-        kind = (_kind_of_stage(place.get(PIPELINE, 0), mesh[PIPELINE]), data[place.get(DATA, 0)])
+        part = place.get(CONTEXT, 0)
+        kind = (
+            _kind_of_stage(place.get(PIPELINE, 0), mesh[PIPELINE]),
+            data[place.get(DATA, 0) * mesh[CONTEXT] + part],
+            _kind_of_part(part, mesh[CONTEXT]),
+        )
         kinds.setdefault(kind, []).append(rank)
     return [tuple(ranks) for ranks in kinds.values()]
 
@@ -31,9 +36,14 @@ def _kind_of_stage(stage: int, stages: int) -> int:
     return 1 if stages > MOST_STAGES and 0 < stage < stages - 1 else stage
 
 
+def _kind_of_part(part: int, parts: int) -> int:
+    """Attention that goes round begins and ends otherwise at the first and the last part of a sequence."""
+    return min(part, 1) + (part == parts - 1)
+
+
 def _kinds_of_data_ranks(model: nn.Module, options: MemoryOptions, mesh: Mesh) -> Sequence[object]:
     """What tells data parallel ranks apart."""
-    count = mesh[DATA]
+    count = mesh[DATA] * mesh[CONTEXT]
     if count == 1 or options.shards == "ddp":
         return [0] * count
     if options.shards == "zero1":

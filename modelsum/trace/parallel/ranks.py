@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
+from modelsum.errors import UsageError
 from modelsum.memory.options import MemoryOptions
-from modelsum.memory.ranks.mesh import DATA, PIPELINE, REPLICATE, parse_mesh
+from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, REPLICATE, parse_mesh
 from modelsum.memory_values import Memory, Rank
 from modelsum.trace.call import Call
-from modelsum.trace.parallel import pipeline
+from modelsum.trace.parallel import context, pipeline
 from modelsum.trace.parallel.alike import groups
 from modelsum.trace.parallel.ways import shared
 from modelsum.trace.parallel.world import world
@@ -20,6 +21,11 @@ from modelsum.trace.step.training import predict_rank
 
 _STAGES = (
     "the peaks are at least these: pipeline stages that are sharded themselves took up to 2 % more for real"
+)
+
+_CONTEXT = (
+    "the peaks are at least these: torch's context parallel attention has no kernel for the CPU, and was "
+    "compared with no real run"
 )
 
 
@@ -41,6 +47,10 @@ def predict_ranks(
     Raises as `modelsum.trace.step.training.predict_memory` does.
     """
     mesh = parse_mesh(str(options.mesh))
+    if mesh[CONTEXT] > 1 and target == "cpu":
+        raise UsageError(
+            "cp: torch's context parallel attention has no kernel for the CPU", "Take target cuda."
+        )
     ends = None
     if mesh[PIPELINE] > 1 and own is None:
         pipeline.input_of(call)
@@ -62,12 +72,17 @@ def predict_ranks(
                 stream=stream,
             )
         if mesh[PIPELINE] > 1 and mesh.ranks > mesh[PIPELINE]:
-            rank = dataclasses.replace(
-                rank, unmeasured={**rank.unmeasured, "sharded stages": 1}, notices=(*rank.notices, _STAGES)
-            )
+            rank = _at_least(rank, "sharded stages", _STAGES)
+        if mesh[CONTEXT] > 1:
+            context.check_attention(rank.assumptions["attention"])
+            rank = _at_least(rank, "attention in parts", _CONTEXT)
         return dataclasses.replace(rank, ranks=tuple(ranks), place=mesh.place_of(ranks[0]))
 
     found = [work(ranks) for ranks in groups(call.model, options, mesh)]
     found.sort(key=lambda rank: -(rank.reserved_bytes or rank.peak.bytes))
     worst = {field.name: getattr(found[0], field.name) for field in dataclasses.fields(Memory)}
     return Memory(**worst | {"ranks": tuple(found)})
+
+
+def _at_least(rank: Rank, what: str, notice: str) -> Rank:
+    return dataclasses.replace(rank, unmeasured={**rank.unmeasured, what: 1}, notices=(*rank.notices, notice))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from types import SimpleNamespace
@@ -15,13 +16,13 @@ from modelsum import objects
 from modelsum.errors import BuildError, UsageError, did_you_mean
 from modelsum.memory.fitting.blocks import checkpoint_patterns
 from modelsum.memory.options import MemoryOptions
-from modelsum.memory.ranks.mesh import DATA, PIPELINE, REPLICATE, TENSOR, Mesh, parse_mesh
+from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, REPLICATE, TENSOR, Mesh, parse_mesh
 from modelsum.raised import told
 from modelsum.trace.call import Call
-from modelsum.trace.parallel import pipeline
+from modelsum.trace.parallel import context, pipeline
 from modelsum.trace.parallel.tensor_parallel import parallelized
 from modelsum.trace.step.stage import Shared
-from modelsum.trace.torch_private import share_of_zero
+from modelsum.trace.torch_private import flattened, share_of_zero
 
 
 def shared(
@@ -47,11 +48,15 @@ def shared(
     wanted = parse_mesh(str(options.mesh))
     on_host = options.offload == "params"
     mesh = init_device_mesh("meta", tuple(wanted.sizes.values()), mesh_dim_names=tuple(wanted.sizes))
+    around: Callable[[], Any] = nullcontext
+    if wanted[CONTEXT] > 1:
+        call = context.cut(call, wanted[CONTEXT])
+        around = context.going_round(mesh[CONTEXT])
     if own is not None:
-        return Shared(replace(call, model=_own(call.model, mesh, own, options)))
+        return Shared(replace(call, model=_own(call.model, mesh, own, options)), around=around)
     if ends is None:
         model, stepped, sync = _arranged(call.model, options, mesh, wanted)
-        return Shared(replace(call, model=model), stepped, sync, on_host=on_host)
+        return Shared(replace(call, model=model), stepped, sync, on_host=on_host, around=around)
     stages, here = wanted[PIPELINE], mesh[PIPELINE]
     stage = here.get_local_rank()
     chain = pipeline.chain_of(call.model, stages)
@@ -100,7 +105,7 @@ def _arranged(
     if wanted[TENSOR] > 1:
         parallelized(model, mesh[TENSOR], is_whole=is_whole)
     if options.shards in ("fsdp", "zero2"):
-        if wanted[DATA] * wanted[REPLICATE] > 1:
+        if wanted[DATA] * wanted[REPLICATE] * wanted[CONTEXT] > 1:
             _fully_shard(model, mesh, wanted, options)
         return model, None, None
     if wanted[DATA] == 1:
@@ -139,10 +144,14 @@ def _fully_shard(model: nn.Module, mesh: Any, wanted: Mesh, options: MemoryOptio
     if options.offload == "params":
         # Pinned memory is the same memory; meta has none that could be.
         how["offload_policy"] = CPUOffloadPolicy(pin_memory=False)
-    names = tuple(name for name in (REPLICATE, DATA) if name in wanted.sizes)
-    if names == (REPLICATE,):
+    shards = tuple(name for name in (DATA, CONTEXT) if name in wanted.sizes)
+    if not shards:
         raise UsageError("replicate is of what is sharded among dp", "Say dp=N,replicate=M, or shard ddp.")
-    how["mesh"] = mesh[names if len(names) > 1 else names[0]]
+    among = mesh[shards[0]]
+    if len(shards) > 1:  # parts of sequences are part of the batch to who shares weights
+        among = flattened(mesh[shards], "_".join(shards))
+    replicas = (REPLICATE, *among.mesh_dim_names)
+    how["mesh"] = mesh[replicas] if REPLICATE in wanted.sizes else among
     if dtypes:
         how["mp_policy"] = MixedPrecisionPolicy(**dtypes)
     reshard = False if options.shards == "zero2" else options.reshard

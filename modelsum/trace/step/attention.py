@@ -87,6 +87,8 @@ def redirected(target: str, attention: str = "auto") -> Iterator[Chosen]:
         keeps = torch.is_grad_enabled() and any(t.requires_grad for t in (query, key, value))
         return EFFICIENT_ATTENTION(query, key, value, mask, keeps, dropout_p, is_causal, scale=scale)[0]
 
+    # Context parallelism replaces it once more, by its name.
+    attend.__name__ = original.__name__
     with ATTENTION.replaced(attend):
         yield chosen
 

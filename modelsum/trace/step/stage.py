@@ -92,6 +92,7 @@ class Shared:
         prefix: what stands before the paths of the call's modules in the whole model.
         passes: runs all passes of a step in place of the call: it tells the phases that begin, and asks for
             the loss of an output.
+        around: a pass, forward and backward, runs in it.
         on_host: its weights are held by the host, and so are their gradients and the optimizer.
     """
 
@@ -101,6 +102,7 @@ class Shared:
     prefix: str = ""
     passes: Callable[[Callable[[str], None], Callable[[Any], Tensor | None]], None] | None = None
     on_host: bool = False
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
 class Stage:
@@ -173,7 +175,7 @@ class Stage:
         self._begin(FORWARD)
         # Alive to the end, as a batch is in the hands of who makes the step.
         call = self._call.renewed() if kept is None else self._call
-        with torch.no_grad(), self._followed(), self._precision():
+        with torch.no_grad(), self._shared.around(), self._followed(), self._precision():
             output = call()
         events = self.log.cut()
         for number in filter(None, map(self.lifetimes.number_of, kept() if kept else ())):
@@ -303,7 +305,7 @@ class Stage:
         self.lifetimes.macs.clear()
         self.lifetimes.uncounted.clear()
         call = self._call.renewed()
-        with self._followed():
+        with self._shared.around(), self._followed():
             with self.lifetimes.saving():
                 with self._precision(), loss.without_head():
                     output = call()

@@ -9,7 +9,7 @@ import pytest
 import real_ranks
 import torch
 from real_ranks import PHASES, LanguageModel, Run, in_a_row
-from torch import nn
+from torch import Tensor, nn
 
 from modelsum import summarize
 from modelsum.errors import BuildError, UsageError
@@ -118,6 +118,51 @@ def test_stages_share_the_blocks_and_send_what_is_between_them() -> None:
     assert first.shards["weights"] + last.shards["weights"] == whole()
     between = 4 * 2 * 32 * 64 * 4  # microbatches, batch, length, dim, bytes
     assert first.communication["send"].sent_bytes == last.communication["receive"].received_bytes == between
+
+
+# ---- parts of sequences
+
+
+class Attending(nn.Module):
+    """Attention as torch's one op."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.qkv = nn.Embedding(128, 64), nn.Linear(64, 192)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.tokens(ids)).unflatten(-1, (3, 4, 16)).permute(2, 0, 3, 1, 4)
+        return nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+def parts(mesh: str, **more: Any) -> Memory:
+    with torch.device("meta"):
+        here = call(Attending().bfloat16())
+    return predict_ranks(here, options=MemoryOptions(mesh=mesh), **{"target": "cuda"} | more)
+
+
+def test_attention_in_parts_gathers_keys_and_values_and_is_a_lower_bound() -> None:
+    memory = parts("cp=2")
+    first, last = sorted(memory.ranks, key=lambda each: each.place["cp"])
+    assert memory.bound == "lower"
+    # Keys and values of half a sequence, bfloat16, are gathered in the forward and in the backward pass.
+    sent = 2 * 2 * 2 * 16 * 64 * 2 // 2
+    weights = sum(p.numel() for p in Attending().parameters()) * 2
+    for rank in (first, last):
+        assert rank.communication["all_gather"].sent_bytes == 2 * sent + weights // 2
+        assert rank.communication["all_to_all"].sent_bytes > 0
+    assert memory.saved_for_backward_bytes < parts("dp=2").saved_for_backward_bytes  # type: ignore[operator]
+    assert nn.functional.scaled_dot_product_attention.__name__ == "scaled_dot_product_attention"
+    assert not hasattr(nn.functional, "attend")
+
+
+def test_what_cannot_go_round_is_refused() -> None:
+    with pytest.raises(UsageError, match="which the model does not call"):
+        predict_ranks(call(), options=MemoryOptions(mesh="cp=2"), target="cuda")
+    with pytest.raises(UsageError, match="has no kernel for the CPU"):
+        parts("cp=2", target="cpu")
+    with pytest.raises(UsageError, match="cp=3 does not divide a sequence of 32 into 2 x 3 parts"):
+        parts("cp=3")
 
 
 # ---- what the host holds
