@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from hand_made_report import block, report, row
 from hand_made_summary import LAYERS, MEMORY, TINY
@@ -11,7 +11,8 @@ from modelsum.baselines.changes.changes import Diff, compare
 from modelsum.baselines.comparison import Comparison, compare_models
 from modelsum.baselines.gate.verdict import Cause, Finding, Outcome, Standing, Verdict
 from modelsum.memory.fitting.fit import Fit, Need, Room, Way
-from modelsum.memory_values import ModuleMemory, Point
+from modelsum.memory.ranks.arrangements import Arrangement, Arrangements, Refusal
+from modelsum.memory_values import ModuleMemory, Point, Rank, Traffic
 from modelsum.summary import Summary, Totals
 
 _NOTHING = dict.fromkeys(MEMORY.peak.parts, 0) | {"weights": 1760, "buffers": 72, "inputs": 384}
@@ -131,6 +132,30 @@ def fit() -> Fit:
     )
 
 
+def ranks() -> Summary:
+    """TINY as two ranks that hold a half of its weights, and two that hold a quarter."""
+    known = {field.name: getattr(MEMORY, field.name) for field in fields(MEMORY) if field.name != "ranks"}
+    sent = {"all_gather": Traffic(3, 4096, 4096)}
+    shards = {"weights": 880, "gradients": 880, "optimizer_state": 1760}
+    first = Rank(**known, ranks=(0, 1), place={"dp": 0}, shards=shards, communication=sent)
+    second = replace(first, ranks=(2, 3), place={"dp": 2}, shards={n: s // 2 for n, s in shards.items()})
+    return replace(WITH_STEP, memory=replace(MEMORY, timeline=TIMELINE, ranks=(first, second)))
+
+
+def arrangements() -> Arrangements:
+    """Two GPUs of 3 GiB: one way fits, one does not, one cannot."""
+    peak = replace(MEMORY.peak, bytes=2 << 30, parts={"weights": 1 << 30, "gathered_weights": 1 << 30})
+    need = Need(1, 5 << 29, 5 << 29, peak)
+    tried = (
+        Arrangement("--mesh dp=2", "dp=2", 2, need, 1 << 30, "exact", True, {"all_gather": Traffic(3, 8, 8)}),
+        Arrangement("--mesh dp=2 --shard ddp", "dp=2", 2, None, 9 << 29, "lower", False),
+    )
+    refused = (Refusal(("--mesh tp=2",), "TINY has no plan for tensor parallelism"),)
+    return Arrangements(
+        *(TINY.model, TINY.inputs, "float32", "cuda", 2, Room(3 << 30, "3GiB"), 1, tried, refused)
+    )
+
+
 #: A value for each kind of page.
 PAGES = {
     "show": lambda: WITH_STEP,
@@ -138,4 +163,6 @@ PAGES = {
     "compare": comparison,
     "check": outcome,
     "fit": fit,
+    "ranks": ranks,
+    "arrangements": arrangements,
 }

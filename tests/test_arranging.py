@@ -6,18 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hand_made_pages import arrangements
 
 import modelsum
 from modelsum.errors import UsageError
 from modelsum.memory import MemoryOptions
-from modelsum.memory.fitting.fit import Need, Room
-from modelsum.memory.ranks.arrangements import Arrangement, Arrangements, Refusal
 from modelsum.memory.ranks.candidates import candidates
-from modelsum.memory_values import Peak, Traffic
 from modelsum.render import FORMATS, render
-from modelsum.summary import Model
-
-GIB = 1 << 30
 
 NETS = """
 from torch import nn
@@ -105,33 +100,20 @@ def test_none_fits(nets) -> None:
 # ---- formats
 
 
-def shown() -> Arrangements:
-    peak = Peak(2 * GIB, {"weights": 2 * GIB}, "backward", "")
-    tried = (
-        Arrangement("--mesh dp=2", "dp=2", 2, Need(1, 3 * GIB, 3 * GIB, peak), GIB, "exact", True,
-                    {"all_gather": Traffic(3, 1 << 20, 1 << 20)}),
-        Arrangement("--mesh dp=2 --shard ddp", "dp=2", 2, None, 9 * GIB, "lower", False),
-    )  # fmt: skip
-    refused = (Refusal(("--mesh tp=2",), "Net has no plan for tensor parallelism"),)
-    return Arrangements(
-        Model("net", "file", "Net"), (), "float32", "cuda", 2, Room(4 * GIB, "4GiB"), 1, tried, refused
-    )
-
-
 def test_text_says_what_is_needed_and_what_is_sent() -> None:
-    text = render(shown())
+    text = render(arrangements())
     said = " ".join(text.split())
     assert "1 way fits, the cheapest in communication is --mesh dp=2:" in said
-    assert "--mesh dp=2 3.00 GiB 512.00 KiB 2 yes" in said
-    assert "--mesh dp=2 --shard ddp >= 9.00 GiB - 2 no" in said
-    assert "Not: --mesh tp=2: Net has no plan for tensor parallelism" in said
+    assert "--mesh dp=2 2.50 GiB 4 B 2 yes" in said
+    assert "--mesh dp=2 --shard ddp >= 4.50 GiB - 2 no" in said
+    assert "Not: --mesh tp=2: TINY has no plan for tensor parallelism" in said
     assert max(map(len, text.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("format", FORMATS["Arrangements"])
 def test_every_format_has_every_way(format: str) -> None:
-    text = render(shown(), format)
-    assert all(each.words in text for each in shown().tried)
+    text = render(arrangements(), format)
+    assert all(each.words in text for each in arrangements().tried)
 
 
 # ---- what is refused

@@ -27,6 +27,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "changes": ("tree", "partition", "changes"),
     "bars": (),
     "chart": (),
+    "parts": (),
     "scatter": (),
     "verdicts": (),
     "words": (),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from modelsum.memory.ranks.arrangements import Arrangements
+from modelsum.memory.ranks.arrangements import Arrangement, Arrangements
 from modelsum.render import RenderOptions
 from modelsum.render.arrangements import table, words
 from modelsum.render.document import Listed
+from modelsum.render.fit.words import room_words
 from modelsum.render.page import Page, Section
+from modelsum.render.page.parts import Bar, drawn
 from modelsum.render.summary.cells import model_name
 from modelsum.units import binary_bytes, count
 
@@ -32,7 +34,19 @@ def page(found: Arrangements, options: RenderOptions) -> Page:
 
 
 def _sections(found: Arrangements) -> Iterator[Section]:
-    yield Section("words", "ways", "Meshes and ways", words=[table(found)], words_title="Table", is_open=True)
+    bars = [
+        Bar(each.words.removeprefix("--mesh ").replace(" --", ", "), _parts(each)) for each in found.tried
+    ]
+    picture = drawn("What each arrangement needs, by part", bars, (found.room.bytes, room_words(found.room)))
+    yield Section("parts", "ways", "Meshes and ways", picture, [table(found)], is_open=True)
     about = [*([Listed(tuple(words.refused(found)))] if found.refused else [])]
     about.append(Listed.of(words.provenance(found)))
     yield Section("words", "about", "What was asked", words=about, words_title="List", is_open=True)
+
+
+def _parts(each: Arrangement) -> dict[str, int]:
+    """What is live at its peak, and what the process takes besides."""
+    if each.need is None:
+        return {"weights and gradients alone": each.held_bytes}
+    besides = each.need.bytes - each.need.peak.bytes
+    return {**each.need.peak.parts, "allocator and process besides": besides}

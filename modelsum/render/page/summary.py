@@ -9,6 +9,7 @@ from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Said, Table
 from modelsum.render.page import Page, Section
 from modelsum.render.page.columns import of_summary, runs, steps
+from modelsum.render.page.parts import Bar, drawn
 from modelsum.render.summary import cells, facts
 from modelsum.render.summary.document import figures as figures_of
 from modelsum.render.summary.document import layers
@@ -59,6 +60,9 @@ def _sections(summary: Summary, figures: list[str]) -> Iterator[Section]:
     if memory is not None and memory.timeline:
         of = "a training step" if memory.training else "the forward pass"
         yield Section("timeline", "memory", f"Memory over {of}", _timeline(memory, of), list(_phases(memory)))
+    if memory is not None and memory.ranks:
+        rows: list[Block] = [Table(facts.RANKS_HEADER, "ll" + "r" * 6, facts.ranks(memory))]
+        yield Section("parts", "ranks", "Ranks, each at its peak", _ranks(memory), rows)
     shown = [(figure, _FIGURES[figure]) for figure in figures]
     size, unit = binary_unit(memory.peak.bytes if memory else 1)
     if memory and memory.peak.bytes >= 1 << 30:
@@ -88,6 +92,14 @@ def _timeline(memory: Memory, of: str) -> dict[str, object]:
         "parts": [(name.replace("_", " "), steps([point.parts[name] for point in points])) for name in names],
         "peak": peak,
     }
+
+
+def _ranks(memory: Memory) -> dict[str, object]:
+    bars = [
+        Bar(f"{which} ({where})", rank.peak.parts)
+        for (which, where, *_), rank in zip(facts.ranks(memory), memory.ranks, strict=True)
+    ]
+    return drawn("What every distinct rank holds at its peak, by part", bars)
 
 
 def _phases(memory: Memory) -> Iterator[Block]:

@@ -34,6 +34,8 @@ def figures(summary: Summary) -> Iterator[Block]:
     yield Table(("Totals", "", ""), "lrl", facts.totals(summary))
     if summary.memory:
         yield Table((facts.memory_title(summary.memory), "", ""), "lrl", facts.memory(summary.memory))
+        if rows := facts.ranks(summary.memory):
+            yield Table(facts.RANKS_HEADER, "ll" + "r" * 6, rows)
         yield Said(facts.assumptions(summary.memory, whole=True), "Assumed")
     if summary.called:
         yield Table((facts.CONVENTION, ""), "lr", [fact[:2] for fact in facts.convention(summary)])

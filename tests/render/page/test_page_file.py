@@ -71,6 +71,13 @@ def test_a_page_brings_only_the_scripts_that_it_needs() -> None:
     assert "sections.timeline" not in render(PAGES["diff"](), "html")
 
 
+def test_a_rank_is_a_bar_of_its_parts_with_what_it_is_in_words() -> None:
+    text = render(PAGES["ranks"](), "html")
+    assert '<text x="0" y="45.0">0-1 (dp=0)</text>' in text
+    assert "0-1 (dp=0): weights 1.72 KiB" in text
+    assert "<th>Sent a step</th>" in text.replace(' class="r"', "")
+
+
 def test_columns_have_the_layers_as_numbers() -> None:
     columns = of_summary(WITH_STEP)
     assert columns["up"][:8] == [0, 1, 1, 2, 3, 5, 1, 2]
