@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from modelsum.memory.ranks.arrangements import Arrangement, Arrangements
 from modelsum.render import RenderOptions
 from modelsum.render.arrangements import table, words
-from modelsum.render.document import Listed
+from modelsum.render.document import Block, Listed, Said
 from modelsum.render.fit.words import room_words
 from modelsum.render.page import Page, Section
 from modelsum.render.page.parts import Bar, drawn
@@ -39,7 +39,9 @@ def _sections(found: Arrangements) -> Iterator[Section]:
     ]
     picture = drawn("What each arrangement needs, by part", bars, (found.room.bytes, room_words(found.room)))
     yield Section("parts", "ways", "Meshes and ways", picture, [table(found)], is_open=True)
-    about = [*([Listed(tuple(words.refused(found)))] if found.refused else [])]
+    about: list[Block] = []
+    if found.refused:
+        about += [Said("", "Not possible"), Listed(tuple(words.refused(found)))]
     about.append(Listed.of(words.provenance(found)))
     yield Section("words", "about", "What was asked", words=about, words_title="List", is_open=True)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -28,6 +28,30 @@ def groups(model: nn.Module, options: MemoryOptions, mesh: Mesh) -> list[tuple[i
             _kind_of_part(part, mesh[CONTEXT]),
         )
         kinds.setdefault(kind, []).append(rank)
+    return [tuple(ranks) for ranks in kinds.values()]
+
+
+def groups_by(kind_of: Callable[[int], object], mesh: Mesh) -> list[tuple[int, ...]]:
+    """The same where only a look at a rank's part of the model tells its kind: where a user's code makes it.
+
+    Of many ranks those at the corners of the mesh are looked at, and the others are taken for those that are
+    first where they are not last: what does not divide is missing in the last ones.
+    """
+
+    def corner(rank: int) -> int:
+        place = mesh.place_of(rank)
+        found = 0
+        for name, size in mesh.sizes.items():
+            found = found * size + (place[name] if place[name] == size - 1 else 0)
+        return found
+
+    looked_at = range(mesh.ranks) if mesh.ranks <= MOST else map(corner, range(mesh.ranks))
+    known: dict[int, object] = {}
+    kinds: dict[object, list[int]] = {}
+    for rank, like in enumerate(looked_at):
+        if like not in known:
+            known[like] = kind_of(like)
+        kinds.setdefault(known[like], []).append(rank)
     return [tuple(ranks) for ranks in kinds.values()]
 
 

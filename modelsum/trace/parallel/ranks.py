@@ -10,19 +10,25 @@ import torch
 
 from modelsum.errors import UsageError
 from modelsum.memory.options import MemoryOptions
-from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, REPLICATE, parse_mesh
+from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, REPLICATE, TENSOR, parse_mesh
 from modelsum.memory_values import Memory, Rank
 from modelsum.trace.call import Call
 from modelsum.trace.parallel import context, pipeline
-from modelsum.trace.parallel.alike import groups
+from modelsum.trace.parallel.alike import groups, groups_by
+from modelsum.trace.parallel.tensor_parallel import plan_of
 from modelsum.trace.parallel.ways import shared
 from modelsum.trace.parallel.world import world
 from modelsum.trace.step.training import predict_rank
+from modelsum.trace.torch_private import local_of
 
 _STAGES = (
     "the peaks are at least these: pipeline stages that are sharded themselves took up to 2 % more for real"
 )
 
+_PAIRS = (
+    "the model has no plan for tensor parallelism: pairs of linear layers are shared, all else is whole on "
+    "every rank"
+)
 _CONTEXT = (
     "the peaks are at least these: torch's context parallel attention has no kernel for the CPU, and was "
     "compared with no real run"
@@ -73,12 +79,21 @@ def predict_ranks(
             )
         if mesh[PIPELINE] > 1 and mesh.ranks > mesh[PIPELINE]:
             rank = _at_least(rank, "sharded stages", _STAGES)
+        if mesh[TENSOR] > 1 and own is None and not plan_of(call.model):
+            rank = dataclasses.replace(rank, notices=(*rank.notices, _PAIRS))
         if mesh[CONTEXT] > 1:
             context.check_attention(rank.assumptions["attention"])
             rank = _at_least(rank, "attention in parts", _CONTEXT)
         return dataclasses.replace(rank, ranks=tuple(ranks), place=mesh.place_of(ranks[0]))
 
-    found = [work(ranks) for ranks in groups(call.model, options, mesh)]
+    def sizes(rank: int) -> object:
+        """Of the part that the user's function gives a rank."""
+        with world(rank, mesh.ranks):
+            part = shared(call.on(torch.device("meta")), options, own).call.model
+            return tuple((name, tuple(local_of(p).shape)) for name, p in part.named_parameters())
+
+    alike = groups_by(sizes, mesh) if own is not None else groups(call.model, options, mesh)
+    found = [work(ranks) for ranks in alike]
     found.sort(key=lambda rank: -(rank.reserved_bytes or rank.peak.bytes))
     worst = {field.name: getattr(found[0], field.name) for field in dataclasses.fields(Memory)}
     return Memory(**worst | {"ranks": tuple(found)})

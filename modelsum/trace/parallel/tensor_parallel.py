@@ -39,12 +39,13 @@ def parallelized(model: nn.Module, mesh: Any, *, is_whole: bool = True) -> None:
     """
     from torch.distributed.tensor import Replicate, parallel
 
-    plan = plan_of(model)
+    plan = plan_of(model) or plan_of_pairs(model)
     _check_heads(model, mesh.size())
-    if not plan:
+    if not plan and is_whole:
         raise UsageError(
-            f"{type(model).__name__} has no plan for tensor parallelism",
-            "Give your own function with parallelize, or a model with a _tp_plan, as transformers has.",
+            f"{type(model).__name__} has no plan for tensor parallelism, and no pair of linear layers",
+            "Give its class a _tp_plan, {'layers.*.up': 'colwise', 'layers.*.down': 'rowwise'}, or your own "
+            "function: --parallelize file.py:function.",
         )
     paths = [path for path, _ in model.named_modules() if path]
     styles = {}
@@ -77,6 +78,40 @@ def plan_of(model: nn.Module) -> dict[str, str]:
             whole = f"{path}.{pattern}" if path else pattern
             plan.setdefault(whole, word)
     return plan
+
+
+def plan_of_pairs(model: nn.Module) -> dict[str, str]:
+    """Of each pair of linear layers with nothing but element by element between them: columns, then rows.
+
+    So are the feed-forward parts of nn.TransformerEncoderLayer, of torchvision's and of timm's blocks.
+    Attention whose queries, keys and values are one weight stays whole on every rank.
+    """
+    plan: dict[str, str] = {}
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        parts = dict(module.named_children())
+        for first, second in _PAIRS:
+            if all(isinstance(parts.get(name), nn.Linear) for name in (first, second)) and _is_plain(parts):
+                plan |= {prefix + first: "colwise", prefix + second: "rowwise"}
+        linear = [name for name, part in parts.items() if isinstance(part, nn.Linear)]
+        if isinstance(module, nn.Sequential) and len(linear) == 2 and _is_plain(parts):
+            plan |= {prefix + linear[0]: "colwise", prefix + linear[1]: "rowwise"}
+    return plan
+
+
+#: Names of a pair of linear layers, one after the other: in torch, timm and torchvision.
+_PAIRS = (("linear1", "linear2"), ("fc1", "fc2"))
+#: What may stand beside them: what works element by element, or is not between them.
+_BESIDE = ("Dropout", "Identity", "ReLU", "GELU", "SiLU", "Tanh", "Sigmoid", "Hardswish", "LeakyReLU", "ELU")
+
+
+def _is_plain(parts: Mapping[str, nn.Module]) -> bool:
+    return all(
+        isinstance(part, nn.Linear)
+        or type(part).__name__.startswith(_BESIDE)
+        or name in ("norm1", "norm2", "self_attn")  # of nn.TransformerEncoderLayer
+        for name, part in parts.items()
+    )
 
 
 def _names_parameter(model: nn.Module, pattern: str) -> bool:

@@ -112,6 +112,31 @@ def test_tensor_parallel_ranks_hold_a_part_of_what_the_plan_names() -> None:
     assert entry.shards["weights"] == whole_on_each + (whole() - whole_on_each) // 2
 
 
+class Feed(nn.Module):
+    """A pair of linear layers with a name of its own, one without, and a layer of neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mlp = nn.Module()
+        self.mlp.fc1, self.mlp.act, self.mlp.fc2 = nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 8)
+        self.row, self.head = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 8)), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.row(self.mlp.fc2(self.mlp.act(self.mlp.fc1(x)))))
+
+
+def test_without_a_plan_pairs_of_linear_layers_are_shared() -> None:
+    with torch.device("meta"):
+        here = Call(Feed(), (torch.empty(4, 8),))
+    memory = predict_ranks(here, options=MemoryOptions(mesh="tp=2"), target="cpu")
+    halves = 8 * 32 + 32 + 32 * 8 + 8 * 16 + 16 + 16 * 8
+    assert memory.ranks[0].shards["weights"] == 4 * (halves // 2 + 8 + 8 + 8 * 2 + 2)
+    assert (
+        memory.ranks[0].communication["all_reduce"].calls == 3
+    )  # two outputs, and a derivative between them
+    assert "pairs of linear layers are shared" in memory.notices[0]
+
+
 def test_stages_share_the_blocks_and_send_what_is_between_them() -> None:
     memory = ranks("pp=2", row(), accumulate=4)
     first, last = sorted(memory.ranks, key=lambda each: each.place["pp"])
@@ -255,6 +280,25 @@ def test_the_users_function_runs_as_it_is() -> None:
     assert memory.training is not None
     assert memory.ranks[0].shards["weights"] == whole() // 2
     assert memory.training_peak_bytes < ranks("dp=2").training_peak_bytes
+
+
+def test_ranks_are_told_apart_by_what_the_users_function_gives_them() -> None:
+    """A vocabulary of 127 among two: the last rank has 63 rows of it."""
+
+    def own(model: nn.Module, mesh: Any) -> None:
+        from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
+
+        parallelize_module(model, mesh["tp"], {"output": ColwiseParallel()})
+
+    def distinct(mesh: str) -> set[tuple[int, ...]]:
+        with torch.device("meta"):
+            here = call(LanguageModel(**SMALL | {"vocabulary": 127}))
+        step = MemoryOptions(mesh=mesh, parallelize="own.py:f")
+        memory = predict_ranks(here, options=step, target="cpu", own=own)
+        return {each.ranks for each in memory.ranks}
+
+    assert distinct("tp=2") == {(0,), (1,)}
+    assert distinct("dp=8,tp=2") == {tuple(range(0, 16, 2)), tuple(range(1, 16, 2))}
 
 
 # ---- torch is as it was
