@@ -301,12 +301,19 @@ def piped(model: LanguageModel, run: Run) -> tuple[nn.Module, Any]:
     return part, Schedule1F1B(piece, run.microbatches, loss_fn=loss)
 
 
+_IMPORTED = (
+    *("torch.distributed.fsdp", "torch.distributed.tensor.parallel", "torch.distributed.pipelining"),
+    *("torch.distributed.optim", "torch.profiler", "torch.optim.adamw", "torch.multiprocessing"),
+)
+
+
 def peaks(run: Run) -> list[dict[str, int]]:
     """Most live bytes of each phase of a step in steady state, by rank."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver")  # which imports torch once for all of them
+    context.set_forkserver_preload([*_IMPORTED])
     answers = context.SimpleQueue()
     processes = [
         context.Process(target=_rank, args=(rank, run, port, answers), daemon=True)

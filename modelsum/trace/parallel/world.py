@@ -6,6 +6,7 @@ streams: here they are names, so that each allocation is known to be of the stre
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
@@ -46,6 +47,9 @@ def world(rank: int, size: int) -> Iterator[Callable[[], str]]:
             changed.enter_context(name.replaced(value))
         forget_meshes()
         changed.callback(forget_meshes)
+        # What FSDP says of an output that is a view is of what a program does with it.
+        changed.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module")
         start_fake_group(rank, size)
         changed.callback(torch.distributed.destroy_process_group)
         yield device.current
