@@ -20,7 +20,7 @@ from modelsum.baselines.configuration.config import Config
 from modelsum.baselines.gate import gate, project, rules, stored
 from modelsum.baselines.gate.checkout import Checkout
 from modelsum.baselines.gate.project import Baselines, Before
-from modelsum.baselines.gate.verdict import Outcome, Place, RuleChange
+from modelsum.baselines.gate.verdict import Outcome, Place, RuleChange, Verdict
 from modelsum.baselines.reports import files as report_files
 from modelsum.baselines.reports import text as report_text
 from modelsum.baselines.reports.report import Report
@@ -155,20 +155,7 @@ def run(
     Raises as `check` does.
     """
     config, checkout, baselines = found.config, found.checkout, found.baselines
-    if not config.checks:
-        raise ConfigError(
-            f"{config.path.name} has no checks", f"Write one:\n\n{configuration.example(config)}"
-        )
-    if against is not None and not against.strip():
-        raise UsageError(
-            f"--against {against!r} names no git revision",
-            "If a variable should have: it is not set. Without --against the baselines that are here count.",
-        )
-    if (update or new_only or prune) and _under_ci() and not force:
-        raise UsageError(
-            "baselines are not changed under CI",
-            "Run it where the change can be reviewed and committed; --force does it all the same.",
-        )
+    _check_asked(config, against, changes=(update or new_only or prune) and not force)
     if new_only or not update:
         baselines.require()
     config_file = checkout.name(config.path)
@@ -197,11 +184,7 @@ def run(
             verdict = gate.updated(verdict, here, kept, spoiled.message if spoiled else "")
         verdicts.append(verdict)
     if found.whole or prune:
-        for name, file in baselines.orphans.items():
-            named = checkout.name(file)
-            if prune:
-                _remove(config.folder / file, named)
-            verdicts.append(gate.pruned(name, named) if prune else gate.orphan(name, named, strict=strict))
+        verdicts += _of_no_check(found, prune=prune, strict=strict)
     folder = checkout.name(config.reports)
     compared = f"the baselines in {folder}"
     if base:
@@ -209,6 +192,24 @@ def run(
     changed = rules.changed(before.config, config, config_file)
     budgets = _other_budgets(found.checks, base, config_file) if base else ()
     return Outcome(tuple(verdicts), compared, (*before.unread, *changed, *budgets))
+
+
+def _check_asked(config: Config, against: str | None, *, changes: bool) -> None:
+    """Refuse what cannot be meant; `changes`: baselines would be stored or removed, and nothing forces it."""
+    if not config.checks:
+        raise ConfigError(
+            f"{config.path.name} has no checks", f"Write one:\n\n{configuration.example(config)}"
+        )
+    if against is not None and not against.strip():
+        raise UsageError(
+            f"--against {against!r} names no git revision",
+            "If a variable should have: it is not set. Without --against the baselines that are here count.",
+        )
+    if changes and _under_ci():
+        raise UsageError(
+            "baselines are not changed under CI",
+            "Run it where the change can be reviewed and committed; --force does it all the same.",
+        )
 
 
 class _Cost(NamedTuple):
@@ -277,11 +278,18 @@ def _store(found: Gate, check: Check, fresh: Report) -> stored.Stored | None:
     return stored.parse(report_text.to_text(fresh), found.checkout.name(path)) if written else None
 
 
-def _remove(path: Path, named: str) -> None:
-    try:
-        path.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot remove {named}: {error.strerror}") from error
+def _of_no_check(found: Gate, *, prune: bool, strict: bool) -> Iterator[Verdict]:
+    """The verdicts on baselines without a check, which are removed if that is asked for."""
+    for name, file in found.baselines.orphans.items():
+        named = found.checkout.name(file)
+        if not prune:
+            yield gate.orphan(name, named, strict=strict)
+            continue
+        try:
+            (found.config.folder / file).unlink()
+        except OSError as error:
+            raise OutputError(f"cannot remove {named}: {error.strerror}") from error
+        yield gate.pruned(name, named)
 
 
 def _source(check: Check, definitions: Definitions, checkout: Checkout) -> Place | None:

@@ -191,16 +191,9 @@ class Generation(Printed):
     """
 
     DERIVED: ClassVar = (
-        *(
-            "weights_bytes",
-            "prefill_peak_bytes",
-            "decode_peak_bytes",
-            "peak_bytes",
-            "peak_phase",
-            "prefill_macs",
-        ),
-        *("decode_macs", "decode_read_bytes", "longest_context", "most_sequences", "fits", "bound"),
-        "least_seconds_per_token",
+        *("weights_bytes", "prefill_peak_bytes", "decode_peak_bytes", "peak_bytes", "peak_phase"),
+        *("prefill_macs", "decode_macs", "decode_read_bytes", "longest_context", "most_sequences", "fits"),
+        *("bound", "least_seconds_per_token"),
     )
 
     model: Model

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -43,6 +44,16 @@ def git(folder: Path, *arguments: str) -> None:
     """Have git do something in a folder, as somebody whose commits need no key."""
     who = ("-c", "user.name=tester", "-c", "user.email=tester@example.org", "-c", "commit.gpgsign=false")
     subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def all_of(end: int) -> bytes:
+    """What is written to the other end of a pipe or a terminal until that is closed."""
+    found = b""
+    with contextlib.suppress(OSError):  # so ends a terminal
+        while more := os.read(end, 1 << 16):
+            found += more
+    os.close(end)
+    return found
 
 
 #: Runs one command line: arguments, stdin, stdout and stderr; returns the exit code.

@@ -60,6 +60,16 @@ def aligned(rows: Sequence[Sequence[str]], words: int = 1) -> list[str]:
     ]
 
 
+def filled(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
+    """The rows in columns that take all of a width: figures to the right, the words before them wrapped."""
+    sizes = [max(map(len, column)) for column in list(zip(*rows, strict=True))[1:]]
+    first = width - sum(sizes) - len(GAP) * len(sizes)
+    for words, *cells in rows:
+        line, *rest = textwrap.wrap(words, first, subsequent_indent="  ", break_on_hyphens=False)
+        yield GAP.join((line.ljust(first), *map(str.rjust, cells, sizes))).rstrip()
+        yield from rest
+
+
 def cut_left(text: str, width: int | None) -> str:
     """The text without its beginning where it is too long."""
     return text if width is None or len(text) <= width else _ELLIPSIS + text[len(text) - width + 1 :]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Start
+from conftest import Start, all_of
 
 SLOW = """\
 import time
@@ -46,15 +45,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(command: Start, arguments: tuple[str, ...]) -> tuple[str, str]:
     """What is on stderr, a terminal, and on stdout, a pipe."""
-
-    def all_of(end: int) -> str:
-        found = b""
-        with contextlib.suppress(OSError):  # so ends a terminal
-            while more := os.read(end, 1 << 16):
-                found += more
-        os.close(end)
-        return found.decode()
-
     terminal, err = pty.openpty()
     pipe, out = os.pipe()
     with ThreadPoolExecutor(2) as beside, open(os.devnull, "rb") as nothing:
@@ -62,7 +52,7 @@ def run(command: Start, arguments: tuple[str, ...]) -> tuple[str, str]:
         assert command(arguments, [nothing.fileno(), out, err]) == 0
         os.close(err)
         os.close(out)
-        return said[0].result(), said[1].result()
+        return said[0].result().decode(), said[1].result().decode()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

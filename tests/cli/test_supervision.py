@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import all_of
 
 COMMAND = [str(Path(sys.executable).with_name("modelsum"))]
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the command watches over itself on Linux")
@@ -254,14 +255,7 @@ def test_ctrl_c_on_a_terminal_is_130_and_one_line(folder: Path) -> None:
     while b"here" not in said:
         said += os.read(terminal, 1000)
     os.write(terminal, b"\x03")
-    said = b""
-    while True:
-        try:
-            if not (more := os.read(terminal, 1000)):
-                break
-        except OSError:  # the other side is closed
-            break
-        said += more
+    said = all_of(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 130
     said = said.replace(b"^C", b"").replace(b"\r\x1b[K", b"")  # the line of progress is gone
     assert said.strip() == b"modelsum: error: interrupted"

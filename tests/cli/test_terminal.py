@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import pty
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import Start
+from conftest import Start, all_of
 
 ESCAPE = "\033["
 COMMANDS = {
@@ -69,24 +68,15 @@ def _run(
             patch.delenv(name, raising=False)
         for name, value in {"MODELSUM_CACHE_DIR": str(kept), "TERM": "xterm-256color", **variables}.items():
             patch.setenv(name, value)
-        shown = beside.submit(_all_of, ours)
+        shown = beside.submit(all_of, ours)
         with open(os.devnull, "rb") as nothing:
             code = command(arguments, [nothing.fileno(), theirs, other])
         os.close(theirs)
         text = shown.result().decode().replace("\r\n", "\n")
-    for end in (ours, *terminal):
+    for end in terminal:
         os.close(end)
     assert code == 0
     return text
-
-
-def _all_of(end: int) -> bytes:
-    """What is written to the other end of a pipe or a terminal until that is closed."""
-    found = b""
-    with contextlib.suppress(OSError):  # so ends a terminal
-        while more := os.read(end, 1 << 16):
-            found += more
-    return found
 
 
 def widest(text: str) -> int:

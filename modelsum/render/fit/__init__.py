@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from modelsum.memory.fitting.fit import Fit, Need
 from modelsum.render import RenderOptions
 from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
 from modelsum.render.fit import words
-from modelsum.render.layout import GAP, WIDTH, Cells, aligned, all_stated, stated, wrapped
+from modelsum.render.layout import WIDTH, Cells, aligned, all_stated, filled, stated, wrapped
 from modelsum.render.summary.cells import model_name
 
 _COLUMNS = (
@@ -38,15 +37,7 @@ def text(fit: Fit, options: RenderOptions) -> Iterator[str]:
 def _ways(fit: Fit, width: int) -> Iterator[str]:
     rows = words.ways(fit)
     if rows:
-        header = words.ways_header(fit)
-        table = [header, *((row.words, row.needs, row.batch, row.gain) for row in rows)]
-        widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[1:]]
-        first = width - sum(widths) - len(GAP) * len(widths)
-        for name, *cells in table:
-            line, *rest = textwrap.wrap(name, first, subsequent_indent="  ", break_on_hyphens=False)
-            figures = (GAP + cell.rjust(size) for cell, size in zip(cells, widths, strict=True))
-            yield line.ljust(first) + "".join(figures)
-            yield from rest
+        yield from filled([words.ways_header(fit), *(row[:-1] for row in rows)], width)
         yield from stated("Cost", words.costs(fit), width)
     if little := words.little(fit):
         yield from stated("Under 1 %", little, width, 11)

@@ -28,29 +28,9 @@ from modelsum.render.summary.rows import Row, folded
 from modelsum.summary import Summary
 
 COLUMNS = (
-    *(
-        "kind",
-        "path",
-        "class",
-        "call",
-        "depth",
-        "index",
-        "parent",
-        "exit_order",
-        "container",
-        "failed",
-        "reused",
-    ),
-    *(
-        "params",
-        "own_params",
-        "counted_params",
-        "trainable_params",
-        "own_trainable_params",
-        "macs",
-        "own_macs",
-    ),
-    *("output_elements", "output_bytes", "saved_bytes", "own_saved_bytes", "peak_bytes"),
+    *("kind", "path", "class", "call", "depth", "index", "parent", "exit_order", "container", "failed"),
+    *("reused", "params", "own_params", "counted_params", "trainable_params", "own_trainable_params", "macs"),
+    *("own_macs", "output_elements", "output_bytes", "saved_bytes", "own_saved_bytes", "peak_bytes"),
     *("input_shapes", "output_shapes", "text", "count"),
 )
 # Columns that are fields of a layer as they are.

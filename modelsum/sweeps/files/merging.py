@@ -7,7 +7,8 @@ from pathlib import Path
 
 from modelsum.errors import UsageError
 from modelsum.sweeps.files import forms
-from modelsum.sweeps.files.output import Sources, write
+from modelsum.sweeps.files.output import write
+from modelsum.sweeps.files.sources import Sources
 from modelsum.sweeps.rows import OK, Row
 
 

@@ -1,26 +1,20 @@
-"""The file that a sweep writes: rows of earlier runs that still hold are kept, new ones added one by one.
-
-Beside it, in FILE.sources, is what rows stood on that depended on the user's own code and files: a line a set
-of evidence (modelsum.cache.evidence), by the name that is the second part of those rows' keys.
-"""
+"""The file that a sweep writes: rows of earlier runs that still hold are kept, new ones added one by one."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from modelsum import files
-from modelsum.cache.evidence import holds
 from modelsum.errors import OutputError, UsageError
 from modelsum.sweeps.answering import Marks
 from modelsum.sweeps.files import forms, parquet
+from modelsum.sweeps.files.sources import Sources, cut_off
 from modelsum.sweeps.rows import OK, Row, axes_of
 
 _TRIES = 20
@@ -157,7 +151,7 @@ class Output:
                 raise UsageError(
                     f"{str(self.path)!r} is there, and is no file of rows of a sweep", "Name another file."
                 ) from None
-        _cut_off(self.lines)
+        cut_off(self.lines)
         with open(self.lines, encoding="utf-8", errors="replace", newline="") as lines:
             yield from self._form.rows(lines)
 
@@ -175,59 +169,6 @@ def _write_lines(path: Path, rows: Iterable[Row], axes: Sequence[str]) -> None:
     with files.replacing(path) as file:
         file.write(form.head(axes).encode())
         file.writelines(form.line(row, axes).encode() for row in rows)
-
-
-class Sources:
-    """Evidence of sources by its name, in a file beside that of the rows.
-
-    Attributes:
-        marks: what the file has.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.marks: dict[str, Marks] = {}
-        self._hold: dict[str, bool] = {"": True}
-        if path.exists():
-            _cut_off(path)
-            for line in path.read_text(encoding="utf-8").splitlines():
-                with suppress(ValueError, TypeError, KeyError):
-                    each = json.loads(line)
-                    self.marks[each["name"]] = {(k, p, d): answer for k, p, d, answer in each["marks"]}
-
-    @classmethod
-    def beside(cls, rows: Path) -> Sources:
-        """That of a file of rows."""
-        return cls(rows.with_name(f"{rows.name}.sources"))
-
-    def hold(self, name: str) -> bool:
-        """Whether the sources of that name are as they were."""
-        if name not in self._hold:
-            self._hold[name] = name in self.marks and holds(self.marks[name])
-        return self._hold[name]
-
-    def add(self, name: str, marks: Marks) -> None:
-        """Write down evidence that is new."""
-        if name not in self.marks:
-            self.marks[name] = marks
-            plain = {"name": name, "marks": [[*question, answer] for question, answer in marks.items()]}
-            with open(self._path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(plain) + "\n")
-
-
-def _cut_off(path: Path) -> None:
-    """Take away what stands behind the last end of a line: a row that was being written when all ended."""
-    with open(path, "r+b") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - (1 << 16))
-            file.seek(start)
-            at = file.read(end - start).rfind(b"\n")
-            if at >= 0:
-                end = start + at + 1
-                break
-            end = start
-        file.truncate(end)
 
 
 def _locked(file: IO[bytes]) -> bool:
