@@ -79,7 +79,7 @@ def make_optimizers(
 
 def _of_the_user(own: OwnOptimizer, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
     try:
-        made = own.make(parameters)
+        made: torch.optim.Optimizer = own.make(parameters)
     except Exception as error:
         raise UsageError(
             f"the optimizer {own.text} could not be made: {told(error)}",

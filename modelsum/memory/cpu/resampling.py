@@ -39,7 +39,7 @@ def linear(x: Any, *rest: Any, out: Any, **_: Any) -> int:
 
 def cubic(x: Any, *rest: Any, out: Any, **_: Any) -> int:
     """The same for four neighbours: 3,168 bytes for [2, 4, 16, 17] x 2, in every layout."""
-    return sum(out.shape[2:]) * _TAPS["cubic"] * _TAP_BYTES
+    return int(sum(out.shape[2:]) * _TAPS["cubic"] * _TAP_BYTES)
 
 
 def _taps(x: Any, out: Any, kind: str) -> int:
@@ -73,7 +73,7 @@ def _antialiased(x: Any, out: Any, support: int) -> int:
 
     def windows(of: int, to: int) -> int:
         width = 2 * ceil(support * max(of / to, 1.0)) + 1
-        return to * (_WINDOW_BYTES + width * x.element_size())
+        return int(to * (_WINDOW_BYTES + width * x.element_size()))
 
     most = max(windows(of, to) for of, to in zip(x.shape[2:], out.shape[2:], strict=True))
     return int(rows + most)

@@ -26,6 +26,8 @@ from modelsum.trace.step.autocast import as_cast
 from modelsum.trace.torch_private import DROPOUT, EMBEDDING_BAG, HAS_FUSED_RMS_NORM, LINEAR, MISH, RMS_NORM
 
 _aten = torch.ops.aten
+_SUM, _MAX = 0, 2  # modes of torch.embedding_bag
+_SORTED = 3  # the indices, their order, and what each is sorted with
 
 
 @contextmanager
@@ -78,12 +80,19 @@ def _on_cpu() -> Iterator[None]:
     plain = EMBEDDING_BAG.value
 
     def embedding_bag(
-        weight: Tensor, indices: Tensor, offsets: Tensor, scaled: bool, mode: int, sparse: bool, *rest: Any
+        weight: Tensor,
+        indices: Tensor,
+        offsets: Tensor,
+        scaled: bool = False,
+        mode: int = _SUM,
+        sparse: bool = False,
+        per_sample: Tensor | None = None,
+        last: bool = False,
+        padding: int | None = None,
     ) -> Any:
-        per_sample, last, padding = (*rest, *(None, False, None)[len(rest) :])
         if scaled or sparse or per_sample is not None or not weight.is_meta:
-            return plain(weight, indices, offsets, scaled, mode, sparse, *rest)
-        bags = len(offsets) - bool(last)
+            return plain(weight, indices, offsets, scaled, mode, sparse, per_sample, last, padding)
+        bags = len(offsets) - last
         return _EmbeddingBag.apply(weight, indices, offsets, bags, mode, padding), None, None, None
 
     with EMBEDDING_BAG.replaced(embedding_bag):
@@ -140,10 +149,6 @@ class _EmbeddingBag(torch.autograd.Function):
             remade = None if len(of_index) else indices.new_empty(len(indices) + 1)
             _ = remade, [indices.new_empty(len(indices)) for _ in range(_SORTED)]
         return result, *[None] * 5
-
-
-_SUM, _MAX = 0, 2  # modes of torch.embedding_bag
-_SORTED = 3  # the indices, their order, and what each is sorted with
 
 
 class _RmsNorm(torch.autograd.Function):
