@@ -129,6 +129,20 @@ class ChunkedLoss(nn.Module):
         return loss
 
 
+class ChunksOfScores(nn.Module):
+    """The same with all weights trained, as litgpt/finetune/full.py does: the loss in parts of 128 tokens."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        from litgpt.utils import chunked_cross_entropy
+
+        loss: Tensor = chunked_cross_entropy(self.model(ids)[..., :-1, :], targets[..., 1:])
+        return loss
+
+
 class WholeLoss(nn.Module):
     """The same, trained as extensions/thunder/pretrain.py does."""
 
@@ -175,9 +189,9 @@ def litgpt(row: Mapping[str, str]) -> Predicted:
 
     name, batch = NAMES[row["model"]], int(row["batch_per_gpu"])
     length = int(row["seq_len"].removeprefix("longest "))
-    tables = "resource-tables" in row["source"]
+    tables, adapters = "resource-tables" in row["source"], "lora" in row["task"].lower()
     with MetaFactories():
-        if "lora" in row["task"].lower():
+        if adapters:
             rank, places = (8, ("query", "value")) if tables else _adapters(row["model"])
             config = litgpt.lora.Config.from_name(
                 name, lora_r=rank, lora_alpha=16, lora_dropout=0.05, **{f"lora_{p}": True for p in places}
@@ -191,11 +205,11 @@ def litgpt(row: Mapping[str, str]) -> Predicted:
     if "nf4" in row["precision"]:
         store_matrices(model, "nf4", double="dq" in row["precision"])
     ids = torch.zeros(batch, length, dtype=torch.int64)
-    step = {"optimizer": "adamw", "weight_decay": True}
+    step: dict[str, Any] = {"optimizer": "adamw", "weight_decay": True}
     if row["task"] == "pretrain":
-        memory = _memory(WholeLoss(model), ids, ids.clone(), **step, accumulate=8)
-    else:
-        memory = _memory(ChunkedLoss(model), ids, ids.clone(), **step)
+        step["accumulate"] = 8
+    kind = WholeLoss if row["task"] == "pretrain" else ChunkedLoss if adapters else ChunksOfScores
+    memory = _memory(kind(model), ids, ids.clone(), **step)
     return Predicted(memory.training.bytes, _trained(model))
 
 
@@ -313,8 +327,8 @@ def _not_of_litgpt(given: Mapping[str, str]) -> str | None:
 def _why_litgpt(given: Mapping[str, str]) -> str:
     if "nf4" in given["precision"]:
         return (
-            "bitsandbytes of then (0.41.1) kept the input of every layer for the backward pass; "
-            "since 0.50 MatMul4Bit keeps the packed weight alone"
+            "bitsandbytes of then kept the input of every layer for the backward pass (MatMul4Bit: A and B), "
+            "0.50 only B: part of it; the rest is not explained"
         )
     if "resource-tables" in given["source"]:
         return "LitGPT of then (commit 8641822) is no package: computed with 0.4.13"
