@@ -203,7 +203,10 @@ def litgpt(row: Mapping[str, str]) -> Predicted:
         model.max_seq_length = length
         model = model.to(torch.bfloat16)
     if "nf4" in row["precision"]:
+        layers = [m for m in model.modules() if isinstance(m, nn.Linear) and not m.weight.requires_grad]
         store_matrices(model, "nf4", double="dq" in row["precision"])
+        for layer in layers:
+            _as_of_2023(layer)
     ids = torch.zeros(batch, length, dtype=torch.int64)
     step: dict[str, Any] = {"optimizer": "adamw", "weight_decay": True}
     if row["task"] == "pretrain":
@@ -211,6 +214,38 @@ def litgpt(row: Mapping[str, str]) -> Predicted:
     kind = WholeLoss if row["task"] == "pretrain" else ChunkedLoss if adapters else ChunksOfScores
     memory = _memory(kind(model), ids, ids.clone(), **step)
     return Predicted(memory.training.bytes, _trained(model))
+
+
+class _Kept(torch.autograd.Function):
+    """A layer's output, whose backward pass keeps the input."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, given: Tensor) -> Tensor:
+        ctx.save_for_backward(given)
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _as_of_2023(layer: nn.Linear) -> None:
+    """Have a layer take what bitsandbytes 0.41 and Lightning took beyond what bitsandbytes 0.50 does.
+
+    MatMul4Bit kept its input too (ctx.tensors = (A, B)), and as Lightning quantized float16, a matrix was
+    unpacked to that before it was cast (lightning/fabric/plugins/precision/bitsandbytes.py).
+    """
+    held: list[Tensor] = []
+
+    def before(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        held.append(torch.empty(layer.weight.shape, dtype=torch.float16, device="meta"))
+
+    def after(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        held.clear()
+        return _Kept.apply(output, args[0]) if output.requires_grad else output
+
+    layer.register_forward_pre_hook(before)
+    layer.register_forward_hook(after)
 
 
 def _adapters(name: str) -> tuple[int, tuple[str, ...]]:
@@ -325,11 +360,10 @@ def _not_of_litgpt(given: Mapping[str, str]) -> str | None:
 
 
 def _why_litgpt(given: Mapping[str, str]) -> str:
+    if given["task"].endswith("full.yaml") and given["model"] != "tiny-llama":
+        return "less than weights, gradients and AdamW's states in bfloat16: it cannot have had these"
     if "nf4" in given["precision"]:
-        return (
-            "bitsandbytes of then kept the input of every layer for the backward pass (MatMul4Bit: A and B), "
-            "0.50 only B: part of it; the rest is not explained"
-        )
+        return "with what bitsandbytes 0.41 and Lightning took besides; computed with LitGPT 0.4.13"
     if "resource-tables" in given["source"]:
         return "LitGPT of then (commit 8641822) is no package: computed with 0.4.13"
     if given["task"] == "pretrain":
