@@ -129,6 +129,20 @@ class ChunkedLoss(nn.Module):
         return loss
 
 
+class ChunksOfScores(nn.Module):
+    """The same with all weights trained, as litgpt/finetune/full.py does: the loss in parts of 128 tokens."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, targets: Tensor) -> Tensor:
+        from litgpt.utils import chunked_cross_entropy
+
+        loss: Tensor = chunked_cross_entropy(self.model(ids)[..., :-1, :], targets[..., 1:])
+        return loss
+
+
 class WholeLoss(nn.Module):
     """The same, trained as extensions/thunder/pretrain.py does."""
 
@@ -175,9 +189,9 @@ def litgpt(row: Mapping[str, str]) -> Predicted:
 
     name, batch = NAMES[row["model"]], int(row["batch_per_gpu"])
     length = int(row["seq_len"].removeprefix("longest "))
-    tables = "resource-tables" in row["source"]
+    tables, adapters = "resource-tables" in row["source"], "lora" in row["task"].lower()
     with MetaFactories():
-        if "lora" in row["task"].lower():
+        if adapters:
             rank, places = (8, ("query", "value")) if tables else _adapters(row["model"])
             config = litgpt.lora.Config.from_name(
                 name, lora_r=rank, lora_alpha=16, lora_dropout=0.05, **{f"lora_{p}": True for p in places}
@@ -189,14 +203,49 @@ def litgpt(row: Mapping[str, str]) -> Predicted:
         model.max_seq_length = length
         model = model.to(torch.bfloat16)
     if "nf4" in row["precision"]:
+        layers = [m for m in model.modules() if isinstance(m, nn.Linear) and not m.weight.requires_grad]
         store_matrices(model, "nf4", double="dq" in row["precision"])
+        for layer in layers:
+            _as_of_2023(layer)
     ids = torch.zeros(batch, length, dtype=torch.int64)
-    step = {"optimizer": "adamw", "weight_decay": True}
+    step: dict[str, Any] = {"optimizer": "adamw", "weight_decay": True}
     if row["task"] == "pretrain":
-        memory = _memory(WholeLoss(model), ids, ids.clone(), **step, accumulate=8)
-    else:
-        memory = _memory(ChunkedLoss(model), ids, ids.clone(), **step)
+        step["accumulate"] = 8
+    kind = WholeLoss if row["task"] == "pretrain" else ChunkedLoss if adapters else ChunksOfScores
+    memory = _memory(kind(model), ids, ids.clone(), **step)
     return Predicted(memory.training.bytes, _trained(model))
+
+
+class _Kept(torch.autograd.Function):
+    """A layer's output, whose backward pass keeps the input."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, given: Tensor) -> Tensor:
+        ctx.save_for_backward(given)
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
+
+
+def _as_of_2023(layer: nn.Linear) -> None:
+    """Have a layer take what bitsandbytes 0.41 and Lightning took beyond what bitsandbytes 0.50 does.
+
+    MatMul4Bit kept its input too (ctx.tensors = (A, B)), and as Lightning quantized float16, a matrix was
+    unpacked to that before it was cast (lightning/fabric/plugins/precision/bitsandbytes.py).
+    """
+    held: list[Tensor] = []
+
+    def before(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        held.append(torch.empty(layer.weight.shape, dtype=torch.float16, device="meta"))
+
+    def after(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        held.clear()
+        return _Kept.apply(output, args[0]) if output.requires_grad else output
+
+    layer.register_forward_pre_hook(before)
+    layer.register_forward_hook(after)
 
 
 def _adapters(name: str) -> tuple[int, tuple[str, ...]]:
@@ -311,11 +360,10 @@ def _not_of_litgpt(given: Mapping[str, str]) -> str | None:
 
 
 def _why_litgpt(given: Mapping[str, str]) -> str:
+    if given["task"].endswith("full.yaml") and given["model"] != "tiny-llama":
+        return "less than weights, gradients and AdamW's states in bfloat16: it cannot have had these"
     if "nf4" in given["precision"]:
-        return (
-            "bitsandbytes of then (0.41.1) kept the input of every layer for the backward pass; "
-            "since 0.50 MatMul4Bit keeps the packed weight alone"
-        )
+        return "with what bitsandbytes 0.41 and Lightning took besides; computed with LitGPT 0.4.13"
     if "resource-tables" in given["source"]:
         return "LitGPT of then (commit 8641822) is no package: computed with 0.4.13"
     if given["task"] == "pretrain":

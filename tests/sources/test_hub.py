@@ -40,7 +40,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
         def do_GET(self) -> None:
             asked.append(self.path)
-            body = FILES.get(self.path.rpartition("/")[2]) if self.path.startswith("/org/small/") else None
+            body = FILES.get(self.path.rpartition("/")[2]) if self.path.startswith("/org/llama/") else None
             self.send_response(404 if body is None else 200)
             self.send_header("ETag", f'"{len(self.path)}"')  # by which files are told apart
             self.send_header("X-Repo-Commit", "a" * 40)
@@ -65,21 +65,21 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def test_nothing_is_downloaded_unasked_and_two_files_where_it_is(modelsum_cli, hub: list[str]) -> None:
     """What was fetched is then on this machine."""
-    refused = modelsum_cli("show", "hf:org/small")
+    refused = modelsum_cli("show", "hf:org/llama")
     assert (refused.code, hub) == (2, [])
     assert "Give --fetch" in refused.err
     options = ("--depth", "0", "--no-memory")
-    fetched = modelsum_cli("show", "hf:org/small", "--fetch", *options)
+    fetched = modelsum_cli("show", "hf:org/llama", "--fetch", *options)
     assert fetched.code == 0, fetched.err
     assert "class LlamaForCausalLM" in fetched.out
     assert "the weights on the Hub take 1,234,567 bytes" in fetched.out
     assert {path.rpartition("/")[2] for path in hub} == set(FILES)
     hub.clear()
-    assert modelsum_cli("show", "hf:org/small", *options).out == fetched.out
+    assert modelsum_cli("show", "hf:org/llama", *options).out == fetched.out
     assert hub == []
 
 
 def test_an_id_that_the_hub_has_not(modelsum_cli, hub: list[str]) -> None:
-    done = modelsum_cli("show", "hf:org/other", "--fetch")
+    done = modelsum_cli("show", "hf:org/no-llama", "--fetch")
     assert (done.code, "its config.json cannot be fetched" in done.err) == (2, True)
     assert modelsum_cli("show", "hf:a/b/c").code == 2

@@ -157,10 +157,10 @@ def test_a_folder_with_a_configuration_is_its_model(here: Path, model: str) -> N
 
 def test_a_task_chooses_the_head_and_says_so(modelsum_cli, here: Path) -> None:
     pytest.importorskip("transformers")
-    written(here / "small", architectures=["LlamaModel"])
-    done = modelsum_cli("show", "./small", "--task", "sequence-classification", "--depth", "0", "--no-memory")
+    written(here / "llama", architectures=["LlamaModel"])
+    done = modelsum_cli("show", "./llama", "--task", "sequence-classification", "--depth", "0", "--no-memory")
     assert "for sequence-classification the class is LlamaForSequenceClassification" in done.out
-    refused = modelsum_cli("show", "./small", "--task", "masked-lm")
+    refused = modelsum_cli("show", "./llama", "--task", "masked-lm")
     assert (refused.code, "no class of llama for masked-lm" in refused.err) == (2, True)
     assert "causal-lm" in refused.err.splitlines()[1]
 
@@ -180,9 +180,9 @@ def test_a_configuration_that_stands_for_no_model(
     modelsum_cli, here: Path, entries: dict, words: str
 ) -> None:
     pytest.importorskip("transformers")
-    written(here / "bad", **entries)
-    (here / "bad" / "own.py").write_text("raise SystemExit(9)")
-    done = modelsum_cli("show", "./bad")
+    written(here / "bad_llama", **entries)
+    (here / "bad_llama" / "own.py").write_text("raise SystemExit(9)")
+    done = modelsum_cli("show", "./bad_llama")
     assert (done.code, done.out, words in done.err) == (2, "", True)
 
 

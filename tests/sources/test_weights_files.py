@@ -60,8 +60,8 @@ def gguf_file(path: Path) -> None:
 
 def test_tensors_of_gguf_have_their_quantized_bytes(here: Path) -> None:
     """Q8_0: 32 values of a byte and a scale of 2."""
-    gguf_file(here / "small.gguf")
-    found = {t.name: (t.shape, t.dtype, t.nbytes) for t in weights.read("small.gguf").tensors}
+    gguf_file(here / "llama.gguf")
+    found = {t.name: (t.shape, t.dtype, t.nbytes) for t in weights.read("llama.gguf").tensors}
     assert found["blk.0.attn_q.weight"] == ((64, 64), "q8_0", 64 * 64 // 32 * 34)
     assert found["output.weight"] == ((256, 64), "f16", 256 * 64 * 2)
 
@@ -69,7 +69,7 @@ def test_tensors_of_gguf_have_their_quantized_bytes(here: Path) -> None:
 def test_the_architecture_of_gguf_is_a_model_of_transformers(modelsum_cli, here: Path) -> None:
     """2 * 256 * 64 embeddings and head; 64 * (64 + 2 * 32 + 64 + 3 * 96) a layer, and norms."""
     pytest.importorskip("transformers")
-    gguf_file(here / "small.gguf")
-    assert "q8_0" in modelsum_cli("show", "small.gguf").out
-    summary = modelsum.summarize("small.gguf", memory=False, task="causal-lm")
+    gguf_file(here / "llama.gguf")
+    assert "q8_0" in modelsum_cli("show", "llama.gguf").out
+    summary = modelsum.summarize("llama.gguf", memory=False, task="causal-lm")
     assert summary.totals.params == 2 * 256 * 64 + 2 * (64 * (64 + 2 * 32 + 64 + 3 * 96) + 2 * 64) + 64
