@@ -29,7 +29,7 @@ def page(found: Arrangements, options: RenderOptions) -> Page:
         answer=answer,
         sections=list(_sections(found)),
         notices=found.notices,
-        made_with=", ".join(f"{name} {version}" for name, version in found.made_with.items()),
+        made_with=found.made_with,
     )
 
 
