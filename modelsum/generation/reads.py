@@ -26,6 +26,8 @@ class Work(Recorder):
     for; all others whole what they are given. What an op only makes a view of is read by who uses that.
     """
 
+    repeats = False
+
     def __init__(self, call: Call, device: torch.device, held: Iterable[Tensor]) -> None:
         """`held`: weights and cache."""
         super().__init__(call, device)

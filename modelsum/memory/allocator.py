@@ -75,15 +75,23 @@ class CachingAllocator:
 
     def malloc(self, nbytes: int) -> Block:
         """Allocate a block of at least so many bytes."""
-        size = max(BLOCK_BYTES, -(-nbytes // BLOCK_BYTES) * BLOCK_BYTES)
+        size = -(-nbytes // BLOCK_BYTES) * BLOCK_BYTES or BLOCK_BYTES
         small = size <= SMALL_BYTES
-        block = self._best_fit(size, small) or (
-            self._extend(size, small) if self._expandable else self._new_segment(size, small)
-        )
-        self._split(block, size)
+        pool = self._free[small]
+        place = bisect_left(pool, (size,))  # the best fit
+        if place < len(pool):
+            block = pool.pop(place)[2]
+        elif self._expandable:
+            block = self._extend(size, small)
+        else:
+            block = self._new_segment(size, small)
+        rest = block.size - size
+        if rest > SMALL_BYTES or (rest and (small or self._expandable)):
+            self._split(block, size, rest)
         block.used = True
         self.allocated += block.size
-        self.allocated_peak = max(self.allocated_peak, self.allocated)
+        if self.allocated > self.allocated_peak:
+            self.allocated_peak = self.allocated
         return block
 
     def free(self, block: Block) -> None:
@@ -112,11 +120,6 @@ class CachingAllocator:
                 else:
                     kept.append(entry)
             pool[:] = kept
-
-    def _best_fit(self, size: int, small: bool) -> Block | None:
-        pool = self._free[small]
-        index = bisect_left(pool, (size,))
-        return pool.pop(index)[2] if index < len(pool) else None
 
     def _new_segment(self, size: int, small: bool) -> Block:
         if small:
@@ -153,11 +156,7 @@ class CachingAllocator:
         self.reserved += nbytes
         self.reserved_peak = max(self.reserved_peak, self.reserved)
 
-    def _split(self, block: Block, size: int) -> None:
-        rest = block.size - size
-        worth_it = rest >= BLOCK_BYTES if block.small or self._expandable else rest > SMALL_BYTES
-        if not worth_it:
-            return
+    def _split(self, block: Block, size: int, rest: int) -> None:
         remainder = Block(block.address + size, rest, block.small)
         remainder.previous, remainder.next = block, block.next
         if block.next is not None:
@@ -229,22 +228,25 @@ def replay(
     `streams` are as `modelsum.memory.log.Log` has them.
     """
     allocators = Allocators(expandable_segments=expandable_segments)
-    streams = streams or {}
+    allocator = allocators.on(COMPUTE)
     blocks: dict[int, Block] = {}
     sizes: dict[int, int] = {}
-    for storage, change, *_ in events:
+    for event in events:
+        storage, change = event[0], event[1]
         if storage == CACHE:
             allocators.empty_cache()
             continue
-        size = sizes.get(storage, 0) + change
+        size = sizes[storage] = sizes.get(storage, 0) + change
         old = blocks.pop(storage, None)
-        allocator = allocators.on(streams.get(storage, COMPUTE))
+        if streams:
+            allocator = allocators.on(streams.get(storage, COMPUTE))
         if size:
             blocks[storage] = allocator.malloc(size)
-            allocators.look()
+            if streams:
+                allocators.look()
         if old is not None:
             allocator.free(old)
-        sizes[storage] = size
+    allocators.look()
     return allocators
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
 
 from modelsum.memory_values import Traffic
@@ -61,6 +62,9 @@ class Event(NamedTuple):
     op: str = ""
 
 
+_event: Callable[[tuple[int, int, str, str, str]], Event] = partial(tuple.__new__, Event)
+
+
 class Log:
     """Storages and what happens to them, in order.
 
@@ -71,13 +75,14 @@ class Log:
         events: what happened since the last `cut`.
         categories: the category of each storage, by its number.
         sizes: the bytes of each storage now, 0 once it is released.
+        round_to: the unit of all sizes.
         streams: of the storages that were not allocated on `COMPUTE`, by number, the stream that they were.
         hosted: storages of the host's memory, by number; of no account to the device.
         traffic: what collectives have sent and received since it was last taken, by their name.
     """
 
-    def __init__(self, round_to: int = 1, stream: Callable[[], str] = lambda: COMPUTE) -> None:
-        """Sizes are rounded up to multiples of `round_to` bytes; `stream` names the one that is current."""
+    def __init__(self, round_to: int = 1, stream: Callable[[], str] | None = None) -> None:
+        """Sizes are rounded up to `round_to` bytes; `stream` names the current one, without it `COMPUTE`."""
         self.op = ""
         self.phase = SETUP
         self.module = ""
@@ -87,35 +92,37 @@ class Log:
         self.streams: dict[int, str] = {}
         self.hosted: set[int] = set()
         self.traffic: dict[str, Traffic] = {}
+        self.round_to = round_to
         self._stream = stream
-        self._round_to = round_to
         self._on_host = False
 
     def allocate(self, nbytes: int, category: str = TEMPORARIES) -> int:
         """A new storage; returns its number."""
         number = len(self.sizes)
-        nbytes = self._rounded(nbytes)
+        nbytes = -(-nbytes // self.round_to) * self.round_to
         if self._on_host:
             self.hosted.add(number)
-        elif (stream := self._stream()) != COMPUTE:
+        elif self._stream is not None and (stream := self._stream()) != COMPUTE:
             self.streams[number] = stream
             category = COMMUNICATION if category == TEMPORARIES else category
         self.categories.append(category)
         self.sizes.append(nbytes)
-        self.events.append(Event(number, nbytes, self.phase, self.module, self.op))
+        self.events.append(_event((number, nbytes, self.phase, self.module, self.op)))
         return number
 
     def resize(self, storage: int, nbytes: int) -> None:
         """The storage has another size from now on."""
-        nbytes = self._rounded(nbytes)
+        nbytes = -(-nbytes // self.round_to) * self.round_to
         change = nbytes - self.sizes[storage]
         if change:
             self.sizes[storage] = nbytes
-            self.events.append(Event(storage, change, self.phase, self.module, self.op))
+            self.events.append(_event((storage, change, self.phase, self.module, self.op)))
 
     def release(self, storage: int) -> None:
         """The storage is gone."""
-        self.resize(storage, 0)
+        if size := self.sizes[storage]:
+            self.sizes[storage] = 0
+            self.events.append(_event((storage, -size, self.phase, self.module, self.op)))
 
     def use(self, nbytes: int) -> None:
         """Memory that is there for a moment: what a kernel allocates for itself."""
@@ -163,9 +170,6 @@ class Log:
     def live(self) -> int:
         """Bytes of all storages that are not released."""
         return sum(self.sizes)
-
-    def _rounded(self, nbytes: int) -> int:
-        return -(-nbytes // self._round_to) * self._round_to
 
 
 def of_storages(events: Iterable[Event]) -> list[Event]:

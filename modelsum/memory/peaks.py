@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import add
 
 from modelsum.memory.log import CATEGORIES, SETUP, Event
 from modelsum.memory_values import Peak, Point
@@ -58,14 +59,18 @@ def replay(
     peaks: dict[str, tuple[int, tuple[int, ...], str]] = {first.phase: (live, tuple(parts), first.module)}
     modules: dict[str, int] = {}
     timeline = _Timeline(points, events) if points else None
+    highest = peaks[first.phase][0]
+    current = first.phase
     for index, (storage, nbytes, phase, module, _) in enumerate(events):
-        if phase not in peaks:
-            peaks[phase] = (live, tuple(parts), module)
+        if phase != current:
+            current = phase
+            highest = peaks.setdefault(phase, (live, tuple(parts), module))[0]
         live += nbytes
         parts[kinds[storage]] += nbytes
         if live > modules.get(module, 0):
             modules[module] = live
-        if nbytes > 0 and live > peaks[phase][0]:
+        if live > highest and nbytes > 0:
+            highest = live
             peaks[phase] = (live, tuple(parts), module)
         if timeline is not None:
             timeline.add(index, live, parts)
@@ -85,23 +90,23 @@ def _named(parts: Sequence[int]) -> dict[str, int]:
 
 def inclusive_maximum(own: Mapping[str, int]) -> dict[str, int]:
     """Each module's figure or, where larger, that of a module in it; "" is around all of them."""
-    return {path: max(own[p] for p in inside) for path, inside in _inside(own).items()}
+    return _inclusive(own, max)
 
 
 def inclusive_sum(own: Mapping[str, int]) -> dict[str, int]:
     """Each module's figure and those of the modules in it."""
-    return {path: sum(own[p] for p in inside) for path, inside in _inside(own).items()}
+    return _inclusive(own, add)
 
 
-def _inside(paths: Mapping[str, int]) -> dict[str, list[str]]:
-    inside: dict[str, list[str]] = {}
-    for path in paths:
+def _inclusive(own: Mapping[str, int], together: Callable[[int, int], int]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for path, figure in own.items():
         around = path
         while around:
-            inside.setdefault(around, []).append(path)
+            found[around] = together(found[around], figure) if around in found else figure
             around = around.rpartition(".")[0]
-        inside.setdefault("", []).append(path)
-    return inside
+        found[""] = together(found[""], figure) if "" in found else figure
+    return found
 
 
 class _Timeline:

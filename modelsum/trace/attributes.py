@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from torch import nn
 
-_SCALARS = (bool, int, float, str, type(None))
+_SIMPLE = frozenset((bool, int, type(None)))
+_SCALARS = _SIMPLE | {float, str}
+_name = itemgetter(0)
 _LONGEST = 100  # characters of a string or elements of a tuple: beyond that it is data, no setting
 
 
@@ -21,13 +24,16 @@ def attributes(module: nn.Module) -> Mapping[str, Any]:
     Plain are bool, int, float, str and None and tuples of these; a float that is not finite is its name.
     Not among them is `training`, which is the mode of the run.
     """
-    public = {name: value for name, value in vars(module).items() if name[:1] != "_" and name != "training"}
-    return {name: _plain(value) for name, value in sorted(public.items()) if _is_plain(value)}
+    return {
+        name: value if type(value) in _SIMPLE else _plain(value)
+        for name, value in sorted(vars(module).items(), key=_name)
+        if name[:1] != "_" and name != "training" and (type(value) in _SIMPLE or _is_plain(value))
+    }
 
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, tuple):
-        return len(value) <= _LONGEST and all(type(each) in _SCALARS for each in value)
+        return len(value) <= _LONGEST and _SCALARS.issuperset(map(type, value))
     return type(value) in _SCALARS and not (isinstance(value, str) and len(value) > _LONGEST)
 
 

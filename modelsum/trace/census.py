@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import chain
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,8 +64,7 @@ def nbytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """Elements of some parameters: all of them, and those with requires_grad."""
 
     params: int
@@ -93,6 +92,7 @@ class Census:
     Attributes:
         modules: by path, each once, a module before those inside it.
         own: what each module registers itself, by the id of the module: its parameters by their identity.
+        own_buffers: its buffers likewise.
         parameters: all of them, every tensor once.
         buffers: all of them, persistent or not, every tensor once.
         uninitialized: whether a lazy parameter or buffer has no shape yet.
@@ -101,16 +101,13 @@ class Census:
     def __init__(self, model: nn.Module) -> None:
         self.modules = modules_of(model)
         registered = {id(module): own_parameters(module) for module in self.modules.values()}
-        buffers = [buffer for module in self.modules.values() for buffer in own_buffers(module)]
+        buffers = {id(module): own_buffers(module) for module in self.modules.values()}
         self.own = {key: by_identity(parameters) for key, parameters in registered.items()}
-        whole: dict[Hashable, Tensor] = {}
-        for parameters in self.own.values():
-            for key, parameter in parameters.items():
-                whole.setdefault(key, parameter)
-        self.parameters = list(whole.values())
-        self.buffers = list(unique(buffers))
+        self.own_buffers = {key: by_identity(found) for key, found in buffers.items()}
+        self.parameters = _together(self.own.values())
+        self.buffers = _together(self.own_buffers.values())
         self.uninitialized = any(
-            isinstance(t, UninitializedTensorMixin) for t in chain(buffers, *registered.values())
+            isinstance(t, UninitializedTensorMixin) for t in chain(*buffers.values(), *registered.values())
         )
 
     def shares(self) -> dict[int, Share]:
@@ -136,9 +133,21 @@ class Census:
                 shared.add(key)
                 result[key] = Share.of(module.parameters())
             else:
-                parts = [Share.of_all(self.own[key].values()), *(result[id(c)] for c in inside)]
-                result[key] = Share(sum(p.params for p in parts), sum(p.trainable for p in parts))
+                params, trainable = Share.of_all(self.own[key].values())
+                for child in inside:
+                    of_child = result[id(child)]
+                    params += of_child.params
+                    trainable += of_child.trainable
+                result[key] = Share(params, trainable)
         return result
+
+
+def _together(found: Iterable[dict[Hashable, Tensor]]) -> list[Tensor]:
+    whole: dict[Hashable, Tensor] = {}
+    for tensors in found:
+        for key, tensor in tensors.items():
+            whole.setdefault(key, tensor)
+    return list(whole.values())
 
 
 def modules_of(model: nn.Module) -> dict[str, nn.Module]:
@@ -160,11 +169,11 @@ def modules_of(model: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def hookable(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules inside a model that take hooks, by path: those of TorchScript do not."""
+def hookable(modules: Mapping[str, nn.Module]) -> list[tuple[str, nn.Module]]:
+    """Those of the modules inside a model that take hooks, by path: those of TorchScript do not."""
     return [
         (path, module)
-        for path, module in modules_of(model).items()
+        for path, module in modules.items()
         if path and not isinstance(module, torch.jit.ScriptModule)
     ]
 
@@ -174,6 +183,12 @@ def own_parameters(module: nn.Module) -> list[Tensor | None]:
     if isinstance(module, torch.jit.ScriptModule):
         return [p for _, p in module.named_parameters(recurse=False)]
     return list(parameters_of(module).values())
+
+
+def parameters_in(modules: Iterable[nn.Module]) -> Iterator[Tensor]:
+    """The parameters that modules register, every object once, as `nn.Module.parameters` has them."""
+    found = chain.from_iterable(map(own_parameters, modules))
+    yield from {id(parameter): parameter for parameter in found if parameter is not None}.values()
 
 
 def own_buffers(module: nn.Module) -> list[Tensor | None]:

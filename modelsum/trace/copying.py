@@ -122,9 +122,10 @@ def tensors_of(modules: Iterable[nn.Module]) -> Iterator[tuple[Tensor, bool]]:
             if buffer is not None:
                 yield buffer, True
         for value in vars(module).values():
-            if value is parameters or value is buffers or value is inside:
+            kind = type(value)
+            if kind in _ATOMS or value is parameters or value is buffers or value is inside:
                 continue
-            if type(value) in _CARRIERS or isinstance(value, Tensor):
+            if (kind in _CARRIERS and value) or isinstance(value, Tensor):
                 for tensor in _plain_tensors(value):
                     yield tensor, True
 
@@ -159,14 +160,14 @@ def _twin(tensor: Tensor, device: torch.device, twins: dict[Hashable, Tensor], *
     elif isinstance(tensor, nn.Parameter):
         moved = tensor.detach().to(device)  # the values of parameters are never known
     elif device.type == "meta":
-        moved = on_meta(tensor)
+        moved = on_meta(tensor, is_lent=True)
     else:
         moved = tensor.detach().to(device, copy=clone)
     twins[same] = moved
     if not isinstance(tensor, nn.Parameter):
         return moved
     kind = type(tensor)
-    if kind is not nn.Parameter and issubclass(kind, nn.Parameter):
+    if issubclass(kind, nn.Parameter) and (kind is not nn.Parameter or type(moved) is Tensor):
         twin: Tensor = as_subclass(kind, moved, tensor.requires_grad)
         return twin
     return nn.Parameter(moved, requires_grad=tensor.requires_grad)
@@ -220,24 +221,31 @@ def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> nn.Module:
 
 
 def _value(value: Any, memo: dict[int, Any]) -> Any:
-    """A copy of something that a module holds."""
-    key, kind = id(value), type(value)
-    if key in memo:
-        return memo[key]
-    if kind in _CONTAINERS and not value:
-        memo[key] = kind()
-        return memo[key]
+    """A copy of something that a module holds, which is not in the memo yet."""
+    kind = type(value)
     if kind is dict and all(type(name) is str for name in value):
-        memo[key] = {}
-        memo[key].update(_values(value, memo))
-        return memo[key]
-    if kind is tuple and all(type(item) in _ATOMS for item in value):
+        new = memo[id(value)] = {}
+        new.update(_values(value, memo))
+        return new
+    if kind is tuple and _ATOMS.issuperset(map(type, value)):
         return value
     return copy.deepcopy(value, memo)
 
 
 def _values(named: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
-    return {n: v if type(v) in _ATOMS else _value(v, memo) for n, v in named.items()}
+    copies = {}
+    for name, value in named.items():
+        kind = type(value)
+        if kind not in _ATOMS:
+            key = id(value)
+            if key in memo:
+                value = memo[key]
+            elif kind in _CONTAINERS and not value:
+                value = memo[key] = kind()
+            else:
+                value = _value(value, memo)
+        copies[name] = value
+    return copies
 
 
 _CONTAINERS = frozenset((OrderedDict, dict, list, set))

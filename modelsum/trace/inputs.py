@@ -106,7 +106,7 @@ def _move_tensor(tensor: Tensor, device: torch.device) -> Tensor:
         raise InputError(f"an input is on the meta device and cannot go to {device}", "Use device meta.")
     if device.type == "meta":
         try:
-            moved = on_meta(tensor)
+            moved = on_meta(tensor, is_lent=True)
         except NotImplementedError as error:
             kind = "nested" if tensor.is_nested else str(tensor.layout).removeprefix("torch.")
             raise BuildError(

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from modelsum.trace.torch_private import submodules_of
+
 
 def set_mode(model: nn.Module, *, train: bool) -> None:
     """Switch a model and the modules inside it, as `nn.Module.train` does.
@@ -23,9 +25,11 @@ def set_mode(model: nn.Module, *, train: bool) -> None:
             return
         except NotImplementedError:
             pass
-    model.training = train
-    for child in model.children():
-        set_mode(child, train=train)
+    if model.training is not train:
+        model.training = train
+    for child in submodules_of(model).values():
+        if child is not None:
+            set_mode(child, train=train)
 
 
 @cache

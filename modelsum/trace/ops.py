@@ -113,6 +113,8 @@ COUNTED: dict[str, Rule] = {
     for name in names.split()
 }
 
+#: What was put in by `register`, in order: what was counted before was counted otherwise.
+registered: list[str] = []
 _cache: dict[Any, Rule | Verdict] = {}
 
 
@@ -137,6 +139,7 @@ def register(op: str, rule: Rule) -> None:
     if "::" not in name:
         raise ValueError(f"{op!r} is no op name: it wants a namespace, like 'mylibrary::fused_linear'")
     COUNTED[name] = rule
+    registered.append(name)
     _cache.clear()
 
 

@@ -11,10 +11,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from modelsum.summary import ShapeTree
@@ -23,13 +23,14 @@ from modelsum.trace.call import Call
 from modelsum.trace.higher_order import as_written
 from modelsum.trace.holders import tensors_in
 from modelsum.trace.isolation import SharedTensors
-from modelsum.trace.ops import Verdict, rule_for, spelled
+from modelsum.trace.leaves import followed
+from modelsum.trace.ops import Verdict, registered, rule_for, spelled
 from modelsum.trace.rules import Rule, grouped_mm
 from modelsum.trace.shapes import call_tree, shape_tree
 from modelsum.trace.torch_private import (
     DispatchMode,
     HigherOrderOperator,
-    hooked,
+    below_functions,
     show_higher_order,
 )
 from modelsum.trace.values.known_values import MetaFactories, run
@@ -75,6 +76,16 @@ class Execution:
             pending.extend(reversed(call.children))
 
 
+class _Done(NamedTuple):
+    """What a call of a layer did: shapes as an `Execution` has them, and the work of its ops, in order."""
+
+    input_shapes: ShapeTree
+    output_shapes: ShapeTree
+    output_elements: int
+    output_bytes: int
+    work: tuple[tuple[str, int | None], ...]
+
+
 class Recorder(DispatchMode):
     """Records the executions of modules and the work of one call.
 
@@ -90,6 +101,8 @@ class Recorder(DispatchMode):
     """
 
     supports_higher_order_operators = True
+    #: Calls that are like an earlier one may be taken for that one, and their ops are not seen.
+    repeats = True
 
     def __init__(self, call: Call, device: torch.device) -> None:
         super().__init__()
@@ -100,13 +113,15 @@ class Recorder(DispatchMode):
         self.failure: Execution | None = None
         self.uncounted: Counter[str] = Counter()
         self.macs_by_op: Counter[str] = Counter()
-        self.scripted = _outermost_scripted(model)
+        self._modules = census.modules_of(model)
+        self.scripted = _outermost_scripted(self._modules)
         self.lazy_output = False
         self.experts: dict[int, tuple[int, int, int]] = {}
         self._shared = SharedTensors(() if self.on_meta else model.parameters())
         self._stack: list[Execution] = []
         self._numbers: Counter[int] = Counter()
         self._exits = 0
+        self._noted: list[tuple[str, int | None]] = []
 
     def __enter__(self) -> Recorder:
         show_higher_order(Recorder, _shown)
@@ -125,27 +140,29 @@ class Recorder(DispatchMode):
 
     def run(self) -> Any:
         """Make the call and record everything that happens; leaves no hook behind. Raises what it raises."""
-        with self._hooks(self._call.model):
-            self._enter(self.root, self._call.taken, self._call.kwargs)
-            try:
-                with MetaFactories() if self.on_meta else nullcontext(), self:
+        modes = MetaFactories() if self.on_meta else nullcontext()
+        try:
+            with modes, self, self._following(self._call.model):
+                self._enter(self.root, self._call.taken, self._call.kwargs)
+                try:
                     output = self._call.renewed()()
-            except BaseException:
-                self._leave(None, failed=True)
-                raise
-            finally:
-                self._shared.restore()
-            self._leave(output, failed=False)
+                except BaseException:
+                    self.leave(self.root.module, None)
+                    raise
+                self.leave(self.root.module, output)
+        finally:
+            self._shared.restore()
         self.lazy_output = isinstance(output, Generator)
         return output
 
     # ---- modules
 
     @contextmanager
-    def _hooks(self, model: nn.Module) -> Iterator[None]:
+    def _following(self, model: nn.Module) -> Iterator[None]:
+        context = ("counts", len(registered)) if self.on_meta and self.repeats else None
         handles = self._hooks_of_scripted(model)
         try:
-            with hooked(census.hookable(model), self._entering, self._leaving):
+            with followed(census.hookable(self._modules), self, context):
                 yield
         finally:
             for handle in handles:
@@ -159,48 +176,71 @@ class Recorder(DispatchMode):
 
         def entering(module: nn.Module, args: Any) -> None:
             if id(module) in paths:
-                self._entering(paths[id(module)])(module, args, {})
+                self.enter(paths[id(module)], module, args, {})
 
         def leaving(module: nn.Module, args: Any, output: Any) -> None:
             if id(module) in paths:
-                self._leaving(module, args, output)
+                self.leave(module, output)
 
         return [
             register_module_forward_pre_hook(entering),
             register_module_forward_hook(leaving, always_call=True),
         ]
 
-    def _entering(self, path: str) -> Callable[..., None]:
-        def entering(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            execution = Execution(path, module, 0)
-            self._stack[-1].children.append(execution)
-            self._enter(execution, args, kwargs)
-
-        return entering
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """A call begins."""
+        execution = Execution(path, module, 0)
+        self._stack[-1].children.append(execution)
+        self._enter(execution, args, kwargs)
 
     def _enter(self, execution: Execution, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self._numbers[id(execution.module)] += 1
         execution.number = self._numbers[id(execution.module)]
-        execution.input_shapes = call_tree(args, kwargs)
+        with below_functions():
+            execution.input_shapes = call_tree(args, kwargs)
         execution.exception_at_entry = sys.exc_info()[1]
         self._stack.append(execution)
 
-    def _leaving(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        # The hook is also called while an exception passes through the module; then there is no output.
-        self._leave(output, failed=sys.exc_info()[1] is not self._stack[-1].exception_at_entry)
-
-    def _leave(self, output: Any, *, failed: bool) -> None:
+    def leave(self, module: nn.Module, output: Any) -> None:
+        """A call ends, perhaps because an exception passes through the module; then there is no output."""
         execution = self._stack.pop()
-        if failed:
+        if sys.exc_info()[1] is not execution.exception_at_entry:
             self.failure = self.failure or execution
             return
+        self._leave(execution)
+        with below_functions():
+            execution.output_shapes = shape_tree(output)
+            for tensor in (output,) if isinstance(output, torch.Tensor) else tensors_in(output):
+                execution.output_elements += tensor.numel()
+                execution.output_bytes += tensor.numel() * tensor.element_size()
+
+    def _leave(self, execution: Execution) -> None:
         self.failure = None  # whoever caught an earlier exception went on
         execution.exit_order = self._exits
         self._exits += 1
-        execution.output_shapes = shape_tree(output)
-        for tensor in (output,) if isinstance(output, torch.Tensor) else tensors_in(output):
-            execution.output_elements += tensor.numel()
-            execution.output_bytes += tensor.numel() * tensor.element_size()
+
+    # ---- calls that are repeated
+
+    def begin(self) -> None:
+        """From now on the work of ops is noted."""
+        self._noted.clear()
+
+    def done_since(self, mark: None, output: Tensor | None) -> _Done:
+        """What the call that has just ended did; a new tensor or none is the same to it."""
+        execution = self._stack[-1].children[-1]
+        shapes = execution.input_shapes, execution.output_shapes
+        return _Done(*shapes, execution.output_elements, execution.output_bytes, tuple(self._noted))
+
+    def repeat(self, done: _Done, path: str, module: nn.Module, output: Tensor) -> None:
+        """A call of a module did this."""
+        self._numbers[id(module)] += 1
+        execution = Execution(path, module, self._numbers[id(module)])
+        execution.input_shapes, execution.output_shapes = done.input_shapes, done.output_shapes
+        execution.output_elements, execution.output_bytes = done.output_elements, done.output_bytes
+        self._stack[-1].children.append(execution)
+        self._leave(execution)
+        for name, macs in done.work:
+            self._add(execution, name, macs)
 
     # ---- ops
 
@@ -231,22 +271,30 @@ class Recorder(DispatchMode):
     ) -> Any:
         """The result of an op, after its work was put down."""
         if rule is Verdict.UNKNOWN:
-            self.uncounted[spelled(func)] += 1
+            self._add(self._stack[-1], spelled(func), None)
         elif not isinstance(rule, Verdict):
             # The result, also where the caller named its place.
             macs = rule(*args, **{**kwargs, "out": out}) if kwargs else rule(*args, out=out)
-            self._stack[-1].own_macs += macs
             if rule is grouped_mm and args[0].dim() == 2 and args[1].dim() == 3:
                 weights = args[1]
                 key = id(weights.untyped_storage())
                 self.experts[key] = (weights.numel(), weights.shape[0], args[0].shape[0])
-            self.macs_by_op[spelled(func)] += macs
+            self._add(self._stack[-1], spelled(func), macs)
         return out
 
+    def _add(self, execution: Execution, op: str, macs: int | None) -> None:
+        """An op did so many multiply-accumulates; None is work without a rule."""
+        self._noted.append((op, macs))
+        if macs is None:
+            self.uncounted[op] += 1
+        else:
+            execution.own_macs += macs
+            self.macs_by_op[op] += macs
 
-def _outermost_scripted(model: nn.Module) -> tuple[str, ...]:
+
+def _outermost_scripted(modules: Mapping[str, nn.Module]) -> tuple[str, ...]:
     found: list[str] = []
-    for path, module in census.modules_of(model).items():
+    for path, module in modules.items():
         if isinstance(module, torch.jit.ScriptModule) and not any(
             not outer or path.startswith(f"{outer}.") for outer in found
         ):

@@ -21,8 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator as _HigherOrderOperator
+from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.nn.modules import batchnorm, conv
+from torch.nn.modules import module as torch_module
 from torch.utils import _device, _foreach_utils, _python_dispatch, backend_registration
 
 # ---- names that are replaced for a while
@@ -83,15 +85,27 @@ class Name:
     def __init__(self, owner: Any, name: str) -> None:
         self._owner = owner
         self.name = name
+        self._before: list[Any] = []
 
     @property
     def value(self) -> Any:
         """What it stands for now; None where this torch does not have it."""
         return getattr(self._owner, self.name, None)
 
-    def replaced(self, value: Any) -> AbstractContextManager[None]:
+    @property
+    def outside(self) -> Any:
+        """What it stands for where nothing of ours does."""
+        return self._before[0] if self._before else self.value
+
+    @contextmanager
+    def replaced(self, value: Any) -> Iterator[None]:
         """Have it stand for `value` inside."""
-        return replaced(self._owner, self.name, value)
+        self._before.append(self.value)
+        try:
+            with replaced(self._owner, self.name, value):
+                yield
+        finally:
+            self._before.pop()
 
 
 #: What every attention of torch's calls, nn.MultiheadAttention too, by this name of the module.
@@ -112,6 +126,19 @@ MISH = Name(functional, "mish")
 #: What F.embedding_bag calls: (weight, indices, offsets, scale_grad_by_freq, mode, sparse,
 #: per_sample_weights, include_last_offset, padding_idx) -> the result and three that autograd keeps.
 EMBEDDING_BAG = Name(torch, "embedding_bag")
+#: What the layers call whose calls are remembered (modelsum.trace.leaves).
+LAYER_FUNCTIONS = (
+    *(LINEAR, MISH, DROPOUT),
+    *(
+        Name(functional, name)
+        for name in (
+            *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+            *("batch_norm", "layer_norm", "group_norm", "dropout", "dropout2d", "pad"),
+            *("relu", "leaky_relu", "elu", "gelu", "silu", "softmax", "hardswish", "hardsigmoid", "hardtanh"),
+            *("softplus", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"),
+        )
+    ),
+)
 #: (layer, src, src_mask, src_key_padding_mask, is_causal) -> its output.
 ENCODER_LAYER_FORWARD = Name(nn.TransformerEncoderLayer, "forward")
 #: What nn.MultiheadAttention hands its work to at inference: (query, key, value, embed_dim, num_heads, weight
@@ -177,6 +204,21 @@ modes_entered: Callable[[], list[Any]] = _python_dispatch._get_current_dispatch_
 without_modes = _python_dispatch._disable_current_modes
 #: `with below_dispatch():` ops are shown to no dispatch mode; cheaper, but for a few ops of plain tensors.
 below_dispatch = torch._C._DisableTorchDispatch
+
+#: `with below_functions():` attributes of tensors cost what they cost without a function mode.
+below_functions = torch._C.DisableTorchFunction
+
+
+def surroundings() -> tuple[Any, ...]:
+    """What changes what an op does here: modes, autocast's place, transforms, forward derivatives."""
+    return (
+        torch._C._len_torch_function_stack(),
+        torch._C._len_torch_dispatch_stack(),
+        passes_through_the_place(),
+        torch._C._functorch.peek_interpreter_stack() is None,
+        forward_ad._current_level,
+    )
+
 
 #: What `with torch.device(...)` enters: a function mode that adds `device=` to functions that make tensors.
 DeviceContext = _device.DeviceContext
@@ -340,9 +382,32 @@ parameters_of: Callable[[nn.Module], dict[str, nn.Parameter | None]] = attrgette
 buffers_of: Callable[[nn.Module], dict[str, Tensor | None]] = attrgetter("_buffers")
 
 
+def hooks_of_all_modules() -> bool:
+    """Whether functions are called before or after the forward of every module there is."""
+    return bool(torch_module._global_forward_hooks or torch_module._global_forward_pre_hooks)
+
+
+@contextmanager
+def answered(modules: Collection[tuple[nn.Module, Callable[..., Any]]]) -> Iterator[None]:
+    """Have functions called in place of modules and their hooks, where `nn.Module.compile` puts its own."""
+    try:
+        for module, call in modules:
+            vars(module)["_compiled_call_impl"] = call
+        yield
+    finally:
+        for module, _ in modules:
+            vars(module).pop("_compiled_call_impl", None)
+
+
 def has_hooks(module: nn.Module) -> bool:
     """Whether functions are called before or after a module's own forward."""
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_called_as_usual(module: nn.Module) -> bool:
+    """Whether a call of a module is one of its forward: no hooks, and not compiled."""
+    backward = module._backward_hooks or module._backward_pre_hooks
+    return not (has_hooks(module) or backward or module._compiled_call_impl)
 
 
 @contextmanager
@@ -397,6 +462,8 @@ def compiled_of(module: nn.Module) -> nn.Module | None:
 def sharded_class(module: nn.Module) -> str | None:
     """The class of torch.distributed.fsdp that shards a module; None where none does or can."""
     fsdp = sys.modules.get("torch.distributed.fsdp")
+    if fsdp is None:
+        return None
     for name in ("FullyShardedDataParallel", "FSDPModule"):
         kind = getattr(fsdp, name, None)
         if kind is not None and isinstance(module, kind):

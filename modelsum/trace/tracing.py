@@ -230,7 +230,9 @@ def _layers(recorder: Recorder, found: Census) -> Iterator[Layer]:
     for (parent, execution), call_macs in zip(numbered, macs, strict=True):
         own = owned[id(execution.module)]
         share, own_share = shares[id(execution.module)], census.Share.of_all(own.values())
-        fresh_share = census.Share.of_all(p for key, p in own.items() if key not in counted)
+        fresh_share = own_share
+        if not counted.isdisjoint(own):
+            fresh_share = census.Share.of_all(p for key, p in own.items() if key not in counted)
         counted.update(own)
         yield Layer(
             path=execution.path,
@@ -257,7 +259,7 @@ def _layers(recorder: Recorder, found: Census) -> Iterator[Layer]:
             reused=execution.number > 1,
             counted_trainable_params=fresh_share.trainable,
             attributes=attributes(execution.module),
-            own_buffers=sum(b.numel() for b in census.unique(census.own_buffers(execution.module))),
+            own_buffers=sum(b.numel() for b in found.own_buffers[id(execution.module)].values()),
         )
 
 

@@ -266,6 +266,86 @@ def test_hooks_of_a_module_are_known():
         assert room.has_hooks(module)
 
 
+def test_what_a_name_stands_for_outside_of_what_is_ours():
+    plain = room.LINEAR.value
+    with room.LINEAR.replaced(abs), room.LINEAR.replaced(len):
+        assert (room.LINEAR.value, room.LINEAR.outside) == (len, plain)
+    assert room.LINEAR.outside is plain
+
+
+def test_layers_call_functions_by_these_names():
+    """Those that have no entry of their own: one that were gone would be None."""
+    assert all(callable(name.value) for name in room.LAYER_FUNCTIONS)
+
+
+def test_a_module_is_called_as_usual_but_for_hooks_and_compilation():
+    def hook(*arguments: Any) -> None:
+        """Change nothing."""
+
+    assert room.is_called_as_usual(nn.Linear(2, 2))
+    for register in ("forward_hook", "forward_pre_hook", "full_backward_hook", "full_backward_pre_hook"):
+        module = nn.Linear(2, 2)
+        getattr(module, f"register_{register}")(hook)
+        assert not room.is_called_as_usual(module)
+    module = nn.Linear(2, 2)
+    with room.answered([(module, hook)]):
+        assert not room.is_called_as_usual(module)
+
+
+def test_hooks_of_all_modules_are_known():
+    module = torch.nn.modules.module
+    for register in (module.register_module_forward_hook, module.register_module_forward_pre_hook):
+        assert not room.hooks_of_all_modules()
+        handle = register(lambda *arguments: None)
+        assert room.hooks_of_all_modules()
+        handle.remove()
+
+
+def test_a_function_answers_in_place_of_a_module_for_a_while():
+    """Its hooks are not called; its forward is, by who calls that."""
+    module = nn.ReLU()
+    module.register_forward_hook(lambda *arguments: 3)
+    x = torch.tensor([-1.0])
+    with room.answered([(module, lambda value: value)]):
+        assert module(x) is x
+        assert module.forward(x) == 0
+    assert module(x) == 3
+
+
+def test_what_is_around_an_op_is_told_apart():
+    """Modes, transforms and forward derivatives; what is the same is equal."""
+    plain = room.surroundings()
+
+    def see(x: Tensor) -> Tensor:
+        found.append(room.surroundings())
+        return x
+
+    found: list[Any] = []
+    for context in (torch.device("meta"), Ops(), torch.autograd.forward_ad.dual_level()):
+        with context:
+            found.append(room.surroundings())
+    torch.func.vmap(see)(torch.zeros(2))
+    room.fall_through_the_place()
+    room.pass_through_the_place(True)
+    found.append(room.surroundings())
+    room.pass_through_the_place(False)
+    assert room.surroundings() == plain
+    assert len({plain, *found}) == 6
+
+
+def test_attributes_are_not_shown_to_function_modes():
+    class Functions(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            raise LookupError
+
+    x = torch.zeros(3)
+    with Functions():
+        with pytest.raises(LookupError):
+            _ = x.shape
+        with room.below_functions():
+            assert x.shape == (3,)
+
+
 def test_attention_at_inference_is_one_op_where_torch_is_told_so():
     """On a device that it knows, and where nobody sees functions of torch."""
 

@@ -21,10 +21,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modelsum.memory.cpu.machine import AtLeast
+from modelsum.memory.cpu.machine import AtLeast, threads
 from modelsum.memory.log import BACKWARD, COMMUNICATION, GATHERED, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.higher_order import control_flow
-from modelsum.trace.ops import Verdict, rule_for, spelled
+from modelsum.trace.leaves import followed
+from modelsum.trace.metakernels import is_plain_meta
+from modelsum.trace.ops import Verdict, registered, rule_for, spelled
 from modelsum.trace.parallel.collectives import is_collective, traffic_of
 from modelsum.trace.rules import Rule
 from modelsum.trace.torch_private import (
@@ -36,7 +38,6 @@ from modelsum.trace.torch_private import (
     below_dispatch,
     current_node,
     has_kernel,
-    hooked,
     is_distributed,
     is_view,
     local_of,
@@ -44,7 +45,8 @@ from modelsum.trace.torch_private import (
     number_of_node,
     schema_of,
 )
-from modelsum.trace.values.known_values import run
+from modelsum.trace.values.contents import is_unknown
+from modelsum.trace.values.known_values import run_with, shortcut_of
 
 #: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results; None where
 #: that was never measured; `AtLeast` so many. Called with the op's own arguments and `out=`, its result.
@@ -64,6 +66,7 @@ _IN_PLACE_UNSEEN = frozenset(
         *(_aten.index_fill.int_Scalar, _aten.masked_scatter.default),
     )
 )
+_DETACH, _DETACHED = _aten.detach.default, "aten.detach"
 _NOTHING = 0  # what an op may do to storages, as far as its schema tells
 _ALLOCATES = 1
 _DECOMPOSES = 2
@@ -73,11 +76,52 @@ _LEAVES = 16  # may go to the host
 
 
 class _Plan(NamedTuple):
-    """What to do at an op: what it does to storages, the memory inside its kernel, and the work it does."""
+    """What to do at an op.
 
+    Attributes:
+        name: as torch spells it.
+        does: what it does to storages.
+        shortcut: as `known_values.shortcut_of`.
+        inside: the memory inside its kernel.
+        work: the work it does.
+        is_unseen: it is one of `_IN_PLACE_UNSEEN`.
+        searched: what tells its searches apart.
+    """
+
+    name: str
     does: int
+    shortcut: Callable[..., Any] | None = None
     inside: KernelRule | None = None
     work: Rule | Verdict = Verdict.IGNORED
+    is_unseen: bool = False
+    searched: SearchKey | None = None
+
+
+class _Mark(NamedTuple):
+    """How many ops, events and storages there are, and what is counted."""
+
+    ops: int
+    events: int
+    storages: int
+    macs: Counter[str]
+    uncounted: Counter[str]
+    unmeasured: Counter[str]
+
+
+class _Done(NamedTuple):
+    """What a call did.
+
+    Attributes:
+        events: storage, counted from the first that it made, change in bytes, and op.
+        made: the storage of its result, counted so; None where that was there before.
+        op: the last one; None where none ran.
+        work: multiply-accumulates, and uncounted and unmeasured ops with how often they ran.
+    """
+
+    events: tuple[tuple[int, int, str], ...]
+    made: int | None
+    op: str | None
+    work: tuple[int, tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]
 
 
 class Lifetimes(DispatchMode):
@@ -122,6 +166,7 @@ class Lifetimes(DispatchMode):
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
         self._saving = False
+        self._ops = 0
         self._imported = len(sys.modules)
         # Of a result of `_IN_PLACE_UNSEEN` that was just made: its event's place, and the number of what it
         # would be written to.
@@ -143,20 +188,26 @@ class Lifetimes(DispatchMode):
         return known[1] if known is not None and known[0]() is storage else None
 
     def _watch(self, tensor: Tensor, category: str = TEMPORARIES) -> int | None:
-        tensor = local_of(tensor)
+        if type(tensor) is not Tensor:
+            tensor = local_of(tensor)
         if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None
         return self._watch_storage(tensor.untyped_storage(), category)
 
     def _watch_storage(self, storage: torch.UntypedStorage, category: str) -> int:
-        key = id(storage)
-        known = self._known.get(key)
+        known = self._known.get(id(storage))
         if known is not None and known[0]() is storage:
             self.log.resize(known[1], storage.nbytes())
             if category != TEMPORARIES and self.log.categories[known[1]] == TEMPORARIES:
                 self.log.categories[known[1]] = category
             return known[1]
         number = self.log.allocate(storage.nbytes(), category)
+        self._know(storage, number)
+        return number
+
+    def _know(self, storage: torch.UntypedStorage, number: int) -> None:
+        """Hear of the end of a storage."""
+        key = id(storage)
 
         def gone(reference: weakref.ref[Any]) -> None:
             # A new storage may have got the same id by the time this is called.
@@ -167,7 +218,6 @@ class Lifetimes(DispatchMode):
                 self._sum_in_place(number)
 
         self._known[key] = (weakref.ref(storage, gone), number)
-        return number
 
     @contextmanager
     def resizes(self) -> Iterator[None]:
@@ -189,11 +239,22 @@ class Lifetimes(DispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        kwargs = kwargs or {}
+        if func is _DETACH and not types and is_plain_meta(tensor := args[0]) and is_unknown(tensor):
+            # What torch does with all that was saved when it is needed, and with every gradient.
+            self._locate()
+            self.log.op, self._sum = _DETACHED, None
+            return tensor.detach()
         if types and is_distributed(types):
             return NotImplemented  # unfolds into ops of this rank's part, and collectives
         plan = self._plans.get(func) or self._plan(func)
-        does, inside, work = plan
+        name, does, shortcut, inside, work, is_unseen, searched = plan
+        if does & _WAITS:
+            return args[0]  # as on a device; on meta one of them makes a new tensor
+        if does & _LEAVES and self.log.hosted and kwargs and str(kwargs.get("device")) == "cpu":
+            with self.log.on_host():
+                out = run_with(None, func, args, {**kwargs, "device": args[0].device})
+                self._watch(out)
+            return out
         if does & _DECOMPOSES:
             if types:
                 return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
@@ -201,19 +262,14 @@ class Lifetimes(DispatchMode):
             if written is not None and self._saving:
                 raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
             with self:
-                return (written or func.decompose)(*args, **kwargs)
-        if does & _WAITS:
-            return args[0]  # as on a device; on meta one of them makes a new tensor
-        if does & _LEAVES and str(kwargs.get("device")) == "cpu" and self.log.hosted:
-            with self.log.on_host():
-                out = run(func, args, {**kwargs, "device": args[0].device})
-                self._watch(out)
-            return out
+                return (written or func.decompose)(*args, **(kwargs or {}))
         self._locate()
-        self.log.op = spelled(func)
+        log = self.log
+        log.op = name
+        self._ops += 1
         self._sum = None
-        before = len(self.log.events)
-        out = run(func, args, kwargs)
+        before = len(log.events)
+        out = run_with(shortcut, func, args, kwargs)
         if len(sys.modules) != self._imported:
             self._imported = len(sys.modules)
             gc.collect()  # torch imported something for the op: frames that did hold on to tensors in a cycle
@@ -224,45 +280,52 @@ class Lifetimes(DispatchMode):
                 for part in out:
                     if isinstance(part, Tensor):
                         self._watch(part)
-        if func in _IN_PLACE_UNSEEN and self.log.phase == BACKWARD and not torch.is_grad_enabled():
+        if is_unseen and log.phase == BACKWARD and not torch.is_grad_enabled():
             self._note_sum(args, out, before)
-        if self._searches:
-            self._search(func, args)
+        if searched is not None:
+            self._search(func, searched(*args))
         if inside is not None:
-            nbytes = inside(*args, out=out, **kwargs)
+            nbytes = inside(*args, out=out, **(kwargs or {}))
             if nbytes is None or isinstance(nbytes, AtLeast):
-                self.unmeasured[spelled(func)] += 1
+                self.unmeasured[name] += 1
             if nbytes is not None and nbytes > 0:
-                self.log.use(nbytes)
+                log.use(nbytes)
         if does & _COMMUNICATES:
-            self.log.communicate(*traffic_of(func, args, kwargs, out))
+            log.communicate(*traffic_of(func, args, kwargs or {}, out))
         elif work is not Verdict.IGNORED:
-            self._count(func, work, args, kwargs, out)
+            self._count(name, work, args, kwargs or {}, out)
         return out
 
     def _plan(self, func: Any) -> _Plan:
+        name = spelled(func)
         if isinstance(func, HigherOrderOperator):
             if control_flow(func) is None:
                 raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
-            self._plans[func] = _Plan(_DECOMPOSES)
+            self._plans[func] = _Plan(name, _DECOMPOSES)
             return self._plans[func]
         rule = rule_for(func)
         does = _ALLOCATES if _may_allocate(func) else _NOTHING
         if rule is Verdict.COMPOSITE and not _has_kernel(func):
             does = _DECOMPOSES
-        namespace, _, name = func.name().partition("::")
         if is_collective(func):
             does |= _COMMUNICATES
         elif func.name() in WAITING:
             does = _WAITS
         if func is TO_COPY:
             does |= _LEAVES
-        inside = self._kernels.get(name if namespace == "aten" else func.name())
-        work = Verdict.IGNORED if rule is Verdict.COMPOSITE else rule
-        plan = self._plans[func] = _Plan(does, inside, work)
+        key = func.name().removeprefix("aten::")
+        plan = self._plans[func] = _Plan(
+            name,
+            does,
+            shortcut_of(func),
+            self._kernels.get(key),
+            Verdict.IGNORED if rule is Verdict.COMPOSITE else rule,
+            func in _IN_PLACE_UNSEEN,
+            self._searches.get(key),
+        )
         return plan
 
-    def _count(self, func: Any, rule: Rule | Verdict, args: Any, kwargs: Any, out: Any) -> None:
+    def _count(self, name: str, rule: Rule | Verdict, args: Any, kwargs: Any, out: Any) -> None:
         """The multiply-accumulates of an op; as without a rule where that cannot tell."""
         if not isinstance(rule, Verdict):
             try:
@@ -270,12 +333,10 @@ class Lifetimes(DispatchMode):
                 return
             except NotImplementedError:
                 pass
-        self.uncounted[spelled(func)] += 1
+        self.uncounted[name] += 1
 
-    def _search(self, func: Any, args: tuple[Any, ...]) -> None:
+    def _search(self, func: Any, key: Hashable | None) -> None:
         """A search for an algorithm ends with an empty cache."""
-        key_of = self._searches.get(func.name().removeprefix("aten::"))
-        key = key_of(*args) if key_of is not None else None
         if key is not None and (func, key) not in self._found:
             self._found.add((func, key))
             self.log.empty_cache()
@@ -336,26 +397,74 @@ class Lifetimes(DispatchMode):
             self._nodes = made
 
     @contextmanager
-    def following(self, modules: Collection[tuple[str, nn.Module]]) -> Iterator[None]:
+    def following(self, modules: Collection[tuple[str, nn.Module]], *, alone: bool = True) -> Iterator[None]:
         """Attribute what happens inside to modules, by path; takes its hooks away afterwards.
 
-        The root is not one of them: it is what is left.
+        The root is not one of them: it is what is left. What one of several processes does (not `alone`) is
+        never taken to be what was done before.
         """
-        with hooked(modules, self._entering, self._leaving):
+        account = tuple(self._kernels.items()), self.log.round_to, threads(), len(registered)
+        repeats = alone and self._device == "meta" and not self._searches
+        with followed(modules, self, account if repeats else None):
             yield
 
-    def _entering(self, path: str) -> Callable[..., None]:
-        def entering(module: nn.Module, args: Any, kwargs: Any) -> None:
-            self._own()
-            self._stack.append(path)
-            self.log.module = path
+    def enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
+        """A call begins."""
+        self._own()
+        self._stack.append(path)
+        self.log.module = path
 
-        return entering
-
-    def _leaving(self, module: nn.Module, args: Any, output: Any) -> None:
+    def leave(self, module: nn.Module, output: Any) -> None:
+        """A call ends."""
         self._own()
         self._stack.pop()
         self.log.module = self._stack[-1]
+
+    def begin(self) -> _Mark:
+        """What there is now."""
+        return _Mark(self._ops, len(self.log.events), len(self.log.sizes), *map(Counter, self._counters()))
+
+    def done_since(self, mark: _Mark, output: Tensor | None) -> _Done | None:
+        """What was done since; None where older storages changed, or others stay than the output's."""
+        log, first = self.log, mark.storages
+        events = log.events[mark.events :]
+        made = None if output is None else self.number_of(output)
+        stays = [number for number in range(first, len(log.sizes)) if log.sizes[number]]
+        if stays != ([] if output is None else [made]) or any(event.storage < first for event in events):
+            return None
+        counted = zip(map(Counter, self._counters()), mark[3:], strict=True)
+        macs, uncounted, unmeasured = (tuple((now - before).items()) for now, before in counted)
+        return _Done(
+            tuple((event.storage - first, event.bytes, event.op) for event in events),
+            None if made is None else made - first,
+            log.op if self._ops > mark.ops else None,
+            (sum(n for _, n in macs), uncounted, unmeasured),
+        )
+
+    def repeat(self, done: _Done, path: str, module: nn.Module, output: Tensor) -> None:
+        """A call of a module did this."""
+        log, first = self.log, len(self.log.sizes)
+        log.module = path
+        for storage, nbytes, op in done.events:
+            log.op = op
+            if storage + first == len(log.sizes):
+                log.allocate(nbytes)
+            else:
+                log.resize(storage + first, log.sizes[storage + first] + nbytes)
+        if done.made is not None:
+            self._know(output.untyped_storage(), first + done.made)
+        log.module = self._stack[-1]
+        if done.op is not None:
+            log.op = done.op
+        macs, uncounted, unmeasured = done.work
+        if macs:
+            self.macs[log.phase] += macs
+        for counter, found in ((self.uncounted, uncounted), (self.unmeasured, unmeasured)):
+            for op, times in found:
+                counter[op] += times
+
+    def _counters(self) -> tuple[Counter[str], ...]:
+        return self.macs, self.uncounted, self.unmeasured
 
     # ---- what autograd keeps
 

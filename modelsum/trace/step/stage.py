@@ -32,7 +32,7 @@ from modelsum.memory.log import (
 from modelsum.memory.options import MemoryOptions
 from modelsum.memory_values import Traffic
 from modelsum.trace.call import Call
-from modelsum.trace.census import hookable, modules_of
+from modelsum.trace.census import hookable, modules_of, parameters_in
 from modelsum.trace.copying import tensors_of, unwrapped
 from modelsum.trace.holders import stored_tensors, tensors_held
 from modelsum.trace.modes import set_mode
@@ -138,7 +138,7 @@ class Stage:
         self._precision = precision
         self._device = call.device_type
         self._factories = Choosing() if call.targets else Presuming()
-        self.log = Log(round_to, stream) if stream else Log(round_to)
+        self.log = Log(round_to, stream)
         self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
         self._is_shared = stream is not None
         self._modules: Collection[tuple[str, nn.Module]] = ()
@@ -149,8 +149,9 @@ class Stage:
         if self._shared.passes is not None:
             model = unwrapped(next(model.children()))
         prefix = self._shared.prefix
-        self._modules = [(prefix + path, module) for path, module in hookable(model)]
-        self._parameters = list(model.parameters())
+        modules = modules_of(model)
+        self._modules = [(prefix + path, module) for path, module in hookable(modules)]
+        self._parameters = list(parameters_in(modules.values()))
         held = held_by(model) if held is None or self._is_shared else held
         weights = self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
         if self._shared.on_host:
@@ -240,7 +241,8 @@ class Stage:
         between = self._zero_grad()
         # Its buckets are made anew in the second pass, in the order in which gradients came.
         replicated = any(
-            isinstance(module, nn.parallel.DistributedDataParallel) for module in self._call.model.modules()
+            isinstance(module, nn.parallel.DistributedDataParallel)
+            for module in modules_of(self._call.model).values()
         )
         if replicated:
             self._accumulated(loss, scaler, 1)
@@ -285,7 +287,8 @@ class Stage:
     def _followed(self) -> Iterator[None]:
         factories = self._factories if self._device == "meta" else nullcontext()
         resizes = self.lifetimes.resizes() if self._is_shared else nullcontext()
-        with self.lifetimes.following(self._modules), resizes, factories, self.lifetimes:
+        following = self.lifetimes.following(self._modules, alone=not self._is_shared)
+        with resizes, factories, self.lifetimes, following:
             yield
 
     def _accumulated(

@@ -50,15 +50,27 @@ class _Lost(Contents):
 
 
 class _Known:
-    """A tensor's value, with the changes of its contents and the version of torch's that it stands for."""
+    """A tensor's value, with the changes of its contents and the version of torch's that it stands for.
 
-    __slots__ = ("changes", "contents", "value", "version")
+    Attributes:
+        is_lent: the value is somebody's tensor, to be copied before it is used: it may be written to.
+    """
 
-    def __init__(self, value: Tensor, contents: Contents, changes: int, version: int) -> None:
-        self.value = value
+    __slots__ = ("_value", "changes", "contents", "is_lent", "version")
+
+    def __init__(self, value: Tensor, contents: Contents, changes: int, version: int, is_lent: bool) -> None:
+        self._value = value
         self.contents = contents
         self.changes = changes
         self.version = version
+        self.is_lent = is_lent
+
+    @property
+    def value(self) -> Tensor:
+        """The value."""
+        if self.is_lent:
+            self._value, self.is_lent = self._value.clone(), False
+        return self._value
 
 
 class _Losses:
@@ -81,7 +93,7 @@ def computable(tensors: Iterable[Tensor]) -> bool:
     return all(tensor.numel() <= MOST_COMPUTED for tensor in tensors)
 
 
-def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:
+def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None, *, is_lent: bool = False) -> None:
     """Remember that the meta tensor holds `value`, a CPU tensor of the same shape and dtype.
 
     Where they differ in shape or dtype, value is not what an op does on this tensor, and nothing is learnt.
@@ -89,12 +101,14 @@ def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:
     Args:
         base: what `tensor` is a view of, if an op is about to return it: from then on torch counts the
             versions of both together.
+        is_lent: `value` is somebody's, and stays as it is.
     """
     if tensor.layout is not torch.strided or tensor.shape != value.shape or tensor.dtype is not value.dtype:
         return
     if base is None and tensor.stride() != value.stride() and 0 not in tensor.stride():
         # What may be viewed, and how, is decided by strides.
         value = torch.empty_strided(value.shape, tensor.stride(), dtype=value.dtype).copy_(value)
+        is_lent = False
     contents = contents_of(tensor)
     if contents is None:
         contents = Contents()
@@ -102,7 +116,7 @@ def learn(tensor: Tensor, value: Tensor, base: Tensor | None = None) -> None:
     setattr(
         tensor,
         _ATTRIBUTE,
-        _Known(value, contents, contents.changes, _version(tensor if base is None else base)),
+        _Known(value, contents, contents.changes, _version(tensor if base is None else base), is_lent),
     )
 
 
@@ -154,8 +168,8 @@ def partial_value_of(tensor: Tensor) -> Tensor | None:
     return known.value if changed else None
 
 
-def on_meta(tensor: Tensor) -> Tensor:
-    """A tensor's twin on the meta device, with its values known if they are few."""
+def on_meta(tensor: Tensor, *, is_lent: bool = False) -> Tensor:
+    """A tensor's twin on the meta device, with its values known if they are few; `is_lent` as in `learn`."""
     if tensor.is_meta:
         value = value_of(tensor)
         if value is None:
@@ -165,7 +179,7 @@ def on_meta(tensor: Tensor) -> Tensor:
         return twin
     twin = tensor.detach().to("meta")
     if tensor.device.type == "cpu" and few(tensor) and not is_lost(tensor):
-        learn(twin, tensor.detach().clone())
+        learn(twin, tensor.detach() if is_lent else tensor.detach().clone(), is_lent=is_lent)
     return twin
 
 

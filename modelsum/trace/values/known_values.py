@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from modelsum.trace import metakernels
@@ -46,7 +46,17 @@ from modelsum.trace.values.contents import (
 )
 from modelsum.trace.values.op_facts import OpFacts, facts_of, tensors_among
 
-__all__ = ["Carrying", "MetaFactories", "carried", "learn", "on_meta", "run", "value_of"]
+__all__ = [
+    "Carrying",
+    "MetaFactories",
+    "carried",
+    "learn",
+    "on_meta",
+    "run",
+    "run_with",
+    "shortcut_of",
+    "value_of",
+]
 
 _CPU = torch.device("cpu")
 _META = torch.device("meta")
@@ -170,24 +180,35 @@ def run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
     A CPU tensor among meta tensors, made by a model that names no device, counts as its twin on meta.
     """
-    shortcut = _shortcuts.get(func, _NEW)
-    if shortcut is _NEW:
-        shortcut = _shortcuts[func] = _shortcut(func)
-    if shortcut and args and not kwargs and _are_unknown(args):
+    return run_with(shortcut_of(func), func, args, kwargs)
+
+
+def run_with(
+    shortcut: Callable[..., Any] | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+) -> Any:
+    """As `run`, for who has the op's `shortcut_of` already."""
+    if shortcut is not None and args and not kwargs and _are_unknown(args):
         out = shortcut(*args)
         if out is not NotImplemented:
             return out
-    return _run(func, args, kwargs)
+    return _run(func, args, kwargs or {})
 
 
 # ---- most ops of most models: nothing is known, and nothing but shapes matters
 
-_NEW: Any = object()
 _shortcuts: dict[Any, Callable[..., Any] | None] = {_DETACH: _DETACH}
 
 
-def _shortcut(func: Any) -> Callable[..., Any] | None:
+def shortcut_of(func: Any) -> Callable[..., Any] | None:
     """The shape rule of an op, else the op, where that is all there is to it on plain and unknown tensors."""
+    try:
+        return _shortcuts[func]
+    except KeyError:
+        found = _shortcuts[func] = _shortcut(func)
+        return found
+
+
+def _shortcut(func: Any) -> Callable[..., Any] | None:
     op, rule = facts_of(func), metakernels.rule_for(func) or func
     special = op.reads or op.resizes or op.unfilled or op.shape_only or op.overwrites
     if special or func in _SELECTING or func in _READ_ON_CPU:
@@ -217,12 +238,19 @@ def _are_unknown(args: tuple[Any, ...]) -> bool:
     if not isinstance(first, Tensor) or not is_unknown(first):
         return False
     for arg in args:
-        if isinstance(arg, Tensor):
-            if not metakernels.is_plain_meta(arg):
+        kind = type(arg)
+        if kind is Tensor or kind is nn.Parameter:
+            if not arg.is_meta or arg.layout is not torch.strided:
                 return False
-        elif type(arg) in (list, tuple) and arg and isinstance(arg[0], Tensor):
+        elif kind is list or kind is tuple:
+            if arg and isinstance(arg[0], Tensor):
+                return False
+        elif kind not in _NUMBERS and isinstance(arg, Tensor):
             return False
     return True
+
+
+_NUMBERS = frozenset((int, float, bool, type(None)))
 
 
 def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

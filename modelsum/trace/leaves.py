@@ -1,0 +1,230 @@
+"""Calls of torch's own layers that are like an earlier one, answered without making them.
+
+Networks repeat themselves: of the hundred convolutions of one, most have a twin. What a call without
+gradients does on meta tensors of which nothing is known follows from the layer's class, its settings, the
+shapes of what it holds and of its one argument. So the first such call is made and looked at, and those after
+it, in whatever model, are answered from memory: the result is made, and who follows is told what was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from modelsum.trace.metakernels import is_plain_meta
+from modelsum.trace.metakernels.layout import FLOATS
+from modelsum.trace.torch_private import (
+    LAYER_FUNCTIONS,
+    answered,
+    below_dispatch,
+    below_functions,
+    buffers_of,
+    hooked,
+    hooks_of_all_modules,
+    is_called_as_usual,
+    parameters_of,
+    surroundings,
+    version_of,
+)
+from modelsum.trace.values.contents import forget, is_unknown
+
+_META = torch.device("meta")
+
+#: Their forward computes one tensor of one tensor, by shapes alone.
+_LAYERS = (
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Sigmoid, nn.Tanh, nn.Softmax),
+    *(nn.Hardswish, nn.Hardsigmoid, nn.Hardtanh, nn.Softplus, nn.Dropout, nn.Dropout2d, nn.Identity),
+    *(nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
+)
+_FORWARDS: dict[type[nn.Module], Any] = {layer: layer.forward for layer in _LAYERS}
+#: They change what they hold while they are trained.
+_LEARNING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+#: Layers that are remembered at most, and arguments of one; then all are forgotten.
+_MOST_LAYERS, _MOST_ARGUMENTS = 4096, 64
+
+
+class Follower(Protocol):
+    """Who follows the calls of modules, and what they do."""
+
+    def enter(self, path: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """A call begins."""
+
+    def leave(self, module: nn.Module, output: Any) -> None:
+        """A call ends, perhaps by an exception; its output is None then."""
+
+    def begin(self) -> Any:
+        """A mark of this moment."""
+
+    def done_since(self, mark: Any, output: Tensor | None) -> Any:
+        """What was done since the mark, where it can be done again for another such call; else None.
+
+        `output` is the tensor that was made, None where there is none.
+        """
+
+    def repeat(self, done: Any, path: str, module: nn.Module, output: Tensor) -> None:
+        """A call that begins and ends has done this, with this output."""
+
+
+class _Answer(NamedTuple):
+    """What a call returns, and what it did.
+
+    Attributes:
+        made: size, strides and dtype of its result; None where that is its argument.
+        writes: it writes to its argument.
+        done: as the follower has it.
+    """
+
+    made: tuple[Any, ...] | None
+    writes: bool
+    done: Any
+
+
+#: By what else decides, by settings, by argument.
+_memory: dict[Hashable, dict[Hashable, dict[Hashable, _Answer]]] = {}
+
+
+@contextmanager
+def followed(
+    modules: Collection[tuple[str, nn.Module]], follower: Follower, context: Hashable | None
+) -> Iterator[None]:
+    """Have a follower told of the calls of modules inside; no hook and no memory is left on them afterwards.
+
+    Args:
+        modules: by path.
+        follower: is told.
+        context: what the follower's account depends on besides; None where it is not to be repeated.
+    """
+    around = surroundings()
+    functions = tuple(name.outside for name in LAYER_FUNCTIONS)
+    others, layers = [], []
+    # No mode but the follower's, and the one function mode that it brings.
+    is_alone = context is not None and around[:2] == (1, 1) and not hooks_of_all_modules()
+    if sum(map(len, _memory.values())) > _MOST_LAYERS:
+        _memory.clear()
+    by_settings = _memory.setdefault((context, functions), {})
+    with below_functions():
+        for path, module in modules:
+            if not (is_alone and _is_layer(module)):
+                others.append((path, module))
+                continue
+            settings = None if torch.is_grad_enabled() else _settings(module)
+            known = None if settings is None else by_settings.setdefault(settings, {})
+            layers.append((module, _answering(path, module, follower, known, around)))
+
+    def entering(path: str) -> Callable[..., None]:
+        return lambda module, args, kwargs: follower.enter(path, module, args, kwargs)
+
+    def leaving(module: nn.Module, args: Any, output: Any) -> None:
+        follower.leave(module, output)
+
+    with answered(layers), hooked(others, entering, leaving):
+        yield
+
+
+def _is_layer(module: nn.Module) -> bool:
+    """Whether a module is one of torch's own and nothing else: no hooks, and plain tensors."""
+    kind = type(module)
+    if _FORWARDS.get(kind) is not kind.forward or not is_called_as_usual(module):
+        return False
+    return all(
+        tensor is None or is_plain_meta(tensor)
+        for held in (parameters_of(module), buffers_of(module))
+        for tensor in held.values()
+    )
+
+
+def _settings(module: nn.Module) -> Hashable | None:
+    """What decides what a layer does; None where it learns from its calls, or more than that is on it."""
+    kind = type(module)
+    if module.training and kind in _LEARNING:
+        return None
+    settings: list[Any] = [kind]
+    for name, value in vars(module).items():
+        if type(value) is list:
+            value = tuple(value)
+        if type(value) in _PLAIN or (type(value) is tuple and _PLAIN.issuperset(map(type, value))):
+            settings += (name, value)
+        elif name[0] != "_":
+            return None
+    for held in (parameters_of(module), buffers_of(module)):
+        for name, tensor in held.items():
+            if tensor is not None:
+                settings += (name, tensor.shape, tensor.stride(), tensor.dtype)
+    return tuple(settings)
+
+
+def _answering(
+    path: str, module: nn.Module, follower: Follower, known: dict[Hashable, _Answer] | None, around: Hashable
+) -> Callable[..., Any]:
+    """What is called in place of the module; `known` are answers, None where there are to be none."""
+
+    def whole(*args: Any, **kwargs: Any) -> Any:
+        follower.enter(path, module, args, kwargs)
+        try:
+            output = module.forward(*args, **kwargs)
+        except BaseException:
+            follower.leave(module, None)
+            raise
+        follower.leave(module, output)
+        return output
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs or len(args) != 1 or type(args[0]) is not Tensor or surroundings() != around:
+            return whole(*args, **kwargs)
+        (x,) = args
+        with below_functions():  # such a layer names no function that a mode of ours has to see
+            if known is None or torch.is_grad_enabled() or not _is_plain(x):
+                return whole(x)
+            key = (x.shape, x.stride(), x.dtype)
+            answer = known.get(key)
+            if answer is None:
+                return looked_at(x, key, known)
+            made, writes, done = answer
+            output = x if made is None else _new(*made)
+            if writes:
+                forget(x)
+            follower.repeat(done, path, module, output)
+            return output
+
+    def looked_at(x: Tensor, key: Hashable, known: dict[Hashable, _Answer]) -> Any:
+        version, mark = version_of(x), follower.begin()
+        output = whole(x)
+        if type(output) is not Tensor or not _is_plain(output):
+            return output
+        writes = version_of(x) != version
+        made = None if output is x else _made(output)
+        if output is not x and (made is None or writes):
+            return output
+        done = follower.done_since(mark, None if made is None else output)
+        if done is not None:
+            if len(known) >= _MOST_ARGUMENTS:
+                known.clear()
+            known[key] = _Answer(made, writes, done)
+        return output
+
+    return call
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.is_meta and x.layout is torch.strided and x.dtype in FLOATS and is_unknown(x) and not x.is_neg()
+
+
+def _made(output: Tensor) -> tuple[Any, ...] | None:
+    """Size, strides and dtype of a tensor; None where one that is made of these has another storage."""
+    made = output.shape, output.stride(), output.dtype
+    twin = _new(*made)
+    if output.storage_offset() or output.untyped_storage().nbytes() != twin.untyped_storage().nbytes():
+        return None
+    return made
+
+
+def _new(size: Any, strides: Any, dtype: torch.dtype) -> Tensor:
+    with below_dispatch():
+        return torch.empty_strided(size, strides, dtype=dtype, device=_META)
