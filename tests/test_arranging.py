@@ -97,6 +97,22 @@ def test_none_fits(nets) -> None:
     assert all(each.need is None and each.least_bytes > 10_000 for each in found.tried)
 
 
+def test_models_are_compared_and_checked_on_a_mesh(nets, modelsum_cli) -> None:
+    """The figures are those of the rank that takes the most."""
+    asked = ("--input", "64", "--target", "cpu", "--format", "json")
+    done = modelsum_cli("compare", "nets.py:Net", "nets.py:Net", *asked, "--mesh", "tp=2")
+    peaks = next(f for f in json.loads(done.out)["figures"] if f["name"] == "training_peak_bytes")["values"]
+    whole = modelsum.summarize("nets.py:Net", input_size=(64,), target="cpu").memory
+    assert done.code == 0
+    assert peaks[0] == peaks[1] < whole.training_peak_bytes  # type: ignore[union-attr, operator]
+    check = '[[tool.modelsum.check]]\nname = "net"\nmodel = "nets.py:Net"\ninput = ["64"]\ntarget = "cpu"\n'
+    check += f'mesh = "tp=2"\nlimits = {{training_peak = "{peaks[0]}B"}}\n'
+    Path("pyproject.toml").write_text(check)
+    assert modelsum_cli("check", "--update").code == 0
+    Path("pyproject.toml").write_text(check.replace(f"{peaks[0]}B", f"{peaks[0] - 1}B"))
+    assert modelsum_cli("check").code == 1
+
+
 # ---- formats
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from modelsum.memory.ranks.arrangements import Arrangements
 from modelsum.render import RenderOptions
 from modelsum.render.arrangements import words
 from modelsum.render.document import Block, Heading, Listed, Notice, Said, Table
-from modelsum.render.layout import GAP, WIDTH, Cells, all_stated, wrapped
+from modelsum.render.layout import WIDTH, Cells, all_stated, filled, wrapped
 from modelsum.render.summary.cells import model_name
 
 _COLUMNS = (
@@ -25,16 +24,8 @@ def text(found: Arrangements, options: RenderOptions) -> Iterator[str]:
     yield rule
     yield from wrapped(words.verdict(found), width, 2)
     yield "=" * len(rule)
-    rows = words.table(found)
-    if rows:
-        table = [words.HEADER, *rows]
-        widths = [max(map(len, column)) for column in list(zip(*table, strict=True))[1:]]
-        first = len(rule) - sum(widths) - len(GAP) * len(widths)
-        for name, *cells in table:
-            line, *rest = textwrap.wrap(name, first, subsequent_indent="  ", break_on_hyphens=False)
-            figures = (GAP + cell.rjust(size) for cell, size in zip(cells, widths, strict=True))
-            yield (line.ljust(first) + "".join(figures)).rstrip()
-            yield from rest
+    if rows := words.table(found):
+        yield from filled([words.HEADER, *rows], len(rule))
         yield rule
     yield from all_stated((("Not", reason) for reason in words.refused(found)), width)
     yield from all_stated(words.provenance(found), width)
