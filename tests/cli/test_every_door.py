@@ -219,6 +219,8 @@ def project(modelsum_cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 #: Words that make an example shorter every day; with -m slow it runs as it stands.
 SHORTER = {"fit": "--no-ways", "measure": "--no-latency"}
+#: Words of examples that try a dozen arrangements of a large model: with -m slow alone.
+LONG = ("--gpus",)
 
 
 def as_they_stand_and_shorter() -> Iterator[Any]:
@@ -230,11 +232,12 @@ def as_they_stand_and_shorter() -> Iterator[Any]:
     for line in examples():
         name = line.split()[1]
         shorter = SHORTER.get(name)
-        daily = f"{line} {shorter}" if shorter else line
         first = name not in seen
-        seen.add(name)
-        yield pytest.param(daily, first, id=daily)
-        if shorter or not first:
+        if is_daily := not any(word in line for word in LONG):
+            seen.add(name)
+            daily = f"{line} {shorter}" if shorter else line
+            yield pytest.param(daily, first, id=daily)
+        if shorter or not (first and is_daily):
             yield pytest.param(line, True, marks=pytest.mark.slow, id=f"{line} (installed)")
 
 
