@@ -13,7 +13,7 @@ from modelsum.printing import Printed
 from modelsum.summary import SCHEMA_VERSION, Model
 
 #: Formats of weights, as their libraries call them.
-WEIGHTS = ("float32", "float16", "bf16", "fp8", "int8", "int4", "nf4", "awq", "gptq")
+WEIGHTS = ("float32", "float16", "bf16", "fp8", "int8", "int4", "nf4", "awq", "gptq", "mxfp4")
 CACHES = ("dynamic", "static", "paged:BLOCK", "quantized:DTYPE")
 #: What the elements of a quantized cache are.
 QUANTIZED = ("int8", "int4", "int2", "fp8")

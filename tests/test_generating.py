@@ -97,6 +97,55 @@ def test_the_format_of_a_configuration_is_taken(here: Path) -> None:
     assert weights["kept"]["model.layers.0.mlp.down_proj"] == "the configuration keeps 'down_proj'"
 
 
+@pytest.mark.parametrize(
+    ("quantized", "words"),
+    [
+        (
+            {
+                "quant_method": "torchao",
+                "quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 64}}},
+            },
+            "int4, 4 bits, groups of 64",
+        ),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "fp4, 4 bits, groups of 64"),
+        ({"quant_method": "hqq", "nbits": 4}, "format 'hqq' is not known here"),
+        ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "'int8weightonly' is not known"),
+        ({"bits": 4}, "the configuration's format has no quant_method"),
+    ],
+)
+def test_what_a_configuration_says_is_read_or_said(here: Path, quantized: dict, words: str) -> None:
+    (here / "small" / "config.json").write_text(json.dumps({**LLAMA, "quantization_config": quantized}))
+    found = generated(prompt=8, new=2)
+    assert words in " ".join((found["weights"]["words"], *found["notices"]))
+
+
+def test_encoder_and_decoder_have_positions_each() -> None:
+    """60 tokens are read and 8 written with 64 positions; 2 layers keep 2 times 64 numbers of 4 bytes."""
+    sizes = {"d_model": 64, "encoder_layers": 1, "decoder_layers": 2, "vocab_size": 128}
+    heads = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "max_position_embeddings": 64}
+    found = modelsum.generate(
+        "transformers/bart:BartForConditionalGeneration", model_args=sizes | heads, prompt=60, new=8
+    )
+    assert found.cache_bytes_per_token == 2 * 2 * 64 * 4
+    with pytest.raises(modelsum.InputError, match="a context of 65 exceeds the model's 64 positions"):
+        modelsum.generate(
+            "transformers/bart:BartForConditionalGeneration", model_args=sizes | heads, prompt=60, new=64
+        )
+
+
+def test_experts_in_mxfp4(here: Path) -> None:
+    """Half a byte of a value and a byte of 32, of the experts alone: 4 of 3 * 64 * 64, in 2 layers."""
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_local_experts": 4}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 128}
+    found = modelsum.generate(
+        "transformers/gpt_oss", weights="mxfp4", model_args=sizes | heads, prompt=8, new=2
+    ).to_dict()
+    values = 2 * 4 * 3 * 64 * 64
+    parts = found["weights"]["parts"]
+    assert (parts["mxfp4 values"], parts["mxfp4 scales"]) == (values // 2, values // 32)
+    assert "mxfp4 is for experts" in found["weights"]["kept"].values()
+
+
 def test_what_fits_fits(here: Path) -> None:
     """The longest context and the most sequences fit when they are asked for, and no more do."""
     room = {"target": "cpu", "memory": "4MB"}

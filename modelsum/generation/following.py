@@ -46,7 +46,7 @@ def follow(
     meta.
     """
     positions = positions_of(generator.model)
-    beyond = _of_positions(generator.model, serving, positions)
+    beyond = _of_positions(generator, serving, positions)
     stored, said = store(generator.model, serving.weights)
     progress("reading the prompt")
     prefill = generator.prefill(serving)
@@ -94,12 +94,14 @@ def positions_of(model: Any) -> int | None:
     return next((n for n in found if isinstance(n, int) and n > 0), None)
 
 
-def _of_positions(model: Any, serving: Serving, positions: int | None) -> tuple[str, ...]:
+def _of_positions(generator: Generator, serving: Serving, positions: int | None) -> tuple[str, ...]:
     """What to say of a context that is longer than the model has positions for; InputError where it fails."""
-    if positions is None or serving.context <= positions:
+    # Encoder and decoder have positions each; the latter begins with a token that is not in the prompt.
+    context = max(serving.prompt, serving.new + 1) if generator.writes_apart else serving.context
+    if positions is None or context <= positions:
         return ()
-    said = f"a context of {count(serving.context)} exceeds the model's {count(positions)} positions"
-    sizes = [getattr(m, "num_embeddings", 0) for m in model.modules()]
+    said = f"a context of {count(context)} exceeds the model's {count(positions)} positions"
+    sizes = [getattr(m, "num_embeddings", 0) for m in generator.model.modules()]
     if any(positions <= size < positions + 8 for size in sizes):  # OPT has two rows more
         raise InputError(f"{said}: it looks positions up in a table, and a real run ends there in an error")
     return (f"{said}: it computes positions, so that a real run goes on beyond what it was trained for",)

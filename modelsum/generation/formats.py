@@ -7,10 +7,8 @@ transformers' `quantization_config`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
-
-from modelsum.errors import UsageError
+from dataclasses import dataclass
+from typing import TypeAlias
 
 #: Bytes of a matrix by what they are. Called with the format, out, in and the bytes of a model's element.
 Layout: TypeAlias = "Callable[[Format, int, int, int], Mapping[str, int]]"
@@ -52,6 +50,11 @@ class Format:
         if rule.multiple and (out % rule.multiple or inputs % rule.multiple):
             return f"{out} x {inputs} are no multiples of {rule.multiple}"
         return None
+
+    @property
+    def of_experts(self) -> bool:
+        """Only the experts that a layer holds together are stored so, not its other matrices."""
+        return _RULES[self.name].experts
 
     def parts(self, out: int, inputs: int, element: int) -> Mapping[str, int]:
         """Bytes of a matrix."""
@@ -116,6 +119,11 @@ def _nf4_weight(made: Format, rows: int, out: int, inputs: int, element: int) ->
     return out * inputs * element if rows > 1 else 0
 
 
+def _mxfp4(made: Format, out: int, inputs: int, element: int) -> Mapping[str, int]:
+    """A byte of scale for 32 values (OCP Microscaling Formats 1.0; transformers, Mxfp4GptOssExperts)."""
+    return {"values": _ceil(out * inputs, 2), "scales": out * _groups(made, inputs)}
+
+
 def _awq(made: Format, out: int, inputs: int, element: int) -> Mapping[str, int]:
     """autoawq, WQLinear_GEMM: qweight, qzeros in int32 words, scales in float16 (arXiv 2306.00978)."""
     groups = _groups(made, inputs)
@@ -145,17 +153,21 @@ def _none(made: Format, rows: int, out: int, inputs: int, element: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    """`experts`: only the experts that a layer holds together are stored so."""
+
     layout: Layout
     scratch: Scratch = _none
     multiple: int = 0
     whole_groups: bool = True
+    experts: bool = False
 
 
 _RULES: Mapping[str, _Rule] = {
     "fp8": _Rule(_fp8, _fp8_input, whole_groups=False),
     "int8": _Rule(_int8, _int8_product),
     "int4": _Rule(_int4, multiple=16),
-    "nf4": _Rule(_nf4, _nf4_weight, whole_groups=False),
+    **dict.fromkeys(("nf4", "fp4"), _Rule(_nf4, _nf4_weight, whole_groups=False)),
+    "mxfp4": _Rule(_mxfp4, experts=True),
     "awq": _Rule(_awq, _awq_product, multiple=8),
     "gptq": _Rule(_gptq, multiple=32),
 }
@@ -166,75 +178,7 @@ USUAL: Mapping[str, Format] = {
     "int8": Format("int8", 8),
     "int4": Format("int4", 4, 128, zeros=True),
     "nf4": Format("nf4", 4, 64),
+    "mxfp4": Format("mxfp4", 4, 32),
     "awq": Format("awq", 4, 128, zeros=True),
     "gptq": Format("gptq", 4, 128, zeros=True),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a configuration says of its weights.
-
-    Attributes:
-        format: None where it has none, or one that is not known here.
-        notices: what the reader should know.
-    """
-
-    format: Format | None = None
-    notices: tuple[str, ...] = field(default=())
-
-
-def of_configuration(entries: Mapping[str, Any] | None) -> Said:
-    """The format that a `quantization_config` describes. Raises UsageError for numbers of another kind."""
-    if not entries:
-        return Said()
-    method = str(entries.get("quant_method", "")).lower()
-    try:
-        found = _READ[method](entries)
-    except KeyError:
-        return Said(None, (f"the configuration's format {method!r} is not known here: give --weights",))
-    except (TypeError, ValueError, IndexError) as error:
-        raise UsageError(
-            f"the configuration's format {method!r} cannot be read: {error}", "Give --weights."
-        ) from error
-    skipped = entries.get("modules_to_not_convert") or entries.get("ignore") or ()
-    more = entries.get("llm_int8_skip_modules") or ()
-    return Said(replace(found, kept=tuple(map(str, (*skipped, *more)))))
-
-
-def _grouped(name: str) -> Callable[[Mapping[str, Any]], Format]:
-    def read(entries: Mapping[str, Any]) -> Format:
-        usual = USUAL[name]
-        bits = int(entries.get("bits", entries.get("w_bit", usual.bits)))
-        group = int(entries.get("group_size", entries.get("q_group_size", usual.group)))
-        return replace(usual, bits=bits, group=max(group, 0))
-
-    return read
-
-
-def _blocks(entries: Mapping[str, Any]) -> Format:
-    size = entries.get("weight_block_size")
-    return replace(USUAL["fp8"], group=int(size[0]) if size else 0)
-
-
-def _bitsandbytes(entries: Mapping[str, Any]) -> Format:
-    if entries.get("load_in_8bit"):
-        return USUAL["int8"]
-    return replace(USUAL["nf4"], double=bool(entries.get("bnb_4bit_use_double_quant")))
-
-
-def _compressed(entries: Mapping[str, Any]) -> Format:
-    weights = next(iter(entries["config_groups"].values()))["weights"]
-    bits, group = int(weights["num_bits"]), int(weights.get("group_size") or 0)
-    if weights.get("type") == "float":
-        return replace(USUAL["fp8"], group=group)
-    return replace(USUAL["int8"]) if bits == 8 else replace(USUAL["gptq"], bits=bits, group=group)
-
-
-_READ: Mapping[str, Callable[[Mapping[str, Any]], Format]] = {
-    "gptq": _grouped("gptq"),
-    "awq": _grouped("awq"),
-    "fp8": _blocks,
-    "bitsandbytes": _bitsandbytes,
-    "compressed-tensors": _compressed,
 }

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from modelsum.errors import UsageError
-from modelsum.generation.formats import USUAL, Format, of_configuration
+from modelsum.generation.configured import of_configuration
+from modelsum.generation.formats import USUAL, Format
 from modelsum.generation_values import Stored
 from modelsum.trace import census
 
@@ -69,6 +71,8 @@ def _stored(model: Any, chosen: Format, element: int, parts: Counter[str], kept:
     for path, module, weight in _matrices(model):
         out, inputs = _sizes(module, weight)
         why = "the head" if module is head else _skipped(path, chosen) or chosen.refuses(out, inputs)
+        if chosen.of_experts and weight.dim() == 2:
+            why = why or f"{chosen.name} is for experts"
         if why is not None:
             kept[path] = why
             continue
@@ -107,7 +111,7 @@ def _sizes(module: nn.Module, weight: Tensor) -> tuple[int, int]:
 
 
 def _skipped(path: str, chosen: Format) -> str | None:
-    found = next((each for each in chosen.kept if each.removeprefix("re:.*") in path), None)
+    found = next((each for each in chosen.kept if fnmatchcase(path, f"*{each.removeprefix('re:.*')}*")), None)
     return f"the configuration keeps {found!r}" if found is not None else None
 
 
