@@ -1,7 +1,7 @@
 """Settings of peft's methods in its own comparison on MetaMathQA: a class of peft, and what it is given.
 
 From huggingface/peft, method_comparison/MetaMathQA/experiments: the adapter_config.json of each, without what
-is peft's default. A method that is not here reads the values of its weights, which have none on meta.
+is peft's default.
 """
 
 from __future__ import annotations

@@ -311,9 +311,7 @@ def _predicted(given: Mapping[str, str], known: dict[str, Predicted]) -> tuple[P
     if "MetaMathQA" in given["source"]:
         method = given["task"].replace("llama-3.2-3B-", "")
         if method not in METHODS:
-            return None, _LEFT_OUT.get(
-                method, "its layers read values of their weights, which have none on meta"
-            )
+            return None, _LEFT_OUT.get(method, "its settings were not looked up")
         return _once(known, repr(METHODS[method]), lambda: adapted(method)), _OF_METHODS.get(method, "")
     if given["framework"].startswith("torchtune"):
         return torchtune_after_init(), "weights after the model was made"
@@ -337,9 +335,12 @@ _TORCHTUNE = (
     "are checkpointed or offloaded and the optimizer steps in the backward pass moves it by more than half"
 )
 _PREFIX = "not explained: the one of 50 tokens in place of 200 agrees better"
+_VALUES = "its layers read values of their weights, which have none on meta"
 _LEFT_OUT = {
+    **dict.fromkeys(("loha/rank32", "lokr/rank32-factor4-lr0.003", "boft/default"), _VALUES),
+    **dict.fromkeys(("shira/lr_0.0003-random_seed_42", "vblora/default"), _VALUES),
+    "waveft/n_frequency-5000": _VALUES,
     "lora/rank32-lorafa": "an optimizer of its own, which freezes A",
-    "lora/rank32-mica": "its rank-32 start reads values of the weights",
 }
 _OF_METHODS: Mapping[str, str] = {
     "full-finetuning/lr_0.00001": "what is reserved moves by 2 GiB with the lengths of the batches before",
