@@ -249,6 +249,8 @@ class Lifetimes(DispatchMode):
         elif func.name() in WAITING:
             does = _WAITS
         inside = self._kernels.get(name if namespace == "aten" else func.name())
+        if inside is None and namespace not in _LOOKED_INTO:
+            inside = _not_measured
         work = Verdict.IGNORED if rule is Verdict.COMPOSITE else rule
         plan = self._plans[func] = _Plan(does, inside, work)
         return plan
@@ -412,4 +414,15 @@ def _may_allocate(func: Any) -> bool:
     return any(r.alias_info is None for r in schema.returns)
 
 
+def _not_measured(*arguments: Any, out: Any, **named: Any) -> None:
+    """The kernel of an op of somebody's own: what it allocates besides its results is not known."""
+
+
+#: Namespaces of ops whose kernels were looked at, or that have none.
+_LOOKED_INTO = frozenset(
+    (
+        *("aten", "prims", "prim", "profiler", "torchvision", "transformers"),
+        *("c10d", "_c10d_functional", "c10d_functional", "_dtensor", "fsdp", "streams"),
+    )
+)
 _RESIZING = frozenset(("aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"))
