@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import chain
+from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
-from modelsum.trace.holders import stored_tensors
+from modelsum.trace.holders import state_of_packed, stored_tensors
 from modelsum.trace.torch_private import (
     buffers_of,
     parameters_of,
@@ -64,6 +65,12 @@ def nbytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
+def elements(tensor: Tensor) -> int:
+    """How many numbers a tensor stands for: of bitsandbytes' 4-bit weights there are two in a byte."""
+    shape = getattr(state_of_packed(tensor), "shape", None)
+    return tensor.numel() if shape is None else prod(shape)
+
+
 class Share(NamedTuple):
     """Elements of some parameters: all of them, and those with requires_grad."""
 
@@ -80,7 +87,7 @@ class Share(NamedTuple):
         """Count parameters of which none is there twice."""
         params = trainable = 0
         for p in parameters:
-            params += p.numel()
+            params += elements(p)
             if p.requires_grad:
                 trainable += p.numel()
         return cls(params, trainable)

@@ -39,6 +39,9 @@ def tensors_held(value: Any) -> Iterator[Tensor]:
 
 def stored_tensors(tensor: Tensor) -> Iterator[Tensor]:
     """The tensors that hold a tensor's elements: itself, or those in a subclass, as of quantised weights."""
+    state = state_of_packed(tensor)
+    if state is not None:
+        yield from tensors_held(state)
     flatten = getattr(tensor, "__tensor_flatten__", None)
     if flatten is None or tensor.is_nested:
         yield tensor
@@ -47,6 +50,11 @@ def stored_tensors(tensor: Tensor) -> Iterator[Tensor]:
         inner = getattr(tensor, name)
         if isinstance(inner, Tensor):
             yield from stored_tensors(inner)
+
+
+def state_of_packed(tensor: Tensor) -> Any:
+    """What bitsandbytes keeps beside a weight packed in 4 bits: scales, and a shape; None of any other."""
+    return getattr(tensor, "quant_state", None)
 
 
 def named_tensors_held(value: Any) -> Iterator[tuple[str, Tensor]]:

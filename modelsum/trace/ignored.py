@@ -66,6 +66,9 @@ _LAYOUT_AND_COPY = """
     stride is_contiguous storage_offset is_same_size _has_same_storage_numel fill_diagonal
     _convert_weight_to_int4pack _convert_weight_to_int4pack_for_cpu profiler::_record_function_enter
     profiler::_record_function_enter_new profiler::_record_function_exit to_mkldnn
+    bitsandbytes::int8_vectorwise_quant bitsandbytes::int8_vectorwise_dequant bitsandbytes::int8_mm_dequant
+    bitsandbytes::int8_double_quant bitsandbytes::quantize_4bit bitsandbytes::dequantize_4bit
+    bitsandbytes::quantize_blockwise bitsandbytes::dequantize_blockwise
     _dyn_quant_pack_4bit_weight quantized::linear_prepack quantized::linear_prepack_fp16
     quantized::linear_unpack quantized::conv1d_prepack quantized::conv1d_unpack quantized::conv2d_prepack
     quantized::conv2d_unpack quantized::conv3d_prepack quantized::conv3d_unpack

@@ -63,6 +63,8 @@ _BY_RULE: dict[Rule, str] = {
     rules.baddbmm: "baddbmm addbmm",
     rules.mv: "mv dot vdot",
     rules.addmv: "addmv",
+    rules.scaled_linear: "bitsandbytes::int8_scaled_mm bitsandbytes::int8_linear_matmul",
+    rules.unpacking_linear: "bitsandbytes::gemm_4bit bitsandbytes::gemv_4bit",
     rules.linear: "linear mkldnn_linear mkldnn::_linear_pointwise",
     rules.packed_linear: """
         _weight_int4pack_mm _weight_int4pack_mm_for_cpu _weight_int8pack_mm _dyn_quant_matmul_4bit

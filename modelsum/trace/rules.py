@@ -65,6 +65,16 @@ def deformable_convolution_backward(gradient: Tensor, x: Tensor, weight: Tensor,
     return 2 * _kernel_work(gradient, weight)
 
 
+def scaled_linear(x: Tensor, weight: Tensor, *_: Any, out: Any, **__: Any) -> int:
+    """Of integers with scales: x [..., in], weight [out, in]."""
+    return x.numel() * weight.shape[0]
+
+
+def unpacking_linear(x: Tensor, weight: Tensor, shape: Any, *_: Any, out: Any, **__: Any) -> int:
+    """Of packed weights that stand for the shape [out, in], x [..., in]."""
+    return int(x.numel() * shape[0])
+
+
 def time_batch_convolution(x: Tensor, weight: Tensor, *_: Any, out: Tensor, **__: Any) -> int:
     """torch.conv_tbc: x [time, batch, in], weight [kernel, in, out]."""
     return out.numel() * weight.shape[0] * weight.shape[1]

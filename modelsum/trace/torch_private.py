@@ -473,6 +473,9 @@ def sharded_class(module: nn.Module) -> str | None:
 
 def packed_tensors_of(module: nn.Module) -> tuple[Tensor, ...]:
     """Weight and bias of a quantised layer, which it keeps packed in a TorchScript object; else none."""
+    if type(module).__module__ == "torch.ao.nn.quantized.dynamic.modules.rnn":
+        held: list[Any] = [getattr(module, name, dict)() for name in ("get_weight", "get_bias")]
+        return tuple(t for part in held if isinstance(part, dict) for t in part.values())
     packed: Any = getattr(module, "_packed_params", None)
     if not isinstance(packed, torch.ScriptObject):
         return ()

@@ -18,7 +18,7 @@ from modelsum.trace.attributes import attributes
 from modelsum.trace.call import Call
 from modelsum.trace.census import Census
 from modelsum.trace.expectations import explain
-from modelsum.trace.holders import named_tensors_held
+from modelsum.trace.holders import named_tensors_held, state_of_packed
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta, uncollected
 from modelsum.trace.modes import set_mode
 from modelsum.trace.recorder import Execution, Recorder
@@ -188,7 +188,8 @@ def _notices(recorder: Recorder, found: Census) -> tuple[str, ...]:
     notices = []
     if found.uninitialized:
         notices.append("some parameters are uninitialized: their size is known only after a forward pass")
-    if integers := sum(p.numel() for p in found.parameters if _is_integer(p)):
+    integers = sum(p.numel() for p in found.parameters if _is_integer(p) and state_of_packed(p) is None)
+    if integers:
         notices.append(
             f"{integers:,} params are integers, as of quantised weights: "
             "counted are the elements that are stored, however many weights are packed in one"

@@ -343,3 +343,11 @@ print(s.totals.params, s.totals.macs, int(most.split()[1]) * 1024)
     attention = 80 * 64 * 8192 * 8192 * (128 + 128)
     assert macs == 8192 * weights + attention
     assert peak < 2 * 2**30
+
+
+def test_quantized_weights_that_are_not_applied_are_told(tmp_path: Path) -> None:
+    small = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 4}
+    entries = {"model_type": "llama", **small, "quantization_config": {"quant_method": "gptq", "bits": 4}}
+    (tmp_path / "config.json").write_text(json.dumps(entries))
+    notices = summarize(f"{tmp_path}/", memory=False).notices
+    assert any("the quantization_config (gptq) is not applied" in notice for notice in notices)

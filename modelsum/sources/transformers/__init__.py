@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,8 +96,20 @@ def configured(
         source,
         example=call,
         changed=bool(arguments),
-        notices=(*((notice,) if notice else ()), *choice.notices),
+        notices=(*((notice,) if notice else ()), *choice.notices, *_not_applied(model)),
     )
+
+
+def _not_applied(model: Any) -> Iterator[str]:
+    """What the configuration says of quantized weights: here they are as the model's class makes them."""
+    said = getattr(model.config, "quantization_config", None)
+    if said is not None:
+        entries = said if isinstance(said, Mapping) else said.to_dict()
+        method = entries.get("quant_method", "unnamed")
+        yield (
+            f"the quantization_config ({getattr(method, 'value', method)}) is not applied: parameters and "
+            "memory are those of the weights before; `modelsum generate` has their formats"
+        )
 
 
 def stored_in(folder: Path, text: str) -> dict[str, Any]:

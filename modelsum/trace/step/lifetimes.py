@@ -314,11 +314,14 @@ class Lifetimes(DispatchMode):
         if func is TO_COPY:
             does |= _LEAVES
         key = func.name().removeprefix("aten::")
+        inside = self._kernels.get(key)
+        if inside is None and func.namespace not in _LOOKED_INTO:
+            inside = _not_measured
         plan = self._plans[func] = _Plan(
             name,
             does,
             shortcut_of(func),
-            self._kernels.get(key),
+            inside,
             Verdict.IGNORED if rule is Verdict.COMPOSITE else rule,
             func in _IN_PLACE_UNSEEN,
             self._searches.get(key),
@@ -530,4 +533,15 @@ def _may_allocate(func: Any) -> bool:
     return any(r.alias_info is None for r in schema.returns)
 
 
+def _not_measured(*arguments: Any, out: Any, **named: Any) -> None:
+    """The kernel of an op of somebody's own: what it allocates besides its results is not known."""
+
+
+#: Namespaces of ops whose kernels were looked at, or that have none.
+_LOOKED_INTO = frozenset(
+    (
+        *("aten", "prims", "prim", "profiler", "torchvision", "transformers"),
+        *("c10d", "_c10d_functional", "c10d_functional", "_dtensor", "fsdp", "streams"),
+    )
+)
 _RESIZING = frozenset(("aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"))
