@@ -237,7 +237,7 @@ MODELS: dict[str, Callable[[], Made]] = {
     "timm vit_tiny_patch16": lambda: timm("vit_tiny_patch16_224", img_size=64),
     "timm mixer_s32": lambda: timm("mixer_s32_224", img_size=64),
     "timm convnext_atto": lambda: timm("convnext_atto"),
-    "timm coat_lite_tiny": lambda: timm("coat_lite_tiny"),
+    "timm coat_lite_tiny": lambda: timm("coat_lite_tiny", img_size=64),
     "transformers bert": lambda: transformers(
         "Bert", hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256
     ),

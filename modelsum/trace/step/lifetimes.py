@@ -315,7 +315,7 @@ class Lifetimes(DispatchMode):
             does |= _LEAVES
         key = func.name().removeprefix("aten::")
         inside = self._kernels.get(key)
-        if inside is None and func.name().partition("::")[0] not in _LOOKED_INTO:
+        if inside is None and func.namespace not in _LOOKED_INTO:
             inside = _not_measured
         plan = self._plans[func] = _Plan(
             name,
