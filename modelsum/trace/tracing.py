@@ -16,9 +16,9 @@ from modelsum.trace import census
 from modelsum.trace.advice import advice
 from modelsum.trace.attributes import attributes
 from modelsum.trace.call import Call
-from modelsum.trace.census import Census
+from modelsum.trace.census import Census, elements
 from modelsum.trace.expectations import explain
-from modelsum.trace.holders import named_tensors_held, state_of_packed
+from modelsum.trace.holders import named_tensors_held
 from modelsum.trace.isolation import deep_enough, isolated, plain_ops, runs_on_meta, uncollected
 from modelsum.trace.modes import set_mode
 from modelsum.trace.recorder import Execution, Recorder
@@ -188,7 +188,7 @@ def _notices(recorder: Recorder, found: Census) -> tuple[str, ...]:
     notices = []
     if found.uninitialized:
         notices.append("some parameters are uninitialized: their size is known only after a forward pass")
-    integers = sum(p.numel() for p in found.parameters if _is_integer(p) and state_of_packed(p) is None)
+    integers = sum(p.numel() for p in found.parameters if _is_integer(p) and elements(p) == p.numel())
     if integers:
         notices.append(
             f"{integers:,} params are integers, as of quantised weights: "

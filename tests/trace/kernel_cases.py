@@ -308,6 +308,9 @@ NOT_HERE = {
     "aten._scaled_mm_v2",
     "aten._scaled_grouped_mm",
     "aten._scaled_grouped_mm_v2",
+    # in tests/trace/test_quantised_weights.py, where the package is
+    *("bitsandbytes.gemm_4bit", "bitsandbytes.gemv_4bit"),
+    *("bitsandbytes.int8_scaled_mm", "bitsandbytes.int8_linear_matmul"),
     "aten._sparse_mm",  # torch writes it as _sparse_addmm
     "aten.mkldnn_rnn_layer",  # whether the CPU uses it depends on its kind
     "quantized.linear_leaky_relu",
