@@ -245,6 +245,7 @@ NO_MATMUL = {
     "upsample_linear1d",
     "_thnn_fused_lstm_cell",  # what comes behind the matmuls: gates
     "_thnn_fused_gru_cell",
+    "bitsandbytes::int8_mm_dequant",  # what comes behind it: scales
 }
 
 

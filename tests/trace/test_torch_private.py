@@ -325,7 +325,6 @@ def test_what_is_around_an_op_is_told_apart():
         with context:
             found.append(room.surroundings())
     torch.func.vmap(see)(torch.zeros(2))
-    room.fall_through_the_place()
     room.pass_through_the_place(True)
     found.append(room.surroundings())
     room.pass_through_the_place(False)
