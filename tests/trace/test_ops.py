@@ -223,10 +223,16 @@ def overloads(name: str) -> list[Any]:
 
 @pytest.mark.skipif(torch.__version__ < (2, 14), reason="the lists name ops that older torch does not have")
 def test_every_name_is_an_op() -> None:
-    """Nothing in the lists is misspelt or gone; what is there in place only is named by its plain form."""
+    """Nothing in the lists is misspelt or gone; what is there in place only is named by its plain form.
+
+    Names of bitsandbytes are there where it is, which the tests do not ask for.
+    """
     pytest.importorskip("transformers.integrations.moe")  # which brings an op of its own
-    assert [name for name in ops.COUNTED if not overloads(name)] == []
-    assert [name for name in IGNORED if not overloads(name) and not overloads(f"{name}_")] == []
+    counted, ignored = (
+        [name for name in names if not name.startswith("bitsandbytes::")] for names in (ops.COUNTED, IGNORED)
+    )
+    assert [name for name in counted if not overloads(name)] == []
+    assert [name for name in ignored if not overloads(name) and not overloads(f"{name}_")] == []
 
 
 def test_no_op_is_counted_and_ignored() -> None:
