@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,21 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def pytest_collection_finish() -> None:
-    """The tests stay, and so do the modules that they import: nobody need look for garbage among them."""
-    gc.collect()
-    gc.freeze()
+_frozen_modules = 0
+
+
+def pytest_runtest_setup() -> None:
+    """Tests and the modules that they import stay: nobody need look for garbage among them."""
+    global _frozen_modules
+    if len(sys.modules) > _frozen_modules + 100:
+        gc.collect()
+        gc.freeze()
+        _frozen_modules = len(sys.modules)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait, for a limit, a browser or a second that has to pass."""
+    return (os.cpu_count() or 1) + 1
 
 
 class Done(NamedTuple):
@@ -59,14 +71,13 @@ def all_of(end: int) -> bytes:
 #: Runs one command line: arguments, stdin, stdout and stderr; returns the exit code.
 Start = Callable[[tuple[str, ...], list[int]], int]
 
-#: What a command loads after torch, by how its line names a model: seconds that many tests share.
-LOADED = {
-    "torchvision/": ["torchvision"],
-    "timm/": ["timm"],
-    "transformers/": ["transformers.models.llama.modeling_llama"],
-    "generate": ["transformers.models.llama.modeling_llama"],
-    "llama": ["transformers.models.llama.modeling_llama"],  # a folder with its config.json
-}
+#: A line with one of these is about models of a package and loads it after torch: seconds that tests share.
+OF_A_PACKAGE = ("torchvision/", "timm/", "transformers/", "generate", "llama")
+PACKAGES = [
+    module
+    for module in ("torchvision", "timm", "transformers.models.llama.modeling_llama")
+    if find_spec(module.partition(".")[0])
+]
 
 
 class Server:
@@ -99,14 +110,16 @@ def command() -> Iterator[Start]:
             [sys.executable, "-m", "modelsum", *arguments], stdin=files[0], stdout=files[1], stderr=files[2]
         )
         return
-    servers: dict[tuple[str, ...], Server] = {}
+    servers: dict[bool, Server] = {}
 
     def start(arguments: tuple[str, ...], files: list[int]) -> int:
-        # An answer that may be kept is vouched for by all that was read for it, imports too.
-        words = [] if "MODELSUM_NO_CACHE" not in os.environ else arguments
-        modules = next((LOADED[name] for name in LOADED if any(name in word for word in words)), [])
-        server = servers.get(tuple(modules)) or servers.setdefault(tuple(modules), Server(modules))
-        return server.start(arguments, files)
+        # An answer that may be kept is vouched for by all that was read for it, imports too; and where the Hub
+        # is, packages read when they are imported.
+        is_bare = "MODELSUM_NO_CACHE" not in os.environ or "HF_HOME" in os.environ
+        loads = not is_bare and any(name in word for name in OF_A_PACKAGE for word in arguments)
+        if loads not in servers:
+            servers[loads] = Server(PACKAGES if loads else [])
+        return servers[loads].start(arguments, files)
 
     yield start
     for server in servers.values():
