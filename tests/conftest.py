@@ -113,8 +113,8 @@ def command() -> Iterator[Start]:
     servers: dict[bool, Server] = {}
 
     def start(arguments: tuple[str, ...], files: list[int]) -> int:
-        # An answer that may be kept is vouched for by all that was read for it, imports too. And where the Hub is,
-        # packages read when they are imported.
+        # An answer that may be kept is vouched for by all that was read for it, imports too. And packages
+        # read where the Hub is when they are imported.
         is_bare = "MODELSUM_NO_CACHE" not in os.environ or "HF_HOME" in os.environ
         loads = not is_bare and any(name in word for name in OF_A_PACKAGE for word in arguments)
         if loads not in servers:

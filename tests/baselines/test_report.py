@@ -68,7 +68,7 @@ SMALL_TEXT = """\
   },
   "convention": {
     "macs": 1,
-    "memory": 3,
+    "memory": 4,
     "torchsummary": 1
   },
   "kind": "report",
