@@ -26,75 +26,35 @@ from modelsum.memory.log import BACKWARD, COMMUNICATION, GATHERED, SAVED_ACTIVAT
 from modelsum.trace.higher_order import control_flow
 from modelsum.trace.leaves import followed
 from modelsum.trace.metakernels import is_plain_meta
-from modelsum.trace.ops import Verdict, registered, rule_for, spelled
-from modelsum.trace.parallel.collectives import is_collective, traffic_of
+from modelsum.trace.ops import Verdict, registered
+from modelsum.trace.parallel.collectives import traffic_of
 from modelsum.trace.rules import Rule
+from modelsum.trace.step.plans import (
+    COMMUNICATES,
+    DECOMPOSES,
+    LEAVES,
+    WAITS,
+    KernelRule,
+    Plan,
+    SearchKey,
+    plan_of,
+)
 from modelsum.trace.torch_private import (
     STORAGE_RESIZE,
-    TO_COPY,
-    WAITING,
     DispatchMode,
-    HigherOrderOperator,
     below_dispatch,
     current_node,
-    has_kernel,
     is_distributed,
     is_view,
     local_of,
     nodes_made,
     number_of_node,
-    schema_of,
 )
 from modelsum.trace.values.contents import is_unknown
-from modelsum.trace.values.known_values import run_with, shortcut_of
-
-#: Bytes that a kernel has allocated at most while it runs, on top of its arguments and results; None where
-#: that was never measured; `AtLeast` so many. Called with the op's own arguments and `out=`, its result.
-KernelRule = Callable[..., int | None]
-
-#: What tells calls of an op apart whose algorithm the library searches for at the first one of each kind;
-#: None where it does not. Called with the op's own arguments.
-SearchKey = Callable[..., Hashable | None]
+from modelsum.trace.values.known_values import run_with
 
 _aten = torch.ops.aten
-# What autograd does in place, if no dispatch mode looks on: add gradients of one tensor, and write into zeros
-# the gradient of what was picked from a tensor (torch's input_buffer.cpp and FunctionsManual.cpp).
-_IN_PLACE_UNSEEN = frozenset(
-    (
-        *(_aten.add.Tensor, _aten.scatter_add.default, _aten.index_add.default, _aten.index_put.default),
-        *(_aten.scatter.src, _aten.scatter.value, _aten.index_copy.default, _aten.put.default),
-        *(_aten.index_fill.int_Scalar, _aten.masked_scatter.default),
-    )
-)
 _DETACH, _DETACHED = _aten.detach.default, "aten.detach"
-_NOTHING = 0  # what an op may do to storages, as far as its schema tells
-_ALLOCATES = 1
-_DECOMPOSES = 2
-_COMMUNICATES = 4
-_WAITS = 8
-_LEAVES = 16  # may go to the host
-
-
-class _Plan(NamedTuple):
-    """What to do at an op.
-
-    Attributes:
-        name: as torch spells it.
-        does: what it does to storages.
-        shortcut: as `known_values.shortcut_of`.
-        inside: the memory inside its kernel.
-        work: the work it does.
-        is_unseen: it is one of `_IN_PLACE_UNSEEN`.
-        searched: what tells its searches apart.
-    """
-
-    name: str
-    does: int
-    shortcut: Callable[..., Any] | None = None
-    inside: KernelRule | None = None
-    work: Rule | Verdict = Verdict.IGNORED
-    is_unseen: bool = False
-    searched: SearchKey | None = None
 
 
 class _Mark(NamedTuple):
@@ -155,7 +115,7 @@ class Lifetimes(DispatchMode):
         self._searches = searches or {}
         self._found: set[Hashable] = set()
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
-        self._plans: dict[Any, _Plan] = {}
+        self._plans: dict[Any, Plan] = {}
         self._stack: list[str] = [""]
         # Where the sequence numbers of the autograd nodes that a module made begin, and which module it is.
         self._starts: list[int] = []
@@ -168,8 +128,8 @@ class Lifetimes(DispatchMode):
         self._saving = False
         self._ops = 0
         self._imported = len(sys.modules)
-        # Of a result of `_IN_PLACE_UNSEEN` that was just made: its event's place, and the number of what it
-        # would be written to.
+        # Of a result that was just made by an op of `plans.IN_PLACE_UNSEEN`: its event's place, and the number of
+        # what it would be written to.
         self._sum: tuple[int, int] | None = None
 
     # ---- storages
@@ -246,16 +206,18 @@ class Lifetimes(DispatchMode):
             return tensor.detach()
         if types and is_distributed(types):
             return NotImplemented  # unfolds into ops of this rank's part, and collectives
-        plan = self._plans.get(func) or self._plan(func)
+        plan = self._plans.get(func)
+        if plan is None:
+            plan = self._plans[func] = plan_of(func, self._kernels, self._searches)
         name, does, shortcut, inside, work, is_unseen, searched = plan
-        if does & _WAITS:
+        if does & WAITS:
             return args[0]  # as on a device; on meta one of them makes a new tensor
-        if does & _LEAVES and self.log.hosted and kwargs and str(kwargs.get("device")) == "cpu":
+        if does & LEAVES and self.log.hosted and kwargs and str(kwargs.get("device")) == "cpu":
             with self.log.on_host():
                 out = run_with(None, func, args, {**kwargs, "device": args[0].device})
                 self._watch(out)
             return out
-        if does & _DECOMPOSES:
+        if does & DECOMPOSES:
             if types:
                 return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
             written = control_flow(func)
@@ -290,43 +252,11 @@ class Lifetimes(DispatchMode):
                 self.unmeasured[name] += 1
             if nbytes is not None and nbytes > 0:
                 log.use(nbytes)
-        if does & _COMMUNICATES:
+        if does & COMMUNICATES:
             log.communicate(*traffic_of(func, args, kwargs or {}, out))
         elif work is not Verdict.IGNORED:
             self._count(name, work, args, kwargs or {}, out)
         return out
-
-    def _plan(self, func: Any) -> _Plan:
-        name = spelled(func)
-        if isinstance(func, HigherOrderOperator):
-            if control_flow(func) is None:
-                raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
-            self._plans[func] = _Plan(name, _DECOMPOSES)
-            return self._plans[func]
-        rule = rule_for(func)
-        does = _ALLOCATES if _may_allocate(func) else _NOTHING
-        if rule is Verdict.COMPOSITE and not _has_kernel(func):
-            does = _DECOMPOSES
-        if is_collective(func):
-            does |= _COMMUNICATES
-        elif func.name() in WAITING:
-            does = _WAITS
-        if func is TO_COPY:
-            does |= _LEAVES
-        key = func.name().removeprefix("aten::")
-        inside = self._kernels.get(key)
-        if inside is None and func.namespace not in _LOOKED_INTO:
-            inside = _not_measured
-        plan = self._plans[func] = _Plan(
-            name,
-            does,
-            shortcut_of(func),
-            inside,
-            Verdict.IGNORED if rule is Verdict.COMPOSITE else rule,
-            func in _IN_PLACE_UNSEEN,
-            self._searches.get(key),
-        )
-        return plan
 
     def _count(self, name: str, rule: Rule | Verdict, args: Any, kwargs: Any, out: Any) -> None:
         """The multiply-accumulates of an op; as without a rule where that cannot tell."""
@@ -350,7 +280,7 @@ class Lifetimes(DispatchMode):
         """Where gradients of one tensor meet, autograd adds the second to the first, in place.
 
         Only not under a dispatch mode: there it makes a new tensor and lets go of the first one. Which of
-        the two it is, is seen when that happens; likewise for the others of `_IN_PLACE_UNSEEN`.
+        the two it is, is seen when that happens; likewise for the others of `plans.IN_PLACE_UNSEEN`.
         A view is not added to: it holds on to its base, so that nobody alone has the memory.
         """
         first = self.number_of(args[0]) if isinstance(args[0], Tensor) and not is_view(args[0]) else None
@@ -518,30 +448,3 @@ class _Kept:
 
 def _unpack(kept: _Kept) -> Tensor:
     return kept.tensor
-
-
-def _has_kernel(func: Any) -> bool:
-    """Whether an op that could be done by others has a kernel of its own on a real device: silu_backward."""
-    return has_kernel(func.name(), "CPU")
-
-
-def _may_allocate(func: Any) -> bool:
-    """Whether an op may return a new storage, or give one that exists another size."""
-    schema = schema_of(func)
-    if schema.name in _RESIZING:
-        return True
-    return any(r.alias_info is None for r in schema.returns)
-
-
-def _not_measured(*arguments: Any, out: Any, **named: Any) -> None:
-    """The kernel of an op of somebody's own: what it allocates besides its results is not known."""
-
-
-#: Namespaces of ops whose kernels were looked at, or that have none.
-_LOOKED_INTO = frozenset(
-    (
-        *("aten", "prims", "prim", "profiler", "torchvision", "transformers"),
-        *("c10d", "_c10d_functional", "c10d_functional", "_dtensor", "fsdp", "streams"),
-    )
-)
-_RESIZING = frozenset(("aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"))

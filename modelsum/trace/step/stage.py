@@ -37,9 +37,10 @@ from modelsum.trace.copying import tensors_of, unwrapped
 from modelsum.trace.holders import stored_tensors, tensors_held
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
-from modelsum.trace.step.lifetimes import KernelRule, Lifetimes, SearchKey
+from modelsum.trace.step.lifetimes import Lifetimes
 from modelsum.trace.step.losses import Loss
 from modelsum.trace.step.optimizing import Update
+from modelsum.trace.step.plans import KernelRule, SearchKey
 from modelsum.trace.step.presuming import Choosing, Presuming
 from modelsum.trace.torch_private import local_of
 

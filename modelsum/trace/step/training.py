@@ -40,7 +40,7 @@ from modelsum.trace.step.autocast import DTYPES, autocast_for
 from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.fused_functions import fused_functions
 from modelsum.trace.step.fused_layers import fused_layers
-from modelsum.trace.step.lifetimes import KernelRule
+from modelsum.trace.step.plans import KernelRule
 from modelsum.trace.step.recurrent import recurrent_layers
 from modelsum.trace.step.stage import Recording, Shared, Stage, held_by
 
