@@ -128,8 +128,8 @@ class Lifetimes(DispatchMode):
         self._saving = False
         self._ops = 0
         self._imported = len(sys.modules)
-        # Of a result that was just made by an op of `plans.IN_PLACE_UNSEEN`: its event's place, and the number of
-        # what it would be written to.
+        # Of a result that was just made by an op of `plans.IN_PLACE_UNSEEN`: its event's place, and the
+        # number of what it would be written to.
         self._sum: tuple[int, int] | None = None
 
     # ---- storages
