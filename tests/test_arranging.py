@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from hand_made_pages import arrangements
+from torch_here import skip_unless_meshes_are_followed
 
 import modelsum
 from modelsum.errors import UsageError
@@ -23,6 +24,11 @@ class Net(nn.Sequential):
     def __init__(self):
         super().__init__(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64))
 """
+
+
+@pytest.fixture(autouse=True)
+def meshes() -> None:
+    skip_unless_meshes_are_followed()
 
 
 # ---- what is tried

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+from modelsum.trace import torch_private
+
 #: What the CPU can do, "avx512_bf16" for one; empty where nobody says.
 CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 
@@ -51,3 +53,9 @@ def skip_unless_zeros_do_without_sympy() -> None:
     """Skip where no model that makes zeros could be built without sympy."""
     if not makes_zeros_without_sympy():
         pytest.skip(f"torch {torch.__version__} imports sympy for zeros on meta")
+
+
+def skip_unless_meshes_are_followed() -> None:
+    """Skip where the memory of ranks is refused."""
+    if not torch_private.follows_meshes():
+        pytest.skip("this torch lacks what memory of ranks stands on")

@@ -542,6 +542,13 @@ def sends_that_hold() -> AbstractContextManager[None]:
     return batch.replaced(holding)
 
 
+def follows_meshes() -> bool:
+    """Whether this torch has what is stood on here for several processes: from 2.13 on."""
+    from torch.distributed.tensor import debug
+
+    return hasattr(debug, "_clear_sharding_prop_cache")
+
+
 def forget_meshes() -> None:
     """Have DTensor forget how ops go on meshes that were there before: their groups have other names now."""
     from torch.distributed.tensor import debug

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch_here import skip_unless_meshes_are_followed
 
 from modelsum.trace import torch_private as room
 
@@ -827,6 +828,7 @@ def test_a_storage_that_fsdp_resizes_is_resized_by_its_name():
 
 
 def test_a_tensor_of_several_ranks_has_a_part_here_and_collectives_are_taken_apart():
+    skip_unless_meshes_are_followed()
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
@@ -848,6 +850,7 @@ def test_a_tensor_of_several_ranks_has_a_part_here_and_collectives_are_taken_apa
 
 
 def test_zero_shares_the_parameters_out_among_the_ranks():
+    skip_unless_meshes_are_followed()
     from modelsum.trace.parallel.world import world
 
     names = []
@@ -860,6 +863,7 @@ def test_zero_shares_the_parameters_out_among_the_ranks():
 
 
 def test_what_refuses_meta_is_put_back():
+    skip_unless_meshes_are_followed()
     names = [(name, name.value) for name, _ in room.names_that_refuse_meta()]
     assert len(names) == 7
     from modelsum.trace.parallel.world import world
@@ -870,6 +874,7 @@ def test_what_refuses_meta_is_put_back():
 
 
 def test_a_schedule_sends_by_the_name_that_holds_on_to_tensors():
+    skip_unless_meshes_are_followed()
     from torch.distributed.pipelining import schedules
 
     before = schedules._batch_p2p
@@ -880,6 +885,7 @@ def test_a_schedule_sends_by_the_name_that_holds_on_to_tensors():
 
 
 def test_ops_that_wait_return_what_they_are_given():
+    skip_unless_meshes_are_followed()
     import torch.distributed._functional_collectives
 
     for name in room.WAITING:

@@ -19,6 +19,7 @@ from modelsum.memory.log import COMPUTE
 from modelsum.trace.torch_private import (
     CURRENT_STREAM,
     META_DEVICE,
+    follows_meshes,
     forget_meshes,
     names_that_refuse_meta,
     start_fake_group,
@@ -31,8 +32,13 @@ def world(rank: int, size: int) -> Iterator[Callable[[], str]]:
 
     Everything of torch's is as it was afterwards, also on a failure.
 
-    Raises UsageError where this process is one of several already.
+    Raises UsageError where this process is one of several already, or torch is too old.
     """
+    if not follows_meshes():
+        raise UsageError(
+            f"the memory of ranks is followed with torch from 2.13 on, and this is {torch.__version__}",
+            "Install a newer torch, or leave out the mesh.",
+        )
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         raise UsageError(
             "this process is one of several already (torch.distributed is initialized)",

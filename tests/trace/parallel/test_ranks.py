@@ -11,6 +11,7 @@ import real_ranks
 import torch
 from real_ranks import PHASES, LanguageModel, Run, in_a_row
 from torch import Tensor, nn
+from torch_here import skip_unless_meshes_are_followed
 
 from modelsum import summarize
 from modelsum.errors import BuildError, UsageError
@@ -20,6 +21,11 @@ from modelsum.trace.parallel.ranks import predict_ranks
 from modelsum.trace.step.training import predict_memory
 
 SMALL = {"dim": 64, "blocks": 2, "heads": 4, "kv_heads": 2, "hidden": 96, "vocabulary": 128}
+
+
+@pytest.fixture(autouse=True)
+def meshes() -> None:
+    skip_unless_meshes_are_followed()
 
 
 def call(model: nn.Module | None = None, batch: int = 2, length: int = 32) -> Call:
