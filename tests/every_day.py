@@ -16,11 +16,6 @@ def slow_unless(values: Iterable[Any], daily: Callable[[Any], bool]) -> list[Any
     return [pytest.param(value, marks=() if daily(value) else pytest.mark.slow) for value in values]
 
 
-def slow_if_deep(names: Iterable[str], name_of: Callable[[str], str] = str) -> list[Any]:
-    """Those of the deepest networks are marked slow; `name_of` is the documented name."""
-    return slow_unless(names, lambda name: name_of(name) not in DEEPEST)
-
-
 def every_nth(values: Iterable[Any], n: int) -> list[Any]:
     """One of `n` every day, from the first on."""
     values = list(values)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
+from every_day import slow_unless
 
 NETS = """
 import torch
@@ -305,7 +306,7 @@ class Shell:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a terminal of its own")
-@pytest.mark.parametrize("name", SHELLS)
+@pytest.mark.parametrize("name", slow_unless(SHELLS, lambda name: name == "bash"))
 def test_a_real_shell_completes(name: str, here: Path) -> None:
     shell = Shell(name, here)
     try:

@@ -219,8 +219,8 @@ def project(modelsum_cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 #: Words that make an example shorter every day; with -m slow it runs as it stands.
 SHORTER = {"fit": "--no-ways", "measure": "--no-latency"}
-#: Words of examples that try a dozen arrangements of a large model: with -m slow alone.
-LONG = ("--gpus",)
+#: Words of examples that take seconds, for a dozen arrangements or three packages: with -m slow alone.
+LONG = ("--gpus", "transformers/vit")
 
 
 def as_they_stand_and_shorter() -> Iterator[Any]:

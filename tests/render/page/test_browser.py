@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from browser import Opened, chromium
+from every_day import slow_unless
 from hand_made_pages import HOSTILE, PAGES, WITH_STEP, diff, hostile, large
 
 from modelsum.render import render
@@ -183,10 +184,16 @@ def test_dark_is_dark(opened: Open) -> None:
     assert shown == {"light": "rgb(255, 255, 255)", "dark": "rgb(18, 22, 28)"}
 
 
+#: Pages that are looked at every day: one of each kind of parts.
+EVERY_DAY = ("show light", "ranks light", "check dark", "compare light")
+
+
 @pytest.mark.parametrize(
-    ("name", "scheme"), [*((name, "light") for name in PAGES), ("show", "dark"), ("check", "dark")]
+    "page",
+    slow_unless([*(f"{name} light" for name in PAGES), "show dark", "check dark"], EVERY_DAY.__contains__),
 )
-def test_every_page_can_be_read_by_everyone(opened: Open, name: str, scheme: str) -> None:
+def test_every_page_can_be_read_by_everyone(opened: Open, page: str) -> None:
+    name, scheme = page.split()
     """By the rules of axe: contrast, names, roles, order."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     found = axe.run(opened(PAGES[name](), color_scheme=scheme).page).response["violations"]
