@@ -1,4 +1,4 @@
-"""The layers of the package and their one direction (docs/layout.md)."""
+"""The layers of the package and their one direction (modelsum/docs/layout.md)."""
 
 from __future__ import annotations
 
