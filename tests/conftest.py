@@ -33,11 +33,6 @@ def pytest_runtest_setup() -> None:
         _frozen_modules = len(sys.modules)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: some tests wait, for a limit, a browser or a second that has to pass."""
-    return (os.cpu_count() or 1) + 1
-
-
 class Done(NamedTuple):
     code: int
     out: str
