@@ -23,7 +23,9 @@ from modelsum.render import FORMATS
 
 COMMAND = str(Path(sys.executable).with_name("modelsum"))
 ROOT = Path(__file__).parents[2]
-PAGES = "\n".join(page.read_text("utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("modelsum/docs/*.md"))))
+PAGES = "\n".join(
+    page.read_text("utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("modelsum/docs/*.md")))
+)
 DOCUMENTED = ("squeezenet1_1", ["--input", "3x64x64"], None)
 
 

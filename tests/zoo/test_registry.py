@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from every_day import every_nth
+from every_day import DEEPEST, slow_unless
 
 from modelsum import zoo
 from modelsum.errors import ArgumentError, UnknownModelError
@@ -57,7 +57,7 @@ def test_options_are_the_constructor_arguments_with_the_values_that_the_name_sta
     assert set(architecture.arguments) <= set(defaults)
 
 
-@pytest.mark.parametrize("name", every_nth(NAMES, 4))
+@pytest.mark.parametrize("name", slow_unless(NAMES, (frozenset(NAMES[::4]) - DEEPEST).__contains__))
 def test_every_name_builds_on_meta_and_classifies_an_image_of_its_input_shape(name: str) -> None:
     architecture = zoo.ARCHITECTURES[name]
     network = on_meta(name)
