@@ -114,7 +114,7 @@ def test_models_are_compared_and_checked_on_a_mesh(nets, modelsum_cli) -> None:
     check = '[[tool.modelsum.check]]\nname = "net"\nmodel = "nets.py:Net"\ninput = ["64"]\ntarget = "cpu"\n'
     check += f'mesh = "tp=2"\nlimits = {{training_peak = "{peaks[0]}B"}}\n'
     Path("pyproject.toml").write_text(check)
-    assert modelsum_cli("check", "--update").code == 0
+    assert modelsum_cli("check", "--update", "--force").code == 0
     Path("pyproject.toml").write_text(check.replace(f"{peaks[0]}B", f"{peaks[0] - 1}B"))
     assert modelsum_cli("check").code == 1
 
