@@ -1,13 +1,15 @@
 """The command, ready to go: this process has done what `modelsum` does up to having torch and itself loaded.
 
+Or, without a module in its own arguments, up to where it would load torch: a small process is copied quickly.
+
 For every message on the socket it forks a child, which gets the caller's stdin, stdout, stderr, folder and
 environment, and does the rest as the installed command does, to the real end of its process. The answer is
 the exit code as the caller of a process sees it.
 
-    python command_server.py FILE_NUMBER_OF_A_SOCKET [MODULE ...]
+    python command_server.py FILE_NUMBER_OF_A_SOCKET [torch [MODULE ...]]
 
-The modules are imported too, after torch: those of the package whose models the commands are about, which
-such a command imports there anyway.
+The modules are imported after torch: those of the package whose models the commands are about, which such a
+command imports there anyway.
 """
 
 from __future__ import annotations
@@ -40,11 +42,12 @@ def main(connection: socket.socket, modules: list[str]) -> None:
     # What every command has imported before torch.
     importlib.import_module("modelsum.cli.show")
     importlib.import_module("modelsum.api")
-    startup.import_torch()
-    # Modules of ours that every model needs once torch is there, and no name of the user's has a say in.
-    for name in (*NEEDED_BY_EVERY_MODEL, *modules):
-        importlib.import_module(name)
-    leave_torchs_registry_alone()
+    if modules:
+        startup.import_torch()
+        # Modules of ours that every model needs once torch is there, and no name of the user's has a say in.
+        for name in (*NEEDED_BY_EVERY_MODEL, *modules):
+            importlib.import_module(name)
+        leave_torchs_registry_alone()
     gc.freeze()
     while True:
         message, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)

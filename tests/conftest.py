@@ -68,17 +68,31 @@ Start = Callable[[tuple[str, ...], list[int]], int]
 
 #: A line with one of these is about models of a package and loads it after torch: seconds that tests share.
 OF_A_PACKAGE = ("torchvision/", "timm/", "transformers/", "generate", "llama")
-PACKAGES = [
+PACKAGES = tuple(
     module
     for module in ("torchvision", "timm", "transformers.models.llama.modeling_llama")
     if find_spec(module.partition(".")[0])
-]
+)
+#: These load no torch, and neither does a shell that asks how a word goes on.
+WITHOUT_TORCH = ("list", "cache", "--help", "--version", "-V")
+
+
+def loaded_before(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """What a command finds loaded when it begins, as tests share it: torch, and packages of models."""
+    # An answer that may be kept is vouched for by all that was read for it, imports too. And packages
+    # read where the Hub is when they are imported.
+    if "MODELSUM_NO_CACHE" not in os.environ or "HF_HOME" in os.environ:
+        return ("torch",)
+    if not arguments or arguments[0] in WITHOUT_TORCH or "--help" in arguments:
+        return ()
+    is_of_a_package = any(name in word for name in OF_A_PACKAGE for word in arguments)
+    return ("torch", *PACKAGES) if is_of_a_package else ("torch",)
 
 
 class Server:
     """The command in processes of its own, as `command_server` starts them."""
 
-    def __init__(self, modules: list[str]) -> None:
+    def __init__(self, modules: tuple[str, ...]) -> None:
         self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         script = str(Path(__file__).with_name("command_server.py"))
         self.process = subprocess.Popen(
@@ -105,16 +119,13 @@ def command() -> Iterator[Start]:
             [sys.executable, "-m", "modelsum", *arguments], stdin=files[0], stdout=files[1], stderr=files[2]
         )
         return
-    servers: dict[bool, Server] = {}
+    servers: dict[tuple[str, ...], Server] = {}
 
     def start(arguments: tuple[str, ...], files: list[int]) -> int:
-        # An answer that may be kept is vouched for by all that was read for it, imports too. And packages
-        # read where the Hub is when they are imported.
-        is_bare = "MODELSUM_NO_CACHE" not in os.environ or "HF_HOME" in os.environ
-        loads = not is_bare and any(name in word for name in OF_A_PACKAGE for word in arguments)
-        if loads not in servers:
-            servers[loads] = Server(PACKAGES if loads else [])
-        return servers[loads].start(arguments, files)
+        loaded = loaded_before(arguments)
+        if loaded not in servers:
+            servers[loaded] = Server(loaded)
+        return servers[loaded].start(arguments, files)
 
     yield start
     for server in servers.values():

@@ -98,8 +98,15 @@ def test_the_peaks_of_a_convnet_are_those_of_an_independent_reading(optimizer: s
         assert measured.phase_peak_bytes[phase] == pytest.approx(peak, rel=1e-4)
 
 
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+#: Each optimizer in one of its ways every day, in turn.
+EVERY_OPTIMIZER = [
+    pytest.param(optimizer, way, marks=() if n % len(IMPLEMENTATIONS) == m else pytest.mark.slow)
+    for n, optimizer in enumerate(OPTIMIZERS)
+    for m, way in enumerate(IMPLEMENTATIONS)
+]
+
+
+@pytest.mark.parametrize(("optimizer", "implementation"), EVERY_OPTIMIZER)
 def test_every_optimizer_takes_real_steps_and_is_near_its_prediction(
     optimizer: str, implementation: str
 ) -> None:

@@ -279,6 +279,7 @@ def test_completion_does_not_import_torch(shell: str, line: str, offered: str) -
     assert (done.returncode, done.stderr) == (0, "False\n")
 
 
+@pytest.mark.slow  # torchvision in a process of its own
 def test_a_provider_is_loaded_where_the_model_is_its_own() -> None:
     """The tests above can fail."""
     pytest.importorskip("torchvision")

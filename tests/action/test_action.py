@@ -153,6 +153,7 @@ def run_all(runner: Runner, **inputs: str) -> subprocess.CompletedProcess[str]:
     return runner.step("check", **WITH_TORCH)
 
 
+@pytest.mark.slow  # wheels are built and installed
 def test_a_changed_model_of_an_installed_project_is_what_is_measured(with_wheels: Runner) -> None:
     """With everything in the cache that is ever there. 64 x 10 + 10 parameters become 64 x 10000 + 10000."""
     runner, checkout = with_wheels, with_wheels.checkout

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
 import torch
 from real_cpu import storage_bytes, training_peaks
@@ -9,8 +11,10 @@ from torch import nn
 
 import modelsum
 
-bnb = pytest.importorskip("bitsandbytes")
-peft = pytest.importorskip("peft")
+# They load for seconds what this file's tests alone need: in them, then.
+pytestmark = pytest.mark.skipif(
+    not (find_spec("bitsandbytes") and find_spec("peft")), reason="bitsandbytes or peft is not here"
+)
 
 NAMES = ("i", "q", "k", "v")
 
@@ -44,6 +48,9 @@ def test_a_step_takes_what_the_kernels_of_bitsandbytes_take(double: bool) -> Non
 
 def _real(double: bool) -> tuple[nn.Module, int]:
     """The same on bitsandbytes' layers, and the bytes of their scales."""
+    import bitsandbytes as bnb
+    import peft
+
     net, scales = Net(), 0
     for name in NAMES:
         layer = bnb.nn.Linear4bit(512, 512, bias=False, quant_type="nf4", compress_statistics=double)

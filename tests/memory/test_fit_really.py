@@ -41,6 +41,7 @@ def trains(model: str, optimizer: str, batch: int, room: int) -> bool:
     return done.returncode == 0
 
 
+@pytest.mark.slow  # processes that train until their memory is full
 def test_the_batch_that_fit_names_trains_and_ten_percent_more_does_not() -> None:
     room = 160 * MIB
     batch = largest("network", "momentum", room)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from every_day import every_nth
 from real_cpu import real_peaks, storage_bytes
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -102,7 +103,7 @@ def are_equal(first: tuple[int, int], second: tuple[int, int]) -> bool:
 
 
 @pytest.mark.parametrize("foreach", [False, True], ids=["for-loop", "foreach"])
-@pytest.mark.parametrize("name", _CLASSES)
+@pytest.mark.parametrize("name", every_nth(_CLASSES, 2))
 def test_a_traced_optimizer_takes_what_the_real_one_takes(name: str, foreach: bool) -> None:
     kind = getattr(torch.optim, _CLASSES[name])
     assert are_equal(predicted(name, foreach=foreach), real(lambda p: kind(p, foreach=foreach)))

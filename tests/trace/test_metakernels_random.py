@@ -125,7 +125,7 @@ def check(name: str, case: Case, dtype: torch.dtype, changes: Changes) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
-@settings(max_examples=15, derandomize=True, deadline=None, database=None)
+@settings(max_examples=8, derandomize=True, deadline=None, database=None)
 @given(data=st.data())
 def test_a_rule_gives_what_the_op_gives_or_declines(name: str, data: st.DataObject) -> None:
     op(name)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from every_day import DEEPEST, slow_unless
+from every_day import DEEPEST, every_nth, slow_unless
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -99,15 +99,11 @@ def test_rounding_and_truncation_are_what_count_as_agreement(
     assert prints_as(value, printed) is expected
 
 
-#: Widths and sizes of a network that differ in nothing else; one in three is counted every day.
-WIDTHS = tuple(row for row in RECOUNT if row.startswith("MobileNet"))
+#: Depths, widths and sizes of a network stand beside each other: one in three is counted every day.
+DAILY = [row for row in RECOUNT if documented(row)[0] not in DEEPEST][::3]
 
 
-def daily(row: str) -> bool:
-    return documented(row)[0] not in DEEPEST and (row not in WIDTHS or row in WIDTHS[::3])
-
-
-@pytest.mark.parametrize("row", slow_unless(RECOUNT, daily))
+@pytest.mark.parametrize("row", slow_unless(RECOUNT, DAILY.__contains__))
 def test_params_and_macs_are_those_of_the_recount(row: str) -> None:
     name, options = documented(row)
     network = on_meta(name, **options)
@@ -225,6 +221,7 @@ def test_the_printed_figures_are_those_of_the_recounts_own_reference_columns() -
         assert printed in reference.split("/"), (row, column)
 
 
+@pytest.mark.slow  # a thousand layers are built
 def test_preact_resnet1001_has_its_printed_parameters_without_those_of_batch_norm() -> None:
     """10.2 M: what the disagreement named above comes from."""
     network = on_meta("preact_resnet1001")
@@ -273,7 +270,7 @@ OF_TENSORFLOW = {
 }
 
 
-@pytest.mark.parametrize("alpha", OF_TENSORFLOW)
+@pytest.mark.parametrize("alpha", every_nth(OF_TENSORFLOW, 2))
 def test_mnasnet_a1_is_a_little_below_its_table_of_multipliers_and_sizes(alpha: float) -> None:
     """tensorflow/tpu prints 312 M and, in this table, 315.2 M for one network: it counts something more."""
     network = on_meta("mnasnet_a1", alpha=alpha)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from every_day import every_nth
 from torch import nn
 
 from modelsum import zoo
@@ -84,7 +85,7 @@ def structure(network: nn.Module) -> list[tuple[str, str, str | None]]:
     ]
 
 
-@pytest.mark.parametrize("name", SHARED)
+@pytest.mark.parametrize("name", every_nth(SHARED, 3))
 def test_states_paths_classes_containers_and_settings_are_the_same_in_the_same_order(name: str) -> None:
     """The settings (stride, padding, momentum, dropout, in place) are what a module's repr shows."""
     with torch.device("meta"):
