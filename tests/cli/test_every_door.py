@@ -23,9 +23,8 @@ from modelsum.render import FORMATS
 
 COMMAND = str(Path(sys.executable).with_name("modelsum"))
 ROOT = Path(__file__).parents[2]
-PAGES = "\n".join(
-    page.read_text("utf-8") for page in (ROOT / "README.md", *sorted(ROOT.glob("modelsum/docs/*.md")))
-)
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = "\n".join(page.read_text("utf-8") for page in sorted(ROOT.glob("modelsum/docs/*.md")))
 DOCUMENTED = ("squeezenet1_1", ["--input", "3x64x64"], None)
 
 
@@ -50,12 +49,11 @@ def macs_in(text: str, format_: str) -> int | None:
     return None
 
 
-#: Each device, each mode, and the formats that ask the engine for something else.
+#: Each device and each mode for one kind and the next in turn, and the formats that ask the engine for
+#: something else.
 EVERY_DAY = (
-    ("auto", "--eval", "json"),
-    ("auto", "--train", "csv"),
-    ("cpu", "--train", "json"),
-    ("cpu", "--eval", "torchinfo"),
+    (("auto", "--eval", "json"), ("cpu", "--train", "json")),
+    (("auto", "--train", "csv"), ("cpu", "--eval", "torchinfo")),
 )
 #: Those that load torch's compiler, which takes seconds: once each.
 COMPILER = {
@@ -67,12 +65,11 @@ COMPILER = {
 
 def matrix() -> Iterator[Any]:
     """Every kind by device, mode and format; a part of them every day, all with -m slow."""
-    choices = itertools.product(
-        [*KINDS, "squeezenet1_1"], ["auto", "cpu"], ["--eval", "--train"], [*FORMATS["Summary"], "torchinfo"]
-    )
-    for name, device, mode, format_ in choices:
-        everyday = (device, mode, format_) in ([COMPILER[name]] if name in COMPILER else EVERY_DAY)
-        yield pytest.param(name, device, mode, format_, marks=() if everyday else pytest.mark.slow)
+    ways = list(itertools.product(["auto", "cpu"], ["--eval", "--train"], [*FORMATS["Summary"], "torchinfo"]))
+    for place, name in enumerate([*KINDS, "squeezenet1_1"]):
+        daily = [COMPILER[name]] if name in COMPILER else EVERY_DAY[place % 2]
+        for way in ways:
+            yield pytest.param(name, *way, marks=() if way in daily else pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("name", "device", "mode", "format_"), list(matrix()))
@@ -127,14 +124,22 @@ def test_a_table_comes_out_of_the_installed_command(tmp_path: Path) -> None:
     assert json.loads(done.out)["baseline"]["status"] == "match"
 
 
-def examples() -> list[str]:
-    """The lines of README, the pages of docs and help texts that are commands, without their remarks."""
-    indented = (line[4:].removeprefix("$ ") for line in PAGES.splitlines() if line.startswith("    "))
-    found = [line for line in indented if line.startswith("modelsum ")]
-    for name in _Commands.modules:
-        command = _Commands().get_command(None, name)  # type: ignore[arg-type]
-        found += [line for line in (command.help or "").splitlines() if line.strip().startswith("modelsum ")]  # type: ignore[union-attr]
-    return sorted({line.partition(" #")[0].strip() for line in found})
+def commands_in(text: str) -> set[str]:
+    """Its indented lines that are commands, without their remarks."""
+    lines = (line.strip().removeprefix("$ ") for line in text.splitlines() if line.startswith("  "))
+    return {line.partition(" #")[0].strip() for line in lines if line.startswith("modelsum ")}
+
+
+def examples() -> dict[str, bool]:
+    """The commands of README, of the help texts and of the pages, and whether they are for every day.
+
+    Of those that stand in the pages alone, one in three.
+    """
+    helps = [_Commands().get_command(None, name).help or "" for name in _Commands.modules]  # type: ignore[arg-type, union-attr]
+    first = commands_in("\n".join((README, *(f"  {line}" for text in helps for line in text.splitlines()))))
+    pages = sorted(commands_in(PAGES) - first)
+    found = {**dict.fromkeys(first, True), **{line: place % 3 == 0 for place, line in enumerate(pages)}}
+    return {line: found[line] and not any(word in line for word in LONG) for line in sorted(found)}
 
 
 #: What the examples speak of: a model of one's own, reports, checks in a git repository.
@@ -231,11 +236,11 @@ def as_they_stand_and_shorter() -> Iterator[Any]:
     Every day that is the first of each command, and the fork of the command the others; with -m slow all.
     """
     seen = set()
-    for line in examples():
+    for line, is_daily in examples().items():
         name = line.split()[1]
         shorter = SHORTER.get(name)
         first = name not in seen
-        if is_daily := not any(word in line for word in LONG):
+        if is_daily:
             seen.add(name)
             daily = f"{line} {shorter}" if shorter else line
             yield pytest.param(daily, first, id=daily)
