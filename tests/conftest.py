@@ -66,8 +66,12 @@ def all_of(end: int) -> bytes:
 #: Runs one command line: arguments, stdin, stdout and stderr; returns the exit code.
 Start = Callable[[tuple[str, ...], list[int]], int]
 
-#: A line with one of these is about models of a package and loads it after torch: seconds that tests share.
-OF_A_PACKAGE = ("torchvision/", "timm/", "transformers/", "generate", "llama")
+#: A line with one of these loads a package of models after torch, or the compiler that those load too:
+#: seconds that tests share.
+LOADING = (
+    *("torchvision/", "vit_b_16", "timm/", "transformers/", "generate", "llama"),
+    *("measure", "--optimizer", "--ema", "--mesh", "--gpus", ":compiled", ":exported", ".pt2"),
+)
 PACKAGES = tuple(
     module
     for module in ("torchvision", "timm", "transformers.models.llama.modeling_llama")
@@ -85,8 +89,8 @@ def loaded_before(arguments: tuple[str, ...]) -> tuple[str, ...]:
         return ("torch",)
     if not arguments or arguments[0] in WITHOUT_TORCH or "--help" in arguments:
         return ()
-    is_of_a_package = any(name in word for name in OF_A_PACKAGE for word in arguments)
-    return ("torch", *PACKAGES) if is_of_a_package else ("torch",)
+    loads_more = any(part in word for part in LOADING for word in arguments)
+    return ("torch", *PACKAGES) if loads_more else ("torch",)
 
 
 class Server:

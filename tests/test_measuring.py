@@ -343,6 +343,7 @@ except modelsum.ModelError as error:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space are Linux's")
+@pytest.mark.slow
 def test_memory_really_runs_out() -> None:
     done = subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], capture_output=True, text=True)
     assert "cpu ran out of memory in the first training step (forward)" in done.stdout, done.stderr

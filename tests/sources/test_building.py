@@ -367,6 +367,7 @@ def test_a_default_device_that_was_set_is_left_as_it_was() -> None:
         torch.set_default_device(None)
 
 
+@pytest.mark.slow  # the command itself: tests/test_process.py
 def test_building_imports_neither_sympy_nor_dynamo() -> None:
     skip_unless_zeros_do_without_sympy()
     program = """

@@ -880,6 +880,7 @@ print("sympy" in sys.modules)
 """
 
 
+@pytest.mark.slow  # the command itself: tests/test_process.py
 def test_a_pass_on_meta_imports_neither_sympy_nor_dynamo() -> None:
     """They cost more than building and running all these models; "" is the transformer above.
 
