@@ -14,6 +14,7 @@ from modelsum.cli import completion, project
 from modelsum.cli.option import Word, in_group
 from modelsum.generation_values import Serving
 from modelsum.memory import options as step
+from modelsum.memory.cpu.machine import ISAS
 from modelsum.memory.options import MemoryOptions
 from modelsum.request import Request
 from modelsum.spec import ModelSpec
@@ -160,6 +161,11 @@ _STEP = (
         "Of the CPU that memory is predicted for, with --target cpu.  [default: those of torch here]",
         type=int,
         metavar="N",
+    ),
+    _memory(
+        "isa",
+        "Its instruction set.  [default: this CPU's]",
+        type=Word(ISAS),
     ),
     _memory("cudnn_benchmark", "With torch.backends.cudnn.benchmark."),
     _memory("expandable_segments", "The CUDA allocator with expandable_segments:True."),

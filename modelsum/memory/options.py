@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelsum.errors import UsageError, one_of
+from modelsum.memory.cpu.machine import ISAS
 from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, REPLICATE, TENSOR, parse_mesh
 from modelsum.spec import check_dtype, dtype_name, parse_object
 
@@ -101,6 +102,7 @@ class MemoryOptions:
         expandable_segments: the CUDA allocator's setting of this name.
         threads: of the CPU that memory is predicted for; None for those of torch here
             (torch.get_num_threads()). On CUDA nothing depends on them.
+        isa: the instruction set of that CPU, one of `modelsum.memory.cpu.machine.ISAS`; None for this one's.
         checkpoint_policy: "full", or "ops" to keep the results of matmuls (every second one) and attention.
         mesh: the processes that share the step, "dp=8,tp=4" (modelsum.memory.ranks.mesh); the batch is that
             of each data parallel rank. None for one process.
@@ -133,6 +135,7 @@ class MemoryOptions:
     cudnn_benchmark: bool = False
     expandable_segments: bool = False
     threads: int | None = None
+    isa: str | None = None
     timeline_points: int = 400
     checkpoint_policy: str = "full"
     mesh: str | None = None
@@ -170,6 +173,8 @@ class MemoryOptions:
             raise UsageError(f"prefetch {self.prefetch}: batches on the device cannot be fewer than none")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads {self.threads}: a kernel runs on 1 or more")
+        if self.isa is not None:
+            one_of("isa", self.isa, ISAS)
         if self.timeline_points < 2:
             raise UsageError(f"timeline_points {self.timeline_points}: a timeline has at least 2 points")
         one_of("checkpoint_policy", self.checkpoint_policy, CHECKPOINT_POLICIES)

@@ -9,7 +9,7 @@ import torch
 from test_cpu_kernels import aten, compare
 from torch import Tensor
 
-from modelsum.memory.cpu.machine import with_threads
+from modelsum.memory.cpu.machine import on_machine
 
 THREADS = [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 3))]
 
@@ -35,7 +35,7 @@ LAID_OUT = {
 def test_batch_norm_in_every_layout(name: str, threads: int) -> None:
     x, c = LAID_OUT[name], torch.rand(128)
     torch.set_num_threads(threads)
-    with with_threads(threads):
+    with on_machine(threads=threads):
         for training in (True, False):
             arguments = (x, c, c, c.clone(), c.clone(), training, 0.1, 1e-5)
             compare(aten.native_batch_norm.default, arguments, 0, 0)
@@ -120,7 +120,7 @@ def test_group_norm_in_every_layout(of_x: str, size: tuple[int, int], threads: i
     x, c = LAYOUTS[of_x](torch.rand(4, 32, *size)), torch.rand(32)
     settings = (4, 32, size[0] * size[1], 4)
     torch.set_num_threads(threads)
-    with with_threads(threads):
+    with on_machine(threads=threads):
         y, mean, rstd = aten.native_group_norm(x, c, c, *settings, 1e-5)
         compare(aten.native_group_norm.default, (x, c, c, *settings, 1e-5), 0, 0)
         for grad in (torch.rand_like(y), torch.rand(x.shape), torch.ones(1).expand(x.shape)):
@@ -180,7 +180,7 @@ ORDERED = {
 def test_what_orders_sums_and_resamples(name: str, threads: int) -> None:
     op, arguments = ORDERED[name]
     torch.set_num_threads(threads)
-    with with_threads(threads):
+    with on_machine(threads=threads):
         compare(op, arguments, 0, 16)
 
 

@@ -13,7 +13,7 @@ from modelsum.baselines.figures import FIGURES, figure
 from modelsum.baselines.quantity import Tolerance, parse_amount, parse_tolerance
 from modelsum.errors import one_of
 from modelsum.generation_values import Serving
-from modelsum.memory.cpu.machine import MEASURED_THREADS
+from modelsum.memory.cpu.machine import MEASURED_ISA, MEASURED_THREADS
 from modelsum.memory.options import OF_A_MESH, MemoryOptions, check_target
 from modelsum.request import Request
 from modelsum.spec import InputSpec, ModelSpec
@@ -42,7 +42,7 @@ FIELDS = {
 }
 
 # A check comes to the same figures on every machine.
-_ON_ANY_MACHINE: dict[str, Any] = {"threads": MEASURED_THREADS}
+_ON_ANY_MACHINE: dict[str, Any] = {"threads": MEASURED_THREADS, "isa": MEASURED_ISA}
 
 # How each key of the training step is written, by the type of its field.
 _BY_TYPE = {"str": Place.text, "tuple": Place.texts, "int": Place.whole, "bool": Place.flag}

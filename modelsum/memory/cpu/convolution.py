@@ -22,8 +22,9 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from modelsum.memory.cpu import convolution_avx2
 from modelsum.memory.cpu.convolution_bf16 import Bf16Scratch
-from modelsum.memory.cpu.machine import BLOCK, measured_on_two_threads, threads
+from modelsum.memory.cpu.machine import AVX2, AVX512, BLOCK, isa, measured_on_two_threads, threads
 from modelsum.memory.cpu.native_convolution import backward_bytes, forward_bytes, is_native
 
 _FLAT_CHANNELS = 4  # up to so many input channels, a first layer's input is not blocked
@@ -74,8 +75,8 @@ def is_measured(
     kernel = tuple(weight.shape[2:])
     if weight.element_size() not in (2, 4):
         return False
-    if is_native(x, weight, groups):
-        return bool(max(kernel) <= (3 if transposed else 5))
+    if is_native(x, weight, stride, dilation, groups):
+        return bool(groups == 1 and max(kernel) <= (3 if transposed else 5))
     if x.dim() != 4 or max(dilation) > 1:
         return False
     whole = weight.shape[1] % BLOCK == 0 and weight.shape[0] // groups % BLOCK == 0
@@ -197,9 +198,13 @@ def convolution(
     out: Any,
 ) -> int | None:
     """A forward pass; None where its kind was not measured."""
+    if isa() != AVX512 and not is_native(x, weight, stride, dilation, groups):
+        if not _is_of_avx2(x, weight, transposed):
+            return None
+        return convolution_avx2.forward(x, weight, bias, stride, padding, dilation, groups, out)
     if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
         return None
-    if is_native(x, weight, groups):
+    if is_native(x, weight, stride, dilation, groups):
         return forward_bytes(x, weight, out, stride, padding, transposed)
     conv = _Convolution(x, weight, out, stride, padding, transposed, groups)
     low = _low_precision(x, weight, out, stride, padding, transposed, groups, bias is not None, conv)
@@ -233,11 +238,14 @@ def convolution_backward(
     out: Any,
 ) -> int | None:
     """A backward pass: first for the input, then for weight and bias; None where it was not measured."""
+    if isa() != AVX512 and not is_native(x, weight, stride, dilation, groups):
+        if not _is_of_avx2(x, weight, transposed):
+            return None
+        return convolution_avx2.backward(grad, x, weight, stride, padding, dilation, groups, output_mask)
     if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
         return None
-    if is_native(x, weight, groups):
-        wants_weight = output_mask[1]
-        return backward_bytes(x, weight, grad, stride, padding, dilation, transposed, wants_weight)
+    if is_native(x, weight, stride, dilation, groups):
+        return backward_bytes(x, weight, grad, stride, padding, dilation, transposed, output_mask)
     conv = _Convolution(x, weight, grad, stride, padding, transposed, groups)
     wants_x, wants_weight, wants_bias = output_mask
     bias = conv.bias if wants_bias else 0
@@ -266,6 +274,13 @@ def convolution_backward(
         at_end = conv.blocked_weight + conv.weight + 2 * bias
         for_weight = max(while_running, at_end) - result
     return copied + max(for_x, for_weight, 0)
+
+
+def _is_of_avx2(x: Any, weight: Any, transposed: bool) -> bool:
+    """Whether oneDNN's kernels for AVX2 do a convolution, as far as they are known."""
+    return bool(
+        isa() == AVX2 and weight.element_size() == 4 and not transposed and x.numel() and weight.numel()
+    )
 
 
 def _channels_last_backward(

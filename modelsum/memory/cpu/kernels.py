@@ -16,7 +16,7 @@ from modelsum.memory.cpu import convolution as cpu_convolution
 from modelsum.memory.cpu import elementwise as cpu_elementwise
 from modelsum.memory.cpu import ordering, pooling, resampling
 from modelsum.memory.cpu.convolution import nbytes
-from modelsum.memory.cpu.machine import measured_on_two_threads, threads
+from modelsum.memory.cpu.machine import AVX512, OTHER, isa, measured_on_two_threads, threads
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
 from modelsum.memory.cpu.pooling import is_channels_last
 
@@ -114,13 +114,15 @@ def group_norm_backward(
 
 
 @measured_on_two_threads
-def mm(a: Any, b: Any, *, out: Any) -> int:
+def mm(a: Any, b: Any, *, out: Any) -> int | None:
     """A copy of an operand that BLAS cannot take: an expanded gradient [8, 1000] takes 32,000 bytes.
 
     In bfloat16, which oneDNN multiplies, the blocks that it copies too.
     """
     copied = sum(nbytes(t) for t in (a, b) if not _blas_takes(t))
-    return copied + (matmul_scratch_bytes(a, b) if a.element_size() == 2 else 0)
+    if a.element_size() != 2:
+        return copied
+    return copied + matmul_scratch_bytes(a, b) if isa() == AVX512 else None
 
 
 def addmm(bias: Any, a: Any, b: Any, *, out: Any, **_: Any) -> int | None:
@@ -156,22 +158,30 @@ def _blas_takes(matrices: Any) -> bool:
 # ---- attention
 
 
-def flash_attention(query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int:
+def flash_attention(query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int | None:
     """Scores, maxima, sums and results of a tile for each thread: 25,088 bytes for [8, 4, 64, 32].
 
     They are in float32. From 16 bits, the scores are there in that type too: 33,280 bytes.
     """
+    if _is_unknown_in_16_bits(query):
+        return None
     rows, columns = _tile(query, key)
     numbers = threads() * _FLOAT_BYTES * (rows * columns + 2 * rows + rows * query.shape[-1])
     return int(numbers + _rounded_scores(query, rows * columns))
 
 
-def flash_attention_backward(grad: Any, query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int:
+def _is_unknown_in_16_bits(tensor: Any) -> bool:
+    return bool(tensor.element_size() == 2 and isa() != AVX512)
+
+
+def flash_attention_backward(grad: Any, query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int | None:
     """Two tiles of scores and one of row sums for each thread: 32,896 bytes for [8, 4, 64, 32].
 
     Where sequences are the outer dimension, as nn.MultiheadAttention has it, the gradient is copied. From 16
     bits, both tiles are there in that type too, and sums for the gradients: 71,556 bytes.
     """
+    if _is_unknown_in_16_bits(query):
+        return None
     rows, columns = _tile(query, key)
     is_batch_first = query.stride(0) >= query.stride(2)
     copied = 0 if is_batch_first and grad.stride(-1) == 1 else nbytes(grad)
@@ -252,11 +262,13 @@ def _lstm_scratch(length: int, batch: int, hidden: int) -> int:
     return _FLOAT_BYTES * length * batch * leading_dimension(4 * hidden) + 12856
 
 
-def lstm(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> int:
+def lstm(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> int | None:
     """Packed weights, the sum of the biases, the gates: 1,501,752 bytes for [64, 8, 64] and 128 hidden.
 
     Without a workspace to return, the states of all steps take the place of the gates: 1,489,752 bytes.
     """
+    if isa() == OTHER:
+        return None
     length, batch, inputs = x.shape
     hidden = recurrent_weight.shape[1]
     packed = _lstm_weights(inputs, hidden) + _FLOAT_BYTES * 4 * hidden
@@ -266,11 +278,13 @@ def lstm(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> in
     return int(packed + _FLOAT_BYTES * batch * rows + 17240)
 
 
-def lstm_backward(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> int:
+def lstm_backward(x: Any, weight: Any, recurrent_weight: Any, *rest: Any, out: Any) -> int | None:
     """As forward; and zeros for gradients that are missing: 1,772,088 bytes for the same layer.
 
     A weight whose rows are not as long as `leading_dimension` wants them is copied once more.
     """
+    if isa() == OTHER:
+        return None
     length, batch, inputs = x.shape
     hidden = recurrent_weight.shape[1]
     grads = rest[7:10]  # of output, hidden state and cell state

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from modelsum.memory.cpu.machine import AtLeast, threads
+from modelsum.memory.cpu.machine import AtLeast, machine
 from modelsum.memory.log import BACKWARD, COMMUNICATION, GATHERED, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.higher_order import control_flow
 from modelsum.trace.leaves import followed
@@ -336,7 +336,7 @@ class Lifetimes(DispatchMode):
         The root is not one of them: it is what is left. What one of several processes does (not `alone`) is
         never taken to be what was done before.
         """
-        account = tuple(self._kernels.items()), self.log.round_to, threads(), len(registered)
+        account = tuple(self._kernels.items()), self.log.round_to, machine(), len(registered)
         repeats = alone and self._device == "meta" and not self._searches
         with followed(modules, self, account if repeats else None):
             yield

@@ -26,7 +26,7 @@ from torch import Tensor
 from modelsum.errors import ModelsumError
 from modelsum.memory import allocator, cuda_kernels
 from modelsum.memory.cpu.kernels import KERNELS as CPU_KERNELS
-from modelsum.memory.cpu.machine import with_threads
+from modelsum.memory.cpu.machine import ISA_OF, ISA_WORDS, OTHER, Machine, on_machine
 from modelsum.memory.log import GRADIENTS, OPTIMIZER_STATE, WEIGHTS, Event, of_storages
 from modelsum.memory.options import USUAL, MemoryOptions, check_target
 from modelsum.memory.peaks import Replay, inclusive_sum, replay
@@ -177,12 +177,13 @@ def record_inference(
     attention: str,
     kept: Callable[[], Iterable[Tensor]] | None = None,
     threads: int | None = None,
+    isa: str | None = None,
 ) -> tuple[Recording, str]:
     """The events of a pass without gradients, as `predict_memory` has them, and which attention kernels ran.
 
     `kept`: as of `Stage.inference`. What recurrent layers take besides is among `Recording.unmeasured`.
     """
-    options = MemoryOptions(attention=attention, threads=threads)
+    options = MemoryOptions(attention=attention, threads=threads, isa=isa)
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
         recording = _stages(call, options, target)().inference(kept)
     unmeasured = Counter(recording.unmeasured) + recurrent
@@ -218,7 +219,7 @@ def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[tuple[k
         recurrent_layers(target) as recurrent,
         fused_functions(target),
         kernels.redirected(target, options.attention) as chosen,
-        with_threads(options.threads or torch.get_num_threads()),
+        on_machine(**_machine(options)._asdict()),
     ):
         yield chosen, recurrent
 
@@ -256,9 +257,10 @@ def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recordi
     return training, None
 
 
-def _threads(options: MemoryOptions) -> str:
-    count = options.threads or torch.get_num_threads()
-    return "1 thread" if count == 1 else f"{count} threads"
+def _machine(options: MemoryOptions) -> Machine:
+    """The CPU that is asked for; what is not said is as here."""
+    own = ISA_OF.get(torch.backends.cpu.get_cpu_capability(), OTHER)
+    return Machine(options.threads or torch.get_num_threads(), options.isa or own)
 
 
 def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:
@@ -267,7 +269,9 @@ def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> d
         said["allocator"] = "expandable segments" if options.expandable_segments else USUAL["allocator"]
         said["kernels"] = USUAL["kernels"]
     else:
-        said["kernels"] = f"as on x86 with AVX-512 and oneDNN, {_threads(options)}"
+        threads, isa = _machine(options)
+        counted = "1 thread" if threads == 1 else f"{threads} threads"
+        said["kernels"] = f"as on {ISA_WORDS[isa]} and oneDNN, {counted}"
         if options.amp == "fp16":
             said["kernels"] += ", float16 taken for bfloat16"
     return said

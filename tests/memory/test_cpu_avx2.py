@@ -1,0 +1,95 @@
+"""Convolutions on a CPU with AVX2: each rule beside the kernel, with as many kinds as oneDNN has kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from test_cpu_kernels import ISA, aten, backward_arguments, compare
+from torch import Tensor
+
+from modelsum.memory.cpu.kernels import KERNELS
+from modelsum.memory.cpu.machine import AVX2, OTHER, on_machine
+
+pytestmark = pytest.mark.skipif(ISA != AVX2, reason="oneDNN takes other kernels on this CPU")
+
+THREADS = [2, pytest.param(1, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+
+# input, weight, stride, padding, dilation, groups
+KINDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, int, int, int]] = {
+    "blocks of 8": ((4, 20, 16, 16), (36, 20, 3, 3), 1, 1, 1, 1),
+    "few positions, whose weight is derived by products": ((2, 64, 2, 2), (64, 64, 3, 3), 1, 1, 1, 1),
+    "a stride": ((4, 24, 17, 17), (40, 24, 3, 3), 2, 1, 1, 1),
+    "1x1": ((4, 40, 14, 14), (24, 40, 1, 1), 1, 0, 1, 1),
+    "1x1 with a stride": ((4, 40, 14, 14), (24, 40, 1, 1), 2, 0, 1, 1),
+    "first layer": ((4, 3, 32, 32), (20, 3, 7, 7), 2, 3, 1, 1),
+    "patches": ((4, 3, 32, 32), (96, 3, 8, 8), 8, 0, 1, 1),
+    "dilated": ((4, 24, 16, 16), (24, 24, 3, 3), 1, 2, 2, 1),
+    "groups of blocks": ((4, 32, 16, 16), (64, 8, 3, 3), 1, 1, 1, 4),
+    "groups of fewer channels": ((4, 12, 16, 16), (24, 3, 3, 3), 1, 1, 1, 4),
+    "depthwise": ((4, 20, 16, 16), (20, 1, 3, 3), 1, 1, 1, 20),
+    "depthwise 7x7": ((4, 24, 14, 14), (24, 1, 7, 7), 1, 3, 1, 24),
+    "depthwise dilated": ((4, 24, 14, 14), (24, 1, 3, 3), 1, 2, 2, 24),
+    "one dimension": ((4, 24, 100), (40, 24, 5), 1, 2, 1, 1),
+    "one dimension, depthwise": ((4, 24, 100), (24, 1, 5), 1, 2, 1, 24),
+    "three dimensions": ((2, 16, 8, 8, 8), (24, 16, 3, 3, 3), 1, 1, 1, 1),
+    "three dimensions, unpadded": ((2, 16, 8, 8, 8), (24, 16, 3, 3, 3), 1, 0, 1, 1),
+    "three dimensions, depthwise": ((2, 16, 8, 8, 8), (16, 1, 3, 3, 3), 1, 1, 1, 16),
+    "more padding than a kernel unrolls": ((4, 16, 12, 12), (16, 16, 3, 3), 1, 3, 1, 1),
+}
+
+
+@pytest.fixture(autouse=True)
+def threads_are_put_back() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def check(x: Tensor, weight: Tensor, settings: tuple[int, int, int, int], threads: int) -> None:
+    """Forward pass and every part of the backward pass, to a cache line."""
+    stride, padding, dilation, groups = settings
+    n = x.dim() - 2
+    rest = ([stride] * n, [padding] * n, [dilation] * n, False, [0] * n, groups)
+    forward: tuple[Any, ...] = (x, weight, torch.rand(weight.shape[0]), *rest)
+    torch.set_num_threads(threads)
+    with on_machine(threads=threads, isa=AVX2):
+        compare(aten.convolution.default, forward, 0.001, 64)
+        for mask in ([True] * 3, [True, False, False], [False, True, True]):
+            compare(aten.convolution_backward.default, backward_arguments(forward, mask), 0.001, 64)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind(name: str, threads: int) -> None:
+    size, filters, *settings = KINDS[name]
+    check(torch.rand(size), torch.rand(filters), tuple(settings), threads)
+
+
+LAYOUTS = {
+    "channels last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "a part of channels last": lambda x: torch.cat([x, x], 1).contiguous(memory_format=torch.channels_last)[
+        :, : x.shape[1]
+    ],
+    "turned": lambda x: x.transpose(2, 3).contiguous().transpose(2, 3),
+    "one sample, repeated": lambda x: x[:1].expand(x.shape),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["1x1", "first layer", "groups of blocks", "depthwise 7x7", "a stride"])
+def test_layouts(name: str, layout: str) -> None:
+    """What has its channels last is taken so; what is laid out in another way is copied first."""
+    size, filters, *settings = KINDS[name]
+    check(LAYOUTS[layout](torch.rand(size)), torch.rand(filters), tuple(settings), 2)
+
+
+def test_nothing_is_known_of_other_cpus_and_types() -> None:
+    rest = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
+    x, weight = torch.rand(2, 64, 8, 8), torch.rand(64, 64, 3, 3)
+    with on_machine(isa=OTHER):
+        assert KERNELS["convolution"](x, weight, None, *rest, out=x) is None
+    with on_machine(isa=AVX2):
+        assert KERNELS["convolution"](x.bfloat16(), weight.bfloat16(), None, *rest, out=x.bfloat16()) is None
