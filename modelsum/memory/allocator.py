@@ -43,13 +43,20 @@ class Block:
 
     __slots__ = ("address", "next", "previous", "size", "small", "used")
 
-    def __init__(self, address: int, size: int, small: bool) -> None:
+    def __init__(
+        self,
+        address: int,
+        size: int,
+        small: bool,
+        previous: Block | None = None,
+        next: Block | None = None,
+    ) -> None:
         self.address = address
         self.size = size
         self.small = small
         self.used = False
-        self.previous: Block | None = None
-        self.next: Block | None = None
+        self.previous = previous
+        self.next = next
 
 
 #: Size, address and block: a free list is sorted by them, and a shorter tuple finds its place in it.
@@ -87,7 +94,14 @@ class CachingAllocator:
             block = self._new_segment(size, small)
         rest = block.size - size
         if rest > SMALL_BYTES or (rest and (small or self._expandable)):
-            self._split(block, size, rest)
+            after = block.next
+            remainder = block.next = Block(block.address + size, rest, small, block, after)
+            if after is not None:
+                after.previous = remainder
+            elif self._ends.get(small) is block:
+                self._ends[small] = remainder
+            block.size = size
+            insort(pool, (rest, remainder.address, remainder))
         block.used = True
         self.allocated += block.size
         if self.allocated > self.allocated_peak:
@@ -98,14 +112,16 @@ class CachingAllocator:
         """Give a block back to its pool, joined with the free blocks beside it."""
         self.allocated -= block.size
         block.used = False
+        pool = self._free[block.small]
         before, after = block.previous, block.next
         if before is not None and not before.used:
             self._take(before)
-            block = self._join(before, block)
+            self._join(before, block)
+            block = before
         if after is not None and not after.used:
             self._take(after)
-            block = self._join(block, after)
-        self._put(block)
+            self._join(block, after)
+        insort(pool, (block.size, block.address, block))
 
     def empty_cache(self) -> None:
         """Return every segment of which no block is in use to the device."""
@@ -156,28 +172,13 @@ class CachingAllocator:
         self.reserved += nbytes
         self.reserved_peak = max(self.reserved_peak, self.reserved)
 
-    def _split(self, block: Block, size: int, rest: int) -> None:
-        remainder = Block(block.address + size, rest, block.small)
-        remainder.previous, remainder.next = block, block.next
-        if block.next is not None:
-            block.next.previous = remainder
-        block.next, block.size = remainder, size
-        if self._ends.get(block.small) is block:
-            self._ends[block.small] = remainder
-        self._put(remainder)
-
-    def _join(self, left: Block, right: Block) -> Block:
+    def _join(self, left: Block, right: Block) -> None:
         left.size += right.size
         left.next = right.next
         if right.next is not None:
             right.next.previous = left
-        if self._ends.get(right.small) is right:
+        elif self._ends.get(right.small) is right:
             self._ends[right.small] = left
-        left.used = False
-        return left
-
-    def _put(self, block: Block) -> None:
-        insort(self._free[block.small], (block.size, block.address, block))
 
     def _take(self, block: Block) -> None:
         pool = self._free[block.small]

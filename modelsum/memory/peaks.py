@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import add
+from itertools import accumulate, compress, groupby, islice
+from operator import add, itemgetter
 
 from modelsum.memory.log import CATEGORIES, SETUP, Event
 from modelsum.memory_values import Peak, Point
@@ -36,6 +37,8 @@ def replay(
     before: Sequence[Event],
     events: Sequence[Event],
     points: int = 0,
+    *,
+    by_module: bool = True,
 ) -> Replay:
     """Follow the live bytes.
 
@@ -44,6 +47,7 @@ def replay(
         before: what is there from the start: followed, but without peaks of its own.
         events: the step.
         points: the most points that the timeline has; 0 for no timeline.
+        by_module: find the most of each module too.
 
     Raises ValueError where there are no events.
     """
@@ -51,37 +55,75 @@ def replay(
         raise ValueError("an empty log has no peak")
     kinds = [_INDEX[c] for c in categories]
     parts = [0] * len(CATEGORIES)
-    for event in before:
-        parts[kinds[event.storage]] += event.bytes
-    live = sum(parts)
-    # Where every event of a phase gives memory back, its peak is what there was before it.
-    first = events[0] if events else Event(0, 0, SETUP, "")
-    peaks: dict[str, tuple[int, tuple[int, ...], str]] = {first.phase: (live, tuple(parts), first.module)}
-    modules: dict[str, int] = {}
-    timeline = _Timeline(points, events) if points else None
-    highest = peaks[first.phase][0]
-    current = first.phase
-    for index, (storage, nbytes, phase, module, _) in enumerate(events):
-        if phase != current:
-            current = phase
-            highest = peaks.setdefault(phase, (live, tuple(parts), module))[0]
-        live += nbytes
+    for storage, nbytes, _, _, _ in before:
         parts[kinds[storage]] += nbytes
-        if live > modules.get(module, 0):
-            modules[module] = live
-        if live > highest and nbytes > 0:
-            highest = live
-            peaks[phase] = (live, tuple(parts), module)
-        if timeline is not None:
-            timeline.add(index, live, parts)
-    by_phase = {phase: Peak(n, _named(p), phase, m) for phase, (n, p, m) in peaks.items()}
+    live = sum(parts)
+    lives = list(accumulate([event[1] for event in events], initial=live))
+    tops = _tops(events, lives)
+    moments = _moments(events, lives, points) if points else []
+    wanted = {*moments, *(place for place, _ in tops.values())}
+    there: dict[int, tuple[int, ...]] = {0: tuple(parts)}
+    for place, (storage, nbytes, _, _, _) in enumerate(events, 1):
+        parts[kinds[storage]] += nbytes
+        if place in wanted:
+            there[place] = tuple(parts)
+    phases = {
+        phase: Peak(lives[place], _named(there[place]), phase, module)
+        for phase, (place, module) in tops.items()
+    }
+    modules: dict[str, int] = {}
+    if by_module:
+        for (_, _, _, module, _), live in zip(events, islice(lives, 1, None), strict=True):
+            if live > modules.get(module, 0):
+                modules[module] = live
     return Replay(
-        peak=max(by_phase.values(), key=lambda peak: peak.bytes),
-        phases=by_phase,
+        peak=max(phases.values(), key=lambda peak: peak.bytes),
+        phases=phases,
         modules=inclusive_maximum(modules),
-        timeline=timeline.finished() if timeline else (),
+        timeline=tuple(_point(place - 1, events[place - 1], there[place]) for place in moments),
         parts=_named(parts),
     )
+
+
+def _tops(events: Sequence[Event], lives: Sequence[int]) -> dict[str, tuple[int, str]]:
+    """Of each phase, after how many events most is live, and which module ran then.
+
+    Where every event of a phase gives memory back, its peak is what there was before it.
+    """
+    tops: dict[str, tuple[int, str]] = {} if events else {SETUP: (0, "")}
+    start = 0
+    for phase, stretch in groupby(events, key=itemgetter(2)):
+        changes = [event[1] for event in stretch]
+        before, _ = tops.setdefault(phase, (start, events[start].module))
+        places = compress(range(start + 1, start + len(changes) + 1), map((0).__lt__, changes))
+        top = max(places, key=lives.__getitem__, default=before)
+        if lives[top] > lives[before]:
+            tops[phase] = top, events[top - 1].module
+        start += len(changes)
+    return tops
+
+
+def _moments(events: Sequence[Event], lives: Sequence[int], points: int) -> list[int]:
+    """After how many events a timeline has its points: the highest and the last moment of every stretch.
+
+    No stretch has two phases. There are two points a stretch, and each phase may add one that is cut short.
+    """
+    phases = len({event.phase for event in events})
+    length = -(-len(events) // max(1, points // 2 - phases))
+    moments: list[int] = []
+    start = 0
+    for _, run in groupby(events, key=itemgetter(2)):
+        end = start + sum(1 for _ in run)
+        for first in range(start, end, length):
+            last = min(first + length, end)
+            top = max(range(first + 1, last + 1), key=lives.__getitem__)
+            moments += (top, last) if top != last else (top,)
+        start = end
+    return moments
+
+
+def _point(index: int, event: Event, parts: Sequence[int]) -> Point:
+    return Point(index, event.phase, event.module, _named(parts), event.op)
 
 
 def _named(parts: Sequence[int]) -> dict[str, int]:
@@ -107,39 +149,3 @@ def _inclusive(own: Mapping[str, int], together: Callable[[int, int], int]) -> d
             around = around.rpartition(".")[0]
         found[""] = together(found[""], figure) if "" in found else figure
     return found
-
-
-class _Timeline:
-    """Keeps the highest and the last moment of every stretch of events; no stretch has two phases."""
-
-    def __init__(self, points: int, events: Sequence[Event]) -> None:
-        self._events = events
-        self._points: list[Point] = []
-        phases = len({event.phase for event in events})
-        # Two points a stretch, and each phase may add a stretch that is cut short.
-        stretches = max(1, points // 2 - phases)
-        self._length = -(-len(events) // stretches)
-        self._start = 0
-        self._highest = -1
-        self._top: tuple[int, tuple[int, ...]] = (0, ())
-
-    def add(self, index: int, live: int, parts: Sequence[int]) -> None:
-        if live > self._highest:
-            self._highest, self._top = live, (index, tuple(parts))
-        last = index + 1 == len(self._events)
-        if (
-            last
-            or index - self._start + 1 >= self._length
-            or self._events[index + 1].phase != self._events[index].phase
-        ):
-            self._keep(*self._top)
-            if self._top[0] != index:
-                self._keep(index, parts)
-            self._start, self._highest = index + 1, -1
-
-    def _keep(self, index: int, parts: Sequence[int]) -> None:
-        event = self._events[index]
-        self._points.append(Point(index, event.phase, event.module, _named(parts), event.op))
-
-    def finished(self) -> tuple[Point, ...]:
-        return tuple(self._points)

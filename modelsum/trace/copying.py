@@ -29,7 +29,7 @@ from modelsum.trace.torch_private import (
     storage_key,
     submodules_of,
 )
-from modelsum.trace.values.known_values import learn, on_meta, value_of
+from modelsum.trace.values.contents import learn, on_meta, shape_of, value_of
 
 
 def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
@@ -158,7 +158,8 @@ def _twin(tensor: Tensor, device: torch.device, twins: dict[Hashable, Tensor], *
         if (value := value_of(twins[same])) is not None and moved.is_meta:
             learn(moved, value)
     elif isinstance(tensor, nn.Parameter):
-        moved = tensor.detach().to(device)  # the values of parameters are never known
+        goes = device.type == "meta" and not tensor.is_meta
+        moved = shape_of(tensor) if goes else tensor.detach().to(device)  # its values are never known
     elif device.type == "meta":
         moved = on_meta(tensor, is_lent=True)
     else:

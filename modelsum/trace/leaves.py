@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from functools import cache
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,9 @@ from modelsum.trace.values.contents import forget, is_unknown
 
 _META = torch.device("meta")
 
+#: Size, strides and dtype of a tensor.
+Made: TypeAlias = tuple[torch.Size, tuple[int, ...], torch.dtype]
+
 #: Their forward computes one tensor of one tensor, by shapes alone.
 _LAYERS = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear),
@@ -44,7 +48,7 @@ _LAYERS = (
 )
 _FORWARDS: dict[type[nn.Module], Any] = {layer: layer.forward for layer in _LAYERS}
 #: They change what they hold while they are trained.
-_LEARNING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+LEARNING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _PLAIN = frozenset((bool, int, float, str, type(None)))
 #: Layers that are remembered at most, and arguments of one; then all are forgotten.
 _MOST_LAYERS, _MOST_ARGUMENTS = 4096, 64
@@ -72,6 +76,11 @@ class Follower(Protocol):
         """A call that begins and ends has done this, with this output."""
 
 
+#: Of the path of a layer, the layer, and a dict that is kept for all that are like it: what answers a call,
+#: or returns None where it has to be made.
+Trained: TypeAlias = Callable[[str, nn.Module, dict[Hashable, Any]], Callable[[Tensor], Tensor | None]]
+
+
 class _Answer(NamedTuple):
     """What a call returns, and what it did.
 
@@ -81,18 +90,21 @@ class _Answer(NamedTuple):
         done: as the follower has it.
     """
 
-    made: tuple[Any, ...] | None
+    made: Made | None
     writes: bool
     done: Any
 
 
 #: By what else decides, by settings, by argument.
-_memory: dict[Hashable, dict[Hashable, dict[Hashable, _Answer]]] = {}
+_memory: dict[Hashable, dict[Hashable, dict[Hashable, Any]]] = {}
 
 
 @contextmanager
 def followed(
-    modules: Collection[tuple[str, nn.Module]], follower: Follower, context: Hashable | None
+    modules: Collection[tuple[str, nn.Module]],
+    follower: Follower,
+    context: Hashable | None,
+    trained: Trained | None = None,
 ) -> Iterator[None]:
     """Have a follower told of the calls of modules inside; no hook and no memory is left on them afterwards.
 
@@ -100,23 +112,27 @@ def followed(
         modules: by path.
         follower: is told.
         context: what the follower's account depends on besides; None where it is not to be repeated.
+        trained: what answers calls while autograd looks on.
     """
-    around = surroundings()
+    around, is_training = surroundings(), torch.is_grad_enabled()
     functions = tuple(name.outside for name in LAYER_FUNCTIONS)
     others, layers = [], []
     # No mode but the follower's, and the one function mode that it brings.
     is_alone = context is not None and around[:2] == (1, 1) and not hooks_of_all_modules()
     if sum(map(len, _memory.values())) > _MOST_LAYERS:
         _memory.clear()
-    by_settings = _memory.setdefault((context, functions), {})
+    by_settings = _memory.setdefault((context, functions, is_training), {})
     with below_functions():
         for path, module in modules:
             if not (is_alone and _is_layer(module)):
                 others.append((path, module))
                 continue
-            settings = None if torch.is_grad_enabled() else _settings(module)
+            answered_by = None
+            settings = _settings(module, is_training) if trained or not is_training else None
             known = None if settings is None else by_settings.setdefault(settings, {})
-            layers.append((module, _answering(path, module, follower, known, around)))
+            if is_training and trained is not None and known is not None:
+                answered_by, known = trained(path, module, known), None
+            layers.append((module, _answering(path, module, follower, known, answered_by, around)))
 
     def entering(path: str) -> Callable[..., None]:
         return lambda module, args, kwargs: follower.enter(path, module, args, kwargs)
@@ -140,30 +156,51 @@ def _is_layer(module: nn.Module) -> bool:
     )
 
 
-def _settings(module: nn.Module) -> Hashable | None:
+def _settings(module: nn.Module, is_training: bool) -> Hashable | None:
     """What decides what a layer does; None where it learns from its calls, or more than that is on it."""
-    kind = type(module)
-    if module.training and kind in _LEARNING:
+    kind, held = type(module), vars(module)
+    if module.training and kind in LEARNING and not (is_training and held["momentum"] is not None):
         return None
-    settings: list[Any] = [kind]
-    for name, value in vars(module).items():
-        if type(value) is list:
-            value = tuple(value)
-        if type(value) in _PLAIN or (type(value) is tuple and _PLAIN.issuperset(map(type, value))):
-            settings += (name, value)
-        elif name[0] != "_":
-            return None
-    for held in (parameters_of(module), buffers_of(module)):
-        for name, tensor in held.items():
-            if tensor is not None:
-                settings += (name, tensor.shape, tensor.stride(), tensor.dtype)
+    names = _names_of_settings(tuple(held))
+    settings: list[Any] = [kind, names]
+    for name in names:
+        value = held[name]
+        if type(value) not in _PLAIN:
+            if type(value) is list:
+                value = tuple(value)
+            if type(value) is not tuple or not _PLAIN.issuperset(map(type, value)):
+                return None
+        settings.append(value)
+    for tensor in (*parameters_of(module).values(), *buffers_of(module).values()):
+        if tensor is None:
+            settings.append(None)
+        else:
+            settings += tensor.shape, tensor.stride(), tensor.dtype, is_training and tensor.requires_grad
     return tuple(settings)
 
 
+@cache
+def _names_of_settings(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of a layer's attributes that not every module has."""
+    return tuple(name for name in names if name not in _OF_EVERY_MODULE)
+
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
+
+
 def _answering(
-    path: str, module: nn.Module, follower: Follower, known: dict[Hashable, _Answer] | None, around: Hashable
+    path: str,
+    module: nn.Module,
+    follower: Follower,
+    known: dict[Hashable, _Answer] | None,
+    trained: Callable[[Tensor], Tensor | None] | None,
+    around: Hashable,
 ) -> Callable[..., Any]:
     """What is called in place of the module; `known` are answers, None where there are to be none."""
+
+    # Their values are never known, nor are those of what is made with them.
+    of_parameters = any(parameter is not None for parameter in parameters_of(module).values())
+    held = vars(module)
 
     def whole(*args: Any, **kwargs: Any) -> Any:
         follower.enter(path, module, args, kwargs)
@@ -180,14 +217,19 @@ def _answering(
             return whole(*args, **kwargs)
         (x,) = args
         with below_functions():  # such a layer names no function that a mode of ours has to see
-            if known is None or torch.is_grad_enabled() or not _is_plain(x):
+            if "forward" in held or not (is_plain(x) and (of_parameters or is_unknown(x))):
+                return whole(x)
+            if trained is not None and torch.is_grad_enabled():
+                output = trained(x)
+                return whole(x) if output is None else output
+            if known is None or torch.is_grad_enabled():
                 return whole(x)
             key = (x.shape, x.stride(), x.dtype)
             answer = known.get(key)
             if answer is None:
                 return looked_at(x, key, known)
             made, writes, done = answer
-            output = x if made is None else _new(*made)
+            output = x if made is None else new(*made)
             if writes:
                 forget(x)
             follower.repeat(done, path, module, output)
@@ -196,10 +238,10 @@ def _answering(
     def looked_at(x: Tensor, key: Hashable, known: dict[Hashable, _Answer]) -> Any:
         version, mark = version_of(x), follower.begin()
         output = whole(x)
-        if type(output) is not Tensor or not _is_plain(output):
+        if type(output) is not Tensor or not (is_plain(output) and is_unknown(output)):
             return output
         writes = version_of(x) != version
-        made = None if output is x else _made(output)
+        made = None if output is x else made_of(output)
         if output is not x and (made is None or writes):
             return output
         done = follower.done_since(mark, None if made is None else output)
@@ -212,19 +254,22 @@ def _answering(
     return call
 
 
-def _is_plain(x: Tensor) -> bool:
-    return x.is_meta and x.layout is torch.strided and x.dtype in FLOATS and is_unknown(x) and not x.is_neg()
+def is_plain(x: Tensor) -> bool:
+    """Whether shape, strides and dtype are all there is to a tensor, as far as a layer is concerned."""
+    is_dense = x.is_meta and x.layout is torch.strided and not x.is_nested
+    return is_dense and x.dtype in FLOATS and not x.is_neg()
 
 
-def _made(output: Tensor) -> tuple[Any, ...] | None:
+def made_of(output: Tensor) -> Made | None:
     """Size, strides and dtype of a tensor; None where one that is made of these has another storage."""
     made = output.shape, output.stride(), output.dtype
-    twin = _new(*made)
+    twin = new(*made)
     if output.storage_offset() or output.untyped_storage().nbytes() != twin.untyped_storage().nbytes():
         return None
     return made
 
 
-def _new(size: Any, strides: Any, dtype: torch.dtype) -> Tensor:
+def new(size: Any, strides: Any, dtype: torch.dtype) -> Tensor:
+    """A tensor on meta; no mode sees it made."""
     with below_dispatch():
         return torch.empty_strided(size, strides, dtype=dtype, device=_META)

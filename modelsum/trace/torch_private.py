@@ -341,6 +341,17 @@ nodes_made: Callable[[], int] = torch._C._autograd._get_sequence_nr
 #: The sequence number of a node.
 number_of_node: Callable[[Any], int] = methodcaller("_sequence_nr")
 
+#: What is called as autograd saves a tensor, and when it needs it: the innermost pair, taken away, put there.
+pop_saved_hooks: Callable[[], None] = torch._C._autograd._pop_saved_tensors_default_hooks
+push_saved_hooks: Callable[..., None] = torch._C._autograd._push_saved_tensors_default_hooks
+
+
+def saved_hooks() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
+    """That pair; None where there is none, or this torch does not tell."""
+    top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    found: tuple[Callable[..., Any], Callable[..., Any]] | None = top(True) if top is not None else None
+    return found
+
 
 def plain_checkpoint() -> Callable[..., Any]:
     """torch.utils.checkpoint.checkpoint without its wrapper, which imports torch._dynamo: 1.1 s.

@@ -45,7 +45,7 @@ def test_a_second_summary_says_what_the_first_one_said(target: str):
 def test_it_says_what_it_says_where_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch, target: str):
     twice = nn.Sequential(network()[:8], network()[:8].append(nn.Flatten()))[0]
     remembered = [modelsum.summarize(twice, X, target=target) for _ in range(2)][1]
-    monkeypatch.setattr(leaves, "_settings", lambda module: None)
+    monkeypatch.setattr(leaves, "_settings", lambda module, is_training: None)
     assert remembered.to_dict() == modelsum.summarize(twice, X, target=target).to_dict()
 
 

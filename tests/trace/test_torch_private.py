@@ -625,6 +625,27 @@ def test_the_node_that_runs_in_a_backward_pass_is_known():
     assert room.number_of_node(y.grad_fn) in numbers
 
 
+def test_hooks_of_saved_tensors_are_told_and_taken_away_for_a_while():
+    saved: list[Tensor] = []
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved.append(tensor)
+        return tensor
+
+    hooks = pack, lambda tensor: tensor
+    assert room.saved_hooks() is None
+    x = torch.ones(2, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(*hooks):
+        assert room.saved_hooks() in (hooks, None)  # None before 2.7
+        room.pop_saved_hooks()
+        assert room.saved_hooks() is None
+        x.exp()
+        room.push_saved_hooks(*hooks)
+        assert not saved
+        x.exp()
+    assert len(saved) == 1
+
+
 def test_plain_checkpointing_computes_twice_and_has_no_wrapper():
     calls: list[Tensor] = []
 

@@ -12,11 +12,11 @@ import gc
 import sys
 import weakref
 from bisect import bisect_right
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from modelsum.memory.cpu.machine import AtLeast, machine
 from modelsum.memory.log import BACKWARD, COMMUNICATION, GATHERED, SAVED_ACTIVATIONS, TEMPORARIES, Log
 from modelsum.trace.higher_order import control_flow
-from modelsum.trace.leaves import followed
+from modelsum.trace.leaves import Trained, followed
 from modelsum.trace.metakernels import is_plain_meta
 from modelsum.trace.ops import Verdict, registered
 from modelsum.trace.parallel.collectives import traffic_of
 from modelsum.trace.rules import Rule
+from modelsum.trace.step.accounts import Account, Ledger, Mark
 from modelsum.trace.step.plans import (
     COMMUNICATES,
     DECOMPOSES,
@@ -49,6 +50,7 @@ from modelsum.trace.torch_private import (
     local_of,
     nodes_made,
     number_of_node,
+    saved_hooks,
 )
 from modelsum.trace.values.contents import is_unknown
 from modelsum.trace.values.known_values import run_with
@@ -57,41 +59,14 @@ _aten = torch.ops.aten
 _DETACH, _DETACHED = _aten.detach.default, "aten.detach"
 
 
-class _Mark(NamedTuple):
-    """How many ops, events and storages there are, and what is counted."""
-
-    ops: int
-    events: int
-    storages: int
-    macs: Counter[str]
-    uncounted: Counter[str]
-    unmeasured: Counter[str]
-
-
-class _Done(NamedTuple):
-    """What a call did.
-
-    Attributes:
-        events: storage, counted from the first that it made, change in bytes, and op.
-        made: the storage of its result, counted so; None where that was there before.
-        op: the last one; None where none ran.
-        work: multiply-accumulates, and uncounted and unmeasured ops with how often they ran.
-    """
-
-    events: tuple[tuple[int, int, str], ...]
-    made: int | None
-    op: str | None
-    work: tuple[int, tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]
-
-
 class Lifetimes(DispatchMode):
     """Logs the storages of one device.
 
     Attributes:
         log: where it all goes.
-        unmeasured: ops whose kernels allocate what is not known, by name, with how often they ran.
-        macs: multiply-accumulates by phase, of ops that have a rule.
-        uncounted: ops that do arithmetic and have no rule, by name, with how often they ran.
+        ledger: the log, and the work that is counted.
+        macs: as `Ledger.macs`; `uncounted` and `unmeasured` likewise.
+        hooks: what autograd hands over and gets back, where it is noted what it keeps.
     """
 
     supports_higher_order_operators = True  # so far as to say that they cannot be followed
@@ -102,16 +77,25 @@ class Lifetimes(DispatchMode):
         device: str,
         kernels: Mapping[str, KernelRule] | None = None,
         searches: Mapping[str, SearchKey] | None = None,
+        trained: Callable[[Lifetimes], Trained] | None = None,
     ) -> None:
-        """Follow a type of device, "meta" or "cpu"; `kernels` and `searches` by op, like "add.Tensor"."""
+        """Follow a type of device.
+
+        Args:
+            log: is written to.
+            device: "meta" or "cpu".
+            kernels: memory inside them, by op, like "add.Tensor".
+            searches: what an algorithm is searched for, likewise.
+            trained: makes what answers calls of layers in training.
+        """
         super().__init__()
         self.log = log
-        self.unmeasured: Counter[str] = Counter()
-        self.macs: Counter[str] = Counter()
-        self.uncounted: Counter[str] = Counter()
+        self.ledger = ledger = Ledger(log)
+        self.macs, self.uncounted, self.unmeasured = ledger.macs, ledger.uncounted, ledger.unmeasured
         self._device = device
         self._is_here: Callable[[Tensor], bool] = attrgetter(f"is_{device}")
         self._kernels = kernels or {}
+        self._trained = None if trained is None else trained(self)
         self._searches = searches or {}
         self._found: set[Hashable] = set()
         self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
@@ -125,8 +109,7 @@ class Lifetimes(DispatchMode):
         self._asked: deque[Any] = deque()
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
-        self._saving = False
-        self._ops = 0
+        self.hooks: tuple[Callable[..., Any], Callable[..., Any]] | None = None
         self._imported = len(sys.modules)
         # Of a result that was just made by an op of `plans.IN_PLACE_UNSEEN`: its event's place, and the
         # number of what it would be written to.
@@ -162,22 +145,23 @@ class Lifetimes(DispatchMode):
                 self.log.categories[known[1]] = category
             return known[1]
         number = self.log.allocate(storage.nbytes(), category)
-        self._know(storage, number)
+        self.know(storage, number)
         return number
 
-    def _know(self, storage: torch.UntypedStorage, number: int) -> None:
-        """Hear of the end of a storage."""
+    def know(self, storage: torch.UntypedStorage, *numbers: int) -> None:
+        """A storage has this number; with its end all of these are released."""
         key = id(storage)
 
         def gone(reference: weakref.ref[Any]) -> None:
             # A new storage may have got the same id by the time this is called.
             if self._known.get(key, (None,))[0] is reference:
                 del self._known[key]
-            self.log.release(number)
-            if self._sum is not None:
-                self._sum_in_place(number)
+            for number in numbers:
+                self.log.release(number)
+                if self._sum is not None:
+                    self._sum_in_place(number)
 
-        self._known[key] = (weakref.ref(storage, gone), number)
+        self._known[key] = (weakref.ref(storage, gone), numbers[0])
 
     @contextmanager
     def resizes(self) -> Iterator[None]:
@@ -221,14 +205,13 @@ class Lifetimes(DispatchMode):
             if types:
                 return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
             written = control_flow(func)
-            if written is not None and self._saving:
+            if written is not None and self.hooks is not None:
                 raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
             with self:
                 return (written or func.decompose)(*args, **(kwargs or {}))
         self._locate()
         log = self.log
         log.op = name
-        self._ops += 1
         self._sum = None
         before = len(log.events)
         out = run_with(shortcut, func, args, kwargs)
@@ -338,7 +321,7 @@ class Lifetimes(DispatchMode):
         """
         account = tuple(self._kernels.items()), self.log.round_to, machine(), len(registered)
         repeats = alone and self._device == "meta" and not self._searches
-        with followed(modules, self, account if repeats else None):
+        with followed(modules, self, account if repeats else None, self._trained):
             yield
 
     def enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -353,51 +336,58 @@ class Lifetimes(DispatchMode):
         self._stack.pop()
         self.log.module = self._stack[-1]
 
-    def begin(self) -> _Mark:
+    def begin(self) -> Mark:
         """What there is now."""
-        return _Mark(self._ops, len(self.log.events), len(self.log.sizes), *map(Counter, self._counters()))
+        return self.ledger.begin()
 
-    def done_since(self, mark: _Mark, output: Tensor | None) -> _Done | None:
-        """What was done since; None where older storages changed, or others stay than the output's."""
-        log, first = self.log, mark.storages
-        events = log.events[mark.events :]
+    def done_since(self, mark: Mark, output: Tensor | None) -> tuple[Account, int | None] | None:
+        """What was done since, and the storage of its result, None where that was there before.
+
+        None where older storages changed, or others stay than the output's.
+        """
+        account = self.ledger.since(mark)
         made = None if output is None else self.number_of(output)
-        stays = [number for number in range(first, len(log.sizes)) if log.sizes[number]]
-        if stays != ([] if output is None else [made]) or any(event.storage < first for event in events):
+        stays = [number for number in range(mark.storages, len(self.log.sizes)) if self.log.sizes[number]]
+        if stays != ([] if output is None else [made]) or not account.is_its_own:
             return None
-        counted = zip(map(Counter, self._counters()), mark[3:], strict=True)
-        macs, uncounted, unmeasured = (tuple((now - before).items()) for now, before in counted)
-        return _Done(
-            tuple((event.storage - first, event.bytes, event.op) for event in events),
-            None if made is None else made - first,
-            log.op if self._ops > mark.ops else None,
-            (sum(n for _, n in macs), uncounted, unmeasured),
-        )
+        return account, None if made is None else made - mark.storages
 
-    def repeat(self, done: _Done, path: str, module: nn.Module, output: Tensor) -> None:
+    def repeat(self, done: tuple[Account, int | None], path: str, module: nn.Module, output: Tensor) -> None:
         """A call of a module did this."""
-        log, first = self.log, len(self.log.sizes)
-        log.module = path
-        for storage, nbytes, op in done.events:
-            log.op = op
-            if storage + first == len(log.sizes):
-                log.allocate(nbytes)
-            else:
-                log.resize(storage + first, log.sizes[storage + first] + nbytes)
-        if done.made is not None:
-            self._know(output.untyped_storage(), first + done.made)
-        log.module = self._stack[-1]
-        if done.op is not None:
-            log.op = done.op
-        macs, uncounted, unmeasured = done.work
-        if macs:
-            self.macs[log.phase] += macs
-        for counter, found in ((self.uncounted, uncounted), (self.unmeasured, unmeasured)):
-            for op, times in found:
-                counter[op] += times
+        account, made = done
+        self.log.module = path
+        first = self.ledger.repeat(account)
+        if made is not None:
+            self.know(output.untyped_storage(), first + made)
+        self.log.module = self._stack[-1]
 
-    def _counters(self) -> tuple[Counter[str], ...]:
-        return self.macs, self.uncounted, self.unmeasured
+    # ---- layers in training that are answered
+
+    def twin(self) -> Lifetimes:
+        """One that looks on in the same way, with nothing in its log."""
+        return Lifetimes(Log(self.log.round_to), self._device, self._kernels)
+
+    def answers_in(self, phase: str) -> bool:
+        """Whether it is this phase, and nothing else sees what autograd keeps in it."""
+        if self.log.phase != phase:
+            return False
+        return phase == BACKWARD or (self.hooks is not None and saved_hooks() == self.hooks)
+
+    def locate(self, path: str) -> None:
+        """What comes next belongs to the derivative of a module."""
+        self.log.module, self._sum = path, None
+
+    def keep(self, node: Any, numbers: Iterable[tuple[int | None, int]]) -> None:
+        """A node saves storages of so many bytes for the backward pass."""
+        categories, path = self.log.categories, self._stack[-1]
+        for number, nbytes in numbers:
+            if number is not None and categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):
+                categories[number] = SAVED_ACTIVATIONS
+                self._kept.append((weakref.ref(node), number, nbytes, path))
+
+    def kept(self) -> list[tuple[int, int]]:
+        """The storages that are saved, and their bytes."""
+        return [(number, nbytes) for _, number, nbytes, _ in self._kept]
 
     # ---- what autograd keeps
 
@@ -405,12 +395,12 @@ class Lifetimes(DispatchMode):
     def saving(self) -> Iterator[None]:
         """Note which storages autograd saves for the backward pass inside."""
         self._kept.clear()
-        self._saving = True
+        self.hooks = hooks = self._pack, _unpack
         try:
-            with torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack):
+            with torch.autograd.graph.saved_tensors_hooks(*hooks):
                 yield
         finally:
-            self._saving = False
+            self.hooks = None
 
     def saved(self) -> dict[str, int]:
         """Bytes that each module saved for backward, by path: a storage once, and what is still kept."""

@@ -35,6 +35,7 @@ from modelsum.trace.call import Call
 from modelsum.trace.census import hookable, modules_of, parameters_in
 from modelsum.trace.copying import tensors_of, unwrapped
 from modelsum.trace.holders import stored_tensors, tensors_held
+from modelsum.trace.leaves import Trained
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
 from modelsum.trace.step.lifetimes import Lifetimes
@@ -42,6 +43,7 @@ from modelsum.trace.step.losses import Loss
 from modelsum.trace.step.optimizing import Update
 from modelsum.trace.step.plans import KernelRule, SearchKey
 from modelsum.trace.step.presuming import Choosing, Presuming
+from modelsum.trace.step.trained_layers import TrainedLayer
 from modelsum.trace.torch_private import local_of
 
 
@@ -123,6 +125,7 @@ class Stage:
         precision: Callable[[], AbstractContextManager[Any]] = nullcontext,
         share: Callable[[Call], Shared] = Shared,
         stream: Callable[[], str] | None = None,
+        answers: bool = True,
     ) -> None:
         """Set up a stage.
 
@@ -135,12 +138,13 @@ class Stage:
             precision: what the model and the loss are called in, like torch.autocast.
             share: makes of the call what this process runs of it, where it is one of several.
             stream: names the stream of CUDA that is current, where there is more than one.
+            answers: layers in training that are like an earlier one need not be called.
         """
         self._precision = precision
         self._device = call.device_type
         self._factories = Choosing() if call.targets else Presuming()
         self.log = Log(round_to, stream)
-        self.lifetimes = Lifetimes(self.log, self._device, kernels, searches)
+        self.lifetimes = Lifetimes(self.log, self._device, kernels, searches, _answering if answers else None)
         self._is_shared = stream is not None
         self._modules: Collection[tuple[str, nn.Module]] = ()
         with self._followed() if self._is_shared else nullcontext():
@@ -418,6 +422,10 @@ def _added(
             int(a.received_bytes * factor) + b.received_bytes,
         )
     return traffic
+
+
+def _answering(lifetimes: Lifetimes) -> Trained:
+    return lambda path, module, known: TrainedLayer(lifetimes, path, module, known)
 
 
 def held_by(model: nn.Module) -> list[Tensor]:

@@ -43,6 +43,7 @@ from modelsum.trace.step.fused_layers import fused_layers
 from modelsum.trace.step.plans import KernelRule
 from modelsum.trace.step.recurrent import recurrent_layers
 from modelsum.trace.step.stage import Recording, Shared, Stage, held_by
+from modelsum.trace.step.trained_layers import Unlike
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
@@ -89,7 +90,7 @@ def predict_rank(
     `call` is of the whole model and stays as it is; `share` and `stream` are as `Stage` has them.
     """
 
-    def fresh() -> tuple[Call, Callable[[], Stage]]:
+    def fresh() -> tuple[Call, Callable[..., Stage]]:
         own = call.on(torch.device("meta"))
         return own, _stages(own, options, target, share=share, stream=stream)
 
@@ -104,7 +105,7 @@ def predict_rank(
 
 
 def _predicted(
-    fresh: Callable[[], tuple[Call, Callable[[], Stage]]],
+    fresh: Callable[[], tuple[Call, Callable[..., Stage]]],
     options: MemoryOptions,
     target: str,
     train: bool,
@@ -133,7 +134,11 @@ def _predicted(
         if train:
             with frozen(call.model, options.freeze), _checkpointed(call.model, options):
                 here = stage()
-                training, notice = _trained(here, options, target)
+                try:
+                    training, notice = _trained(here, options, target)
+                except Unlike:
+                    here = stage(answers=False)
+                    training, notice = _trained(here, options, target)
         if inference is None:
             inference = (here if training else fresh()[1]()).inference()
     assumptions = _assumptions(options, chosen.words, target)
@@ -190,13 +195,13 @@ def record_inference(
     return dataclasses.replace(recording, unmeasured=unmeasured), chosen.words
 
 
-def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> Callable[[], Stage]:
+def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> Callable[..., Stage]:
     held = held_by(call.model)
 
     def precision() -> AbstractContextManager[Any]:
         return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()
 
-    return lambda: Stage(
+    return lambda **more: Stage(
         call,
         held=held,
         kernels=_KERNELS[target],
@@ -204,6 +209,7 @@ def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> C
         round_to=_ROUND_TO[target],
         precision=precision,
         **shared,
+        **more,
     )
 
 
@@ -245,7 +251,7 @@ def _trained(stage: Stage, options: MemoryOptions, target: str) -> tuple[Recordi
     """The steps of training, or None and why there are none."""
     try:
         training = stage.training(options, target)
-    except ModelsumError:
+    except (ModelsumError, Unlike):
         raise
     except Exception as error:
         reason = told(error)
@@ -294,12 +300,17 @@ def _memory(
         host_bytes = replay(training.categories, there, meanwhile).peak.bytes
         training = _of_device(training)
     inference = _of_device(inference)
-    without = replay(inference.categories, inference.setup, inference.first, 0 if training else points)
+    without = replay(
+        *(inference.categories, inference.setup, inference.first),
+        0 if training else points,
+        by_module=not training,
+    )
     step: Replay | None = None
     first: Replay | None = None
     if training:
         step = replay(training.categories, training.steady_setup, training.steady, points)
-        first = replay(training.categories, training.setup, of_storages(training.first))
+        once = of_storages(training.first)
+        first = replay(training.categories, training.setup, once, by_module=False)
     shown = step or without
     saved = inclusive_sum(training.saved) if training else {}
     allocated = reserved = process = None

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from modelsum.trace.torch_private import version_of
+from modelsum.trace.torch_private import below_dispatch, version_of
 
 _CPU = torch.device("cpu")
+_META = torch.device("meta")
 _ATTRIBUTE = "_modelsum_contents"
 
 # Elements up to which values are carried: the masks and ids of one sample are worth it, weights are not.
@@ -54,9 +55,10 @@ class _Known:
 
     Attributes:
         is_lent: the value is somebody's tensor, to be copied before it is used: it may be written to.
+        to_add: what was added meanwhile, to be seen when the value is.
     """
 
-    __slots__ = ("_value", "changes", "contents", "is_lent", "version")
+    __slots__ = ("_value", "changes", "contents", "is_lent", "to_add", "version")
 
     def __init__(self, value: Tensor, contents: Contents, changes: int, version: int, is_lent: bool) -> None:
         self._value = value
@@ -64,12 +66,17 @@ class _Known:
         self.changes = changes
         self.version = version
         self.is_lent = is_lent
+        self.to_add = 0
 
     @property
     def value(self) -> Tensor:
         """The value."""
         if self.is_lent:
             self._value, self.is_lent = self._value.clone(), False
+        if self.to_add:
+            with below_dispatch():
+                self._value.add_(self.to_add)
+            self.to_add = 0
         return self._value
 
 
@@ -156,6 +163,19 @@ def partial_value_of(tensor: Tensor) -> Tensor | None:
         if tensor.device.type != "cpu":
             return tensor.cpu()
         return None if is_lost(tensor) else tensor
+    known = _known_of(tensor)
+    return None if known is None else known.value
+
+
+def is_known(tensor: Tensor) -> bool:
+    """Whether `value_of` has values: to ask for them may copy them."""
+    if not tensor.is_meta:
+        return not is_lost(tensor)
+    known = _known_of(tensor)
+    return known is not None and (not known.contents.unfilled or value_of(tensor) is not None)
+
+
+def _known_of(tensor: Tensor) -> _Known | None:
     known: _Known | None = getattr(tensor, _ATTRIBUTE, None)
     if known is None:
         return None
@@ -163,9 +183,9 @@ def partial_value_of(tensor: Tensor) -> Tensor | None:
     if contents_of(tensor) is not contents:
         return None
     if tensor.is_inference():
-        return known.value  # torch counts no versions for it
-    changed = contents.changes - known.changes == version_of(tensor) - known.version
-    return known.value if changed else None
+        return known  # torch counts no versions for it
+    is_so = contents.changes - known.changes == version_of(tensor) - known.version
+    return known if is_so else None
 
 
 def on_meta(tensor: Tensor, *, is_lent: bool = False) -> Tensor:
@@ -177,10 +197,27 @@ def on_meta(tensor: Tensor, *, is_lent: bool = False) -> Tensor:
         twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         learn(twin, value.clone())
         return twin
-    twin = tensor.detach().to("meta")
+    twin = shape_of(tensor) if is_lent else tensor.detach().to(_META)
     if tensor.device.type == "cpu" and few(tensor) and not is_lost(tensor):
         learn(twin, tensor.detach() if is_lent else tensor.detach().clone(), is_lent=is_lent)
     return twin
+
+
+def shape_of(tensor: Tensor) -> Tensor:
+    """What `tensor.detach().to("meta")` makes, for who is seen by no mode; where it is plain, much sooner."""
+    is_plain = type(tensor) in _PLAIN and tensor.layout is torch.strided and tensor.dtype in _REAL
+    if is_plain and not tensor.is_nested and tensor.is_contiguous() and not tensor.is_neg():
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=_META)
+    return tensor.detach().to(_META)
+
+
+_PLAIN = frozenset((Tensor, torch.nn.Parameter))
+_REAL = frozenset(
+    (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+    )
+)
 
 
 def contents_of(tensor: Tensor) -> Contents | None:
@@ -199,6 +236,18 @@ def forget(tensor: Tensor) -> None:
         return
     setattr(tensor.untyped_storage(), _ATTRIBUTE, _Lost() if on_cpu else None)
     _Losses.any = _Losses.any or on_cpu
+
+
+def count_one(tensor: Tensor) -> None:
+    """Add 1 to what a tensor holds, where that is known. Torch counts no change of it."""
+    known = _known_of(tensor) if tensor.is_meta else None
+    if known is None:
+        return
+    if known.is_lent:
+        known.to_add += 1
+    else:  # there may be views of its value
+        with below_dispatch():
+            known.value.add_(1)
 
 
 def is_lost(tensor: Tensor) -> bool:

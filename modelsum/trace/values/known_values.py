@@ -37,6 +37,7 @@ from modelsum.trace.values.contents import (
     contents_of,
     few,
     forget,
+    is_known,
     is_lost,
     is_unknown,
     learn,
@@ -263,11 +264,7 @@ def _run(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if func in _READ_ON_CPU:
         return _run_reading(func, args, kwargs)
     op = facts_of(func)
-    known = True
-    for tensor in tensors:
-        if value_of(tensor) is None:
-            known = False
-            break
+    known = all(map(is_known, tensors))
     if len(meta) < len(tensors) and any(t.device == _CPU and (t.dim() or is_lost(t)) for t in tensors):
         for target in op.written(args, kwargs):
             if target.device == _CPU:
