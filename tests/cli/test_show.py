@@ -51,7 +51,7 @@ def test_a_changed_model_is_not_held_against_the_table(modelsum_cli) -> None:
 # A smaller image than the default, where the default makes the CPU pass of the largest networks slow.
 SMALL_INPUT = dict.fromkeys(("densenet", "resnet1", "preact", "vgg"), (3, 64, 64))
 ON_CPU = [name for name in zoo.ARCHITECTURES if name not in DEEPEST]
-EVERY_DAY = {*ON_CPU[::4]} - {"resnet152", "preact_resnet152", "vgg16_bn"}
+EVERY_DAY = {*ON_CPU[::8]} - {"resnet152", "preact_resnet152", "vgg16_bn"}
 
 
 @pytest.mark.parametrize("name", slow_unless(ON_CPU, EVERY_DAY.__contains__))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from every_day import every_nth, slow_unless
 from torch import Tensor, nn
 from torch_here import skip_unless_zeros_do_without_sympy
 
@@ -72,7 +73,7 @@ TORCHVISION = (
 )
 
 
-@pytest.mark.parametrize("name", DOCUMENTED)
+@pytest.mark.parametrize("name", every_nth(DOCUMENTED, 2))
 def test_documented_architectures(name: str) -> None:
     assert_built_alike(registry.ARCHITECTURES[name].build)
 
@@ -85,7 +86,7 @@ LARGE = (
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n in LARGE else ()) for n in TORCHVISION]
+    "name", slow_unless(TORCHVISION, set(TORCHVISION[::2]).difference(LARGE).__contains__)
 )
 @pytest.mark.filterwarnings("ignore:The default weight initialization")
 def test_torchvision_models(name: str) -> None:

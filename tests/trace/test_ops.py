@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from every_day import every_nth
 from kernel_cases import NOT_HERE, ON_CPU, ON_META
 from op_cases import PLAIN, Calls, as_model, r
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def counted(function: Any, *args: Any, device: str, mode: str = "eval") -> model
     return modelsum.summarize(as_model(function), *args, device=device, mode=mode)
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("mode", every_nth(["eval", "train"], 2))
 @pytest.mark.parametrize("name", PLAIN)
 def test_macs(name: str, mode: str) -> None:
     """The hand-derived figure, on meta and on the CPU alike, and flop_counter's where it knows the op."""
