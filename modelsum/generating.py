@@ -17,7 +17,7 @@ from modelsum.request import Request, request_of
 if TYPE_CHECKING:
     from torch import nn
 
-    from modelsum.generation.steps import Generator
+    from modelsum.generation.steps import Followed, Generator
 
 
 def generate(
@@ -95,43 +95,58 @@ def run(
 
 
 def _filled(generator: Generator, followed: Generation, room: Room, progress: Callable[[str], None]) -> Room:
-    """How much of the room can be filled: each length and batch that is looked at is followed."""
+    """How much of the room can be filled: both passes are followed with what is said, one with no more."""
     serving, positions = followed.serving, followed.positions
-    needs = (followed.prefill.need_bytes, followed.decode.need_bytes)
-    passes = (generator.prefill, generator.decode)
-    known = {serving: max(needs)}
+    known = {
+        (generator.prefill, serving): followed.prefill.need_bytes,
+        (generator.decode, serving): followed.decode.need_bytes,
+    }
+    passes = [follow for follow, _ in sorted(known, key=known.__getitem__, reverse=True)]
+    # What the process takes besides grows with what it holds. All but the weights grows with the sequences,
+    # nearly in proportion.
+    of_none = max(known.values()) * followed.weights_bytes // followed.peak_bytes
+    of_each = max((max(known.values()) - of_none) // serving.batch, 1)
 
-    def need(changed: Serving) -> int:
-        """Of both passes; of the one that needs more at first alone, where that is more than there is."""
-        if changed in known:
-            return known[changed]
-        nbytes = 0
-        for follow in passes if needs[0] >= needs[1] else reversed(passes):
-            nbytes = max(nbytes, follow(changed, counted=False).phase.need_bytes)
-            if nbytes > room.bytes:
-                break
-        return known.setdefault(changed, nbytes)
+    def need(follow: Callable[..., Followed], changed: Serving) -> int:
+        if (follow, changed) not in known:
+            known[follow, changed] = follow(changed, counted=False).phase.need_bytes
+        return known[follow, changed]
 
-    def of_context(tokens: int) -> int:
+    def of_context(tokens: int) -> Serving:
         progress(f"a context of {tokens}")
         prompt = max(tokens - serving.new, 1)
-        return need(replace(serving, prompt=prompt, new=tokens - prompt))
+        return replace(serving, prompt=prompt, new=tokens - prompt)
 
-    def of_batch(batch: int) -> int:
+    def of_batch(batch: int) -> Serving:
         progress(f"{batch} sequences")
-        return need(replace(serving, batch=batch))
+        return replace(serving, batch=batch)
 
-    # All but the weights grows with the sequences, nearly in proportion.
-    of_each = max((max(needs) - followed.weights_bytes) // serving.batch, 1)
-    sequences = largest(of_batch, room.bytes, near=serving.batch, per_sample=of_each)
-    if positions is not None and positions > 1 and of_context(positions) <= room.bytes:
-        return replace(room, longest_context=positions, context_limit="positions", most_sequences=sequences)
+    def most(made: Callable[[int], Serving], **hints: int) -> int | None:
+        """Of the pass that needs more, and of what that leaves also of the other."""
+        found: int | None = None
+        for follow in passes:
+            found = largest(
+                lambda n: need(follow, made(n)),  # noqa: B023  # called in this turn alone
+                room.bytes,
+                zero=of_none,
+                **hints,
+            )
+            if found is None:
+                break
+            hints |= {"near": found, "most": found}
+        return found
+
+    sequences = most(of_batch, near=serving.batch, per_sample=of_each)
+    if positions is not None and positions > 1:
+        whole = of_context(positions)
+        if all(need(follow, whole) <= room.bytes for follow in passes):
+            return replace(
+                room, longest_context=positions, context_limit="positions", most_sequences=sequences
+            )
     near = min(serving.context, positions or serving.context) // STEP
-    steps = largest(
-        lambda n: of_context(n * STEP), room.bytes, near=near, most=(positions or MOST_TOKENS) // STEP
-    )
+    steps = most(lambda n: of_context(n * STEP), near=near, most=(positions or MOST_TOKENS) // STEP)
     if steps is None:  # fewer tokens than a step
-        longest = largest(of_context, room.bytes, least=2, most=min(positions or STEP, STEP))
+        longest = most(of_context, least=2, most=min(positions or STEP, STEP))
     else:
         longest = steps * STEP
     return replace(room, longest_context=longest, most_sequences=sequences)

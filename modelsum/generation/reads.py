@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from modelsum.trace.call import Call
-from modelsum.trace.holders import tensors_in
 from modelsum.trace.ops import Verdict, rule_for
 from modelsum.trace.recorder import Recorder
 from modelsum.trace.torch_private import HigherOrderOperator
-from modelsum.trace.values.op_facts import facts_of
+from modelsum.trace.values.op_facts import facts_of, tensors_among
 
 _LOOKUPS = ("embedding", "index_select", "index", "gather")
 
@@ -34,6 +34,10 @@ class Work(Recorder):
         self._followed = {id(s): s for tensor in held for s in (tensor.untyped_storage(),)}
         self._read: dict[int, int] = {}
 
+    @contextmanager
+    def _following(self, model: nn.Module) -> Iterator[None]:
+        yield  # which module an op is of is not asked
+
     @property
     def read_bytes(self) -> int:
         """Of all storages that are followed."""
@@ -51,7 +55,7 @@ class Work(Recorder):
     def _note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         name = func.name().partition("::")[2].partition(".")[0]
         written = {id(args[place]) for place, _ in facts_of(func).writes if place < len(args)}
-        for tensor in tensors_in((args, kwargs)):
+        for tensor in tensors_among((*args, *kwargs.values())):
             if tensor.is_meta and id(tensor) not in written:
                 storage = tensor.untyped_storage()
                 if id(storage) in self._followed:

@@ -110,7 +110,9 @@ class Generator:
 
         followed = self._followed(call, PREFILL, serving.prompt, serving.prompt, counted)
         plain = serving.cache == "dynamic" and serving.kv_dtype is None
-        if self._argument is not None and not self.writes_apart and plain:
+        batch, there, _ = self._seen
+        known = batch == serving.batch and there <= serving.prompt
+        if self._argument is not None and not self.writes_apart and plain and not known:
             # It shows what the layers keep as well as a short pass of its own would.
             self._seen = serving.batch, serving.prompt, (calls[-1].kwargs[self._argument], {})
         return followed

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from modelsum.trace.step.cuda_functions import fused_functions
 from torch import Tensor, nn
 from torch.nn import functional
 
 from modelsum.memory.cuda_kernels import KERNELS
 from modelsum.memory.log import FORWARD, Log
 from modelsum.memory.peaks import replay
+from modelsum.trace.step.fused_functions import fused_functions
 from modelsum.trace.step.lifetimes import Lifetimes
 
 ROOT = Path(__file__).parents[2]

@@ -42,6 +42,7 @@ class Deformed(nn.Module):
 
 
 def memory_of(model: nn.Module, *inputs: Tensor, **options: Any) -> Any:
+    options.setdefault("isa", "avx512")  # with whose kernels the faults were found
     memory = modelsum.summarize(model, *inputs, target="cpu", foreach=False, **options).memory
     assert memory is not None
     return memory
@@ -156,3 +157,13 @@ def test_json_has_the_bound_and_the_ops(shown) -> None:
     exact = json.loads(shown("plain", "16x16x16", "--format", "json"))
     assert exact["memory"]["bound"] == "exact"
     assert exact["memory"]["unmeasured"] == {}
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "other"])
+def test_the_instruction_set_is_part_of_the_machine(isa: str) -> None:
+    """By default this CPU's; with none that is known every convolution of oneDNN is a bound."""
+    memory = memory_of(nn.Conv2d(24, 40, 3), torch.rand(4, 24, 16, 16), isa=isa)
+    assert {"avx512": "AVX-512", "avx2": "x86 with AVX2", "other": "without AVX2"}[isa] in (
+        memory.assumptions["kernels"]
+    )
+    assert memory.bound == ("lower" if isa == "other" else "exact")

@@ -17,6 +17,7 @@ def largest(
     least: int = 1,
     near: int | None = None,
     per_sample: int | None = None,
+    zero: int | None = None,
     most: int = MOST,
 ) -> int | None:
     """The largest batch whose need is at most the room; None where not even the least one fits.
@@ -24,7 +25,7 @@ def largest(
     The need grows with the batch, nearly in proportion, but for the noise of an allocator that rounds and
     fragments. So a line through two points says where to look, and what is found is checked: of the answer
     and of the next batch the need was asked for, and one fits and the other does not (unless the answer is
-    `most`). Every second look halves what is left, whatever the line says: 4 needs are asked for where it
+    `most`). Every third look halves what is left, whatever the line says: 4 needs are asked for where it
     is straight, about 10 where an allocator makes it a staircase.
 
         >>> largest(lambda batch: 100 + 7 * batch, 1000)
@@ -36,23 +37,26 @@ def largest(
         least: the smallest batch to consider.
         near: a batch that the answer may be near, to look at first.
         per_sample: by how much the need may grow with each sample, where that is known already.
+        zero: about what is needed by a batch just below the least one, where that is known already: then it
+            is not looked at, nor is the least one unless the line leads there.
         most: the largest batch to consider.
     """
-    low, high = least, None
+    low, high = (least, None) if zero is None else (least - 1, None)
     if near is not None and least < near <= most:
         point = near, need(near)
-        low, high = (near, None) if point[1] <= room else (least, point)
-    low_need = need(low)
-    if low_need > room:
+        low, high = (near, None) if point[1] <= room else (low, point)
+    if zero is not None and low < least:
+        low_need = min(zero, room)
+    elif (low_need := need(low)) > room:
         return None
     below: tuple[int, int] | None = None  # an earlier point, for the line while there is no upper one
     looks = 0
     while high is None or high[0] - low > 1:
         if low == most:
-            return most
+            break
         looks += 1
         if high is not None:
-            line = None if looks % 2 == 0 else _crossing((low, low_need), high, room)
+            line = None if looks % 3 == 0 else _crossing((low, low_need), high, room)
             guess = min((low + high[0]) // 2 if line is None else line, high[0] - 1)
         elif below is not None:
             guess = _crossing(below, (low, low_need), room) or 4 * low
@@ -66,7 +70,7 @@ def largest(
             high = guess, guess_need
         else:
             below, (low, low_need) = (low, low_need), (guess, guess_need)
-    return low
+    return low if low >= least else None
 
 
 def _crossing(left: tuple[int, int], right: tuple[int, int], room: int) -> int | None:

@@ -75,8 +75,9 @@ def configured(
     from modelsum.sources.building import build
     from modelsum.sources.transformers.classes import choose, offline
     from modelsum.sources.transformers.inputs import example
+    from modelsum.trace.isolation import uncollected
 
-    with offline():
+    with offline(), uncollected(device):  # thousands of modules are imported
         choice = choose(spec, stored, arguments)
         model, notice = build(choice.build, device)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,10 +41,14 @@ class Choice:
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Keep huggingface_hub off the network: some constructors look for the weights of a backbone."""
+    """Keep huggingface_hub off the network: some constructors look for the weights of a backbone.
+
+    And keep to itself what torch says of torchao, which transformers imports where it is installed.
+    """
     from huggingface_hub import constants
 
-    with replaced(constants, "HF_HUB_OFFLINE", True):
+    said = logging.getLogger("torch.utils._pytree")
+    with replaced(constants, "HF_HUB_OFFLINE", True), replaced(said, "disabled", True):
         yield
 
 

@@ -216,6 +216,7 @@ def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> C
 @contextmanager
 def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[tuple[kernels.Chosen, Counter[str]]]:
     """Have the ops of the block run as they would on the target; what attention and recurrent layers did."""
+    machine = _machine(options)
     with (
         isolated(),
         uncollected(torch.device(device)),
@@ -225,7 +226,7 @@ def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[tuple[k
         recurrent_layers(target) as recurrent,
         fused_functions(target),
         kernels.redirected(target, options.attention) as chosen,
-        on_machine(**_machine(options)._asdict()),
+        on_machine(threads=machine.threads, isa=machine.isa),
     ):
         yield chosen, recurrent
 
