@@ -19,7 +19,7 @@ from operator import attrgetter, methodcaller
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, autograd, nn
 from torch._ops import HigherOrderOperator as _HigherOrderOperator
 from torch.autograd import forward_ad
 from torch.nn import functional
@@ -340,6 +340,13 @@ current_node: Callable[[], Any] = torch._C._current_autograd_node
 nodes_made: Callable[[], int] = torch._C._autograd._get_sequence_nr
 #: The sequence number of a node.
 number_of_node: Callable[[Any], int] = methodcaller("_sequence_nr")
+
+
+def run_backward(output: Tensor, gradient: Tensor) -> None:
+    """`output.backward(gradient)` without its check of the shape, which imports sympy (autograd/graph.py)."""
+    once = {"allow_unreachable": True, "accumulate_grad": True}
+    autograd.graph._engine_run_backward((output,), (gradient,), False, False, (), **once)
+
 
 #: What is called as autograd saves a tensor, and when it needs it: the innermost pair, taken away, put there.
 pop_saved_hooks: Callable[[], None] = torch._C._autograd._pop_saved_tensors_default_hooks

@@ -625,6 +625,13 @@ def test_the_node_that_runs_in_a_backward_pass_is_known():
     assert room.number_of_node(y.grad_fn) in numbers
 
 
+def test_a_backward_pass_starts_with_any_gradient():
+    leaf = torch.ones(2, requires_grad=True)
+    room.run_backward(leaf * 3, torch.tensor([1.0, 2.0]))
+    assert leaf.grad is not None
+    assert leaf.grad.tolist() == [3.0, 6.0]
+
+
 def test_hooks_of_saved_tensors_are_told_and_taken_away_for_a_while():
     saved: list[Tensor] = []
 

@@ -21,6 +21,7 @@ from modelsum.trace.torch_private import (
     is_view,
     number_of_node,
     parameters_of,
+    run_backward,
     version_of,
     without_modes,
 )
@@ -160,7 +161,7 @@ def _look(lifetimes: Lifetimes, module: nn.Module, key: Key, strides: Strides | 
     for place, parameter in enumerate(parameters, 1):
         parameter.register_hook(partial(_note, taken, place, log))
     with lifetimes:
-        torch.autograd.backward(tail, new(*EMPTY))
+        run_backward(tail, new(*EMPTY))
     split = _split(ledger.since(mark), taken_up=bool(parameters))
     if split is None:
         return None
