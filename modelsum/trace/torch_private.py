@@ -13,7 +13,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from operator import attrgetter, methodcaller
 from typing import Any
@@ -620,6 +620,25 @@ def names_that_refuse_meta() -> Iterator[tuple[Name, Any]]:
             return propagate(*args, **kwargs)
 
     yield shapes, unseen
+
+
+def telling_after_backward(tell: Callable[[nn.Module | None], None]) -> AbstractContextManager[None]:
+    """Have it told of which module FSDP reduces gradients and gives weights back; None once it is done."""
+    if "torch.distributed.fsdp" not in sys.modules:
+        return nullcontext()
+    from torch.distributed.fsdp._fully_shard._fsdp_param_group import FSDPParamGroup
+
+    name = Name(FSDPParamGroup, "post_backward")
+    original = name.value
+
+    def told(group: Any, *unused: Any) -> None:
+        tell(group.modules[0])
+        try:
+            original(group, *unused)
+        finally:
+            tell(None)
+
+    return name.replaced(told)
 
 
 def _brought_to_the_device(kind: Any) -> property:

@@ -38,6 +38,11 @@ class Chain:
     blocks: tuple[str, ...]
     after: tuple[str, ...]
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of the blocks in the model."""
+        return tuple(f"{self.holder}.{name}" if self.holder else name for name in self.blocks)
+
     def of_stage(self, stage: int, stages: int) -> tuple[str, ...]:
         """The names of the blocks of a stage."""
         each, more = divmod(len(self.blocks), stages)
@@ -140,6 +145,8 @@ def cut(model: nn.Module, chain: Chain, stage: int, stages: int) -> tuple[nn.Mod
 
 def boundary(call: Call, chain: Chain, stages: int) -> tuple[Tensor, Tensor]:
     """What goes from stage to stage, and what comes out of the last one: of one microbatch, on meta."""
+    import torch.distributed.pipelining  # here, as its modules make tensors, which are none of the step's
+
     seen: list[Tensor] = []
     holder = call.model.get_submodule(chain.holder)
     block = holder.get_submodule(chain.of_stage(0, stages)[-1])

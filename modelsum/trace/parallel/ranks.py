@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from modelsum.memory_values import Memory, Rank
 from modelsum.trace.call import Call
 from modelsum.trace.parallel import context, pipeline
 from modelsum.trace.parallel.alike import groups, groups_by
+from modelsum.trace.parallel.blocks import Stretch, equal_blocks
 from modelsum.trace.parallel.tensor_parallel import plan_of
 from modelsum.trace.parallel.ways import shared
 from modelsum.trace.parallel.world import world
@@ -60,12 +61,29 @@ def predict_ranks(
     ends = None
     if mesh[PIPELINE] > 1 and own is None:
         pipeline.input_of(call)
-        ends = pipeline.boundary(call, pipeline.chain_of(call.model, mesh[PIPELINE]), mesh[PIPELINE])
+        chain = pipeline.chain_of(call.model, mesh[PIPELINE])
+        ends = pipeline.boundary(call, chain, mesh[PIPELINE])
         if options.param_dtype is not None and mesh[DATA] * mesh[REPLICATE] > 1:
             ends = (
                 ends[0].to(getattr(torch, options.param_dtype)),
                 ends[1].to(getattr(torch, options.param_dtype)),
             )
+
+    alike = None if own is not None else equal_blocks(call, options)
+
+    def blocks_of(place: Mapping[str, int]) -> Stretch | None:
+        """The equal blocks of a rank's stage; they are all that stages share, or there are no stages."""
+        if alike is None:
+            return None
+        stages, stage = mesh[PIPELINE], place.get(PIPELINE, 0)
+        parent, names = alike
+        if stages == 1:
+            return Stretch(call.model, parent, names, 0, 1, names)
+        shared_out = chain.paths
+        if shared_out != tuple(f"{parent}.{name}" if parent else name for name in names):
+            return None
+        here = tuple(name.rpartition(".")[2] for name in chain.of_stage(stage, stages))
+        return Stretch(call.model, parent, names, stage, stages, here)
 
     def work(ranks: Sequence[int]) -> Rank:
         with world(ranks[0], mesh.ranks) as stream:
@@ -76,6 +94,7 @@ def predict_ranks(
                 train=train,
                 share=lambda whole: shared(whole, options, own, ends),
                 stream=stream,
+                blocks=blocks_of(mesh.place_of(ranks[0])),
             )
         if mesh[PIPELINE] > 1 and mesh.ranks > mesh[PIPELINE]:
             rank = _at_least(rank, "sharded stages", _STAGES)
@@ -92,8 +111,8 @@ def predict_ranks(
             part = shared(call.on(torch.device("meta")), options, own).call.model
             return tuple((name, tuple(local_of(p).shape)) for name, p in part.named_parameters())
 
-    alike = groups_by(sizes, mesh) if own is not None else groups(call.model, options, mesh)
-    found = [work(ranks) for ranks in alike]
+    found_alike = groups_by(sizes, mesh) if own is not None else groups(call.model, options, mesh)
+    found = [work(ranks) for ranks in found_alike]
     found.sort(key=lambda rank: -(rank.reserved_bytes or rank.peak.bytes))
     worst = {field.name: getattr(found[0], field.name) for field in dataclasses.fields(Memory)}
     return Memory(**worst | {"ranks": tuple(found)})

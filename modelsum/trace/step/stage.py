@@ -44,7 +44,7 @@ from modelsum.trace.step.optimizing import Update
 from modelsum.trace.step.plans import KernelRule, SearchKey
 from modelsum.trace.step.presuming import Choosing, Presuming
 from modelsum.trace.step.trained_layers import TrainedLayer
-from modelsum.trace.torch_private import local_of
+from modelsum.trace.torch_private import local_of, telling_after_backward
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,7 @@ class Stage:
         share: Callable[[Call], Shared] = Shared,
         stream: Callable[[], str] | None = None,
         answers: bool = True,
+        copies: tuple[str, int] | None = None,
     ) -> None:
         """Set up a stage.
 
@@ -139,6 +140,8 @@ class Stage:
             share: makes of the call what this process runs of it, where it is one of several.
             stream: names the stream of CUDA that is current, where there is more than one.
             answers: layers in training that are like an earlier one need not be called.
+            copies: path of a block of the model, and how many more there are like it: the optimizer steps
+                those too.
         """
         self._precision = precision
         self._device = call.device_type
@@ -157,6 +160,7 @@ class Stage:
         modules = modules_of(model)
         self._modules = [(prefix + path, module) for path, module in hookable(modules)]
         self._parameters = list(parameters_in(modules.values()))
+        self._copies = copies
         held = held_by(model) if held is None or self._is_shared else held
         weights = self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
         if self._shared.on_host:
@@ -165,6 +169,8 @@ class Stage:
         if self._shared.passes is None:
             self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
+        if self._is_shared:
+            self._setup = self._made(prefix, modules)
 
     def inference(self, kept: Callable[[], Iterable[Tensor]] | None = None) -> Recording:
         """A forward pass in evaluation mode without gradients. Raises what the model raises.
@@ -231,7 +237,7 @@ class Stage:
             self._begin(OPTIMIZER_STEP)
             self.lifetimes.macs.clear()
             with scaler.stepping() if scaler and options.optimizer != "none" else nullcontext():
-                update(trained, first=first, stepped=self._shared.stepped)
+                update(self._with_copies(trained), first=first, stepped=self._shared.stepped)
             if self._shared.after_step is not None:
                 with self._followed(), torch.no_grad():
                     self._shared.after_step()
@@ -285,15 +291,58 @@ class Stage:
 
     # ---- parts of a step
 
+    def _made(self, prefix: str, modules: Mapping[str, nn.Module]) -> list[Event]:
+        """What is there once the model is shared, of each module: memory is only taken for these parts then.
+
+        torch's wrappers are put around a model on meta, whose parts get memory afterwards (to_empty).
+        """
+        own = {
+            number: prefix + path
+            for path, module in modules.items()
+            for tensor, _ in tensors_of([module])
+            for number in map(self.lifetimes.number_of, _stored([tensor]))
+            if number is not None
+        }
+        return [Event(n, size, SETUP, own.get(n, "")) for n, size in enumerate(self.log.sizes) if size]
+
+    def _with_copies(self, trained: list[Tensor]) -> list[Tensor]:
+        """The parameters of all blocks: one block's stand for those of others too."""
+        if self._copies is None:
+            return trained
+        path, more = self._copies
+        modules = [module for name, module in self._modules if name == path or name.startswith(f"{path}.")]
+        inside = set(map(id, parameters_in(modules)))
+        places = [place for place, parameter in enumerate(trained) if id(parameter) in inside]
+        end = places[-1] + 1 if places else 0
+        return [*trained[:end], *(trained[place] for place in places * more), *trained[end:]]
+
     def _begin(self, phase: str) -> None:
         self.log.phase, self.log.module, self.log.op = phase, "", ""
 
     @contextmanager
     def _followed(self) -> Iterator[None]:
         factories = self._factories if self._device == "meta" else nullcontext()
-        resizes = self.lifetimes.resizes() if self._is_shared else nullcontext()
         following = self.lifetimes.following(self._modules, alone=not self._is_shared)
-        with resizes, factories, self.lifetimes, following:
+        with self._sharing(), factories, self.lifetimes, following:
+            yield
+
+    @contextmanager
+    def _sharing(self) -> Iterator[None]:
+        """What happens to storages otherwise than by ops, and what is done for a module after its call."""
+        if not self._is_shared:
+            yield
+            return
+        paths = {id(module): path for path, module in self._modules}
+        log, before = self.log, ""
+
+        def tell(module: nn.Module | None) -> None:
+            nonlocal before
+            if module is None:
+                log.module = before
+            else:
+                before, log.module = log.module, paths.get(id(module), "")
+
+        with self.lifetimes.resizes(), telling_after_backward(tell):
             yield
 
     def _accumulated(

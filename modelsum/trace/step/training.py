@@ -44,6 +44,7 @@ from modelsum.trace.step.plans import KernelRule
 from modelsum.trace.step.recurrent import recurrent_layers
 from modelsum.trace.step.stage import Recording, Shared, Stage, held_by
 from modelsum.trace.step.trained_layers import Unlike
+from modelsum.trace.step.unrolled import Followed, Row, unrolled
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
@@ -73,7 +74,8 @@ def predict_memory(
             has no figures for it and says why.
     """
     stage = _stages(call, options, target)
-    return _predicted(lambda: (call, stage), options, target, train, inference=inference)[0]
+    followed = _followed(lambda: (call, stage), options, target, train, inference=inference)
+    return _memory(followed, options, target)
 
 
 def predict_rank(
@@ -84,17 +86,25 @@ def predict_rank(
     train: bool = True,
     share: Callable[[Call], Shared],
     stream: Callable[[], str],
+    blocks: Row | None = None,
 ) -> Rank:
     """Predict the memory of one of several processes, as `predict_memory` does, and what it sends a step.
 
-    `call` is of the whole model and stays as it is; `share` and `stream` are as `Stage` has them.
+    `call` is of the whole model and stays as it is; `share` and `stream` are as `Stage` has them. Of `blocks`
+    that are alike a few are gone through, where it shows that the others do the same.
     """
 
-    def fresh() -> tuple[Call, Callable[..., Stage]]:
-        own = call.on(torch.device("meta"))
-        return own, _stages(own, options, target, share=share, stream=stream)
+    def follow(copies: tuple[str, int] | None = None) -> Followed:
+        def fresh() -> tuple[Call, Callable[..., Stage]]:
+            own = call.on(torch.device("meta"))
+            return own, _stages(own, options, target, share=share, stream=stream, copies=copies)
 
-    memory, training = _predicted(fresh, options, target, train, once=True)
+        return _followed(fresh, options, target, train, once=True)
+
+    followed = unrolled(blocks, follow) if blocks is not None and options.in_closed_form else None
+    if followed is None:
+        followed = follow()
+    memory, training = _memory(followed, options, target), followed.training
     values = {field.name: getattr(memory, field.name) for field in dataclasses.fields(Memory)}
     del values["ranks"]
     if training is None:
@@ -104,7 +114,7 @@ def predict_rank(
     return Rank(**values, shards=shards, communication=dict(sorted(training.traffic.items())))
 
 
-def _predicted(
+def _followed(
     fresh: Callable[[], tuple[Call, Callable[..., Stage]]],
     options: MemoryOptions,
     target: str,
@@ -112,8 +122,8 @@ def _predicted(
     *,
     once: bool = False,
     inference: Recording | None = None,
-) -> tuple[Memory, Recording | None]:
-    """The memory, and the training that it is of.
+) -> Followed:
+    """What is done without gradients, and in training.
 
     Args:
         fresh: makes a call, and what makes its stage.
@@ -148,11 +158,7 @@ def _predicted(
         assumptions["values"] = ", ".join(sorted(training.presumed))
     unmeasured = Counter(inference.unmeasured) + in_inference
     unmeasured |= Counter(training.unmeasured if training else {}) + recurrent
-    notices = (notice,) if notice else ()
-    memory = _memory(
-        inference, training, options, target, assumptions, notices, dict(sorted(unmeasured.items()))
-    )
-    return memory, training
+    return Followed(inference, training, unmeasured, assumptions, (notice,) if notice else ())
 
 
 def _checkpointed(model: torch.nn.Module, options: MemoryOptions) -> AbstractContextManager[Any]:
@@ -284,15 +290,9 @@ def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> d
     return said
 
 
-def _memory(
-    inference: Recording,
-    training: Recording | None,
-    options: MemoryOptions,
-    target: str,
-    assumptions: Mapping[str, str],
-    notices: tuple[str, ...],
-    unmeasured: Mapping[str, int],
-) -> Memory:
+def _memory(followed: Followed, options: MemoryOptions, target: str) -> Memory:
+    inference, training, notices = followed.inference, followed.training, followed.notices
+    unmeasured = dict(sorted(followed.unmeasured.items()))
     points = options.timeline_points
     host_bytes: int | None = None
     if training and training.hosted:
@@ -353,7 +353,7 @@ def _memory(
             for path in sorted({*saved, *shown.modules})
         },
         timeline=shown.timeline,
-        assumptions=assumptions,
+        assumptions=followed.assumptions,
         notices=notices,
         unmeasured=unmeasured,
     )
