@@ -236,7 +236,9 @@ def _costs_of(
     lost = partial(_lost, timeout)
     limited = timeout is not None or any(check.timeout for check in found.checks)
     limit = (lambda check: check.timeout or timeout) if limited else None
-    for cost in jobs.results(work, found.checks, jobs=most, lost=lost, done=note, timeout=limit):
+    for cost in jobs.results(
+        work, found.checks, jobs=most, lost=lost, done=note, timeout=limit, prepare=_import_torch
+    ):
         if cost.said:
             say(cost.said)
         yield cost.report
@@ -252,7 +254,8 @@ def _cost(folder: Path, check: Check, *, debug: bool) -> _Cost:
             if debug:
                 traceback.print_exc()
             return _Cost(error if isinstance(error, ModelsumError) else fault(error), said.getvalue())
-    for notice in summary.notices:
+    unknown = summary.memory.without_training if summary.memory else ""
+    for notice in filter(None, (*summary.notices, unknown)):
         said.write(f"modelsum: notice: {check.name}: {notice}\n")
     return _Cost(Report.of(summary), said.getvalue())
 

@@ -135,6 +135,11 @@ class _Memory:
         return "lower" if self.unmeasured else "exact"
 
     @property
+    def without_training(self) -> str:
+        """Why there are no figures of a training step; "" where there are."""
+        return "; ".join(self.notices) if self.training is None else ""
+
+    @property
     def inference_peak_bytes(self) -> int:
         """Most live bytes of a forward pass in evaluation mode without gradients."""
         return self.inference.bytes

@@ -67,6 +67,25 @@ def not_to_be_sent(number: int) -> Callable[[], int]:
     return lambda: number
 
 
+def is_child_of(process: int) -> bool:
+    return os.getppid() == process
+
+
+def kills_the_pool(number: int) -> int:
+    """The process that began anew and has the pool, not the one that works."""
+    if number == 1:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+    return number
+
+
+def starts_a_program_and_sleeps(file: str) -> None:
+    """At the second item."""
+    if Path(file).exists():
+        time.sleep(600)
+    starts_a_program(file)
+
+
 def asks(number: int) -> bytes:
     return os.read(0, 1)
 
@@ -224,15 +243,15 @@ def test_a_limit_may_be_longer_than_systems_can_wait(timeout: float) -> None:
 
 
 NEW_PROCESSES = """
-from modelsum.jobs import pool, worker
-worker.FORKS = pool.FORKS = False
+from modelsum.jobs import pool, sharing, worker
+worker.FORKS = sharing.FORKS = pool.FORKS = False
 import test_jobs as t
 if __name__ == "__main__":
     lost = lambda item, ended: (-item, ended.status)
-    print(list(pool.results(abs, [-1, -2], jobs=1, lost=lost)))
-    print([value for value, _ in pool.results(t.squared_unless_two, range(4), jobs=2, lost=lost)])
+    print(list(sharing.results(abs, [-1, -2], jobs=1, lost=lost)))
+    print([value for value, _ in sharing.results(t.squared_unless_two, range(4), jobs=2, lost=lost)])
     late = lambda item, ended: ended.timed_out
-    print(list(pool.results(t.asleep_for, [600.0], jobs=1, timeout=lambda _: 2, lost=late)))
+    print(list(sharing.results(t.asleep_for, [600.0], jobs=1, timeout=lambda _: 2, lost=late)))
 """
 
 
@@ -242,6 +261,52 @@ def test_where_a_process_begins_anew_it_is_the_same(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, env=environment)
     assert done.stdout.splitlines() == ["[1, 2]", "[0, 1, -2, 9]", "[True]"], done.stderr
+
+
+AFTER_A_BACKWARD_PASS_WITH_DEVICES = """
+import os, sys
+from modelsum import jobs
+from modelsum.jobs import sharing
+import test_jobs as t
+
+sharing.copies_work = lambda: False  # test_sweeping has a process where it is so
+print("the script runs")
+lost = lambda item, ended: (item, ended.status, ended.timed_out)
+print(list(jobs.results(t.is_child_of, [os.getpid()] * 2, jobs=1, lost=lost)))
+print([value for value, *_ in jobs.results(t.squared_unless_two, range(4), jobs=2, lost=lost)])
+late = jobs.as_finished(t.asleep_for, [600.0, 0.0], jobs=2, lost=lost, timeout=lambda s: 3)
+print([item for _, item, _ in late])
+print(list(jobs.results(t.kills_the_pool, range(3), jobs=1, lost=lost)))
+try:
+    list(jobs.results(t.one_over, [1, 0], jobs=2, lost=lost))
+except ZeroDivisionError:
+    print("raised")
+asked = jobs.results(t.starts_a_program_and_sleeps, [sys.argv[1]] * 2, jobs=1, lost=lost)
+next(asked)
+asked.close()
+"""
+
+
+@ON_LINUX
+def test_a_pool_that_begins_anew_is_the_same(tmp_path: Path) -> None:
+    """Of a script that is no module: it is not run again."""
+    (file := tmp_path / "anew.py").write_text(AFTER_A_BACKWARD_PASS_WITH_DEVICES)
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(file), str(tmp_path / "pid")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert done.stdout.splitlines() == [
+        "the script runs",
+        "[False, False]",
+        "[0, 1, 2, 9]",
+        "[0.0, 600.0]",
+        "[0, (1, -9, False), 2]",
+        "raised",
+    ], done.stderr
+    assert is_gone(tmp_path / "pid")
 
 
 def test_a_fault_in_the_work_is_raised_here() -> None:

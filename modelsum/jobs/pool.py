@@ -6,9 +6,8 @@ dies, does not say whose it was, and knows no time limit for a piece of work.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import connection
 from typing import Any, Generic, TypeVar
 
@@ -22,69 +21,17 @@ R = TypeVar("R")
 _DAY = 86_400.0
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def results(
+def pooled(
     work: Callable[[T], R],
-    items: Sequence[T],
+    numbered: Iterable[tuple[int, T]],
     *,
     jobs: int,
     lost: Callable[[T, Ended], R],
-    done: Callable[[int, T], None] = lambda finished, item: None,
-    timeout: Callable[[T], float | None] | None = None,
-) -> Iterator[R]:
-    """What `work` makes of each item, in the order of the items.
-
-    `done` is told of every item that is finished, in any order: how many that makes, and which it was. The
-    other arguments are those of `as_finished`.
-    """
-    early: dict[int, R] = {}
-    following = 0
-    pieces = as_finished(work, items, jobs=min(jobs, len(items)), lost=lost, timeout=timeout)
-    for finished, (place, item, result) in enumerate(pieces, 1):
-        done(finished, item)
-        early[place] = result
-        while following in early:
-            yield early.pop(following)
-            following += 1
-
-
-def as_finished(
-    work: Callable[[T], R],
-    items: Iterable[T],
-    *,
-    jobs: int,
-    lost: Callable[[T, Ended], R],
-    timeout: Callable[[T], float | None] | None = None,
-    kind: Callable[[T], object] = lambda item: None,
+    timeout: Callable[[T], float | None],
+    kind: Callable[[T], object],
 ) -> Iterator[tuple[int, T, R]]:
-    """Place, item and result of every item, as they are finished.
-
-    The work is done in processes of their own: on Linux copies of this one, which have everything that is
-    imported already. What is pickled to get there and back are the function, by its name, items and results;
-    an item leaves for a process when one is free for it. None of the processes outlives this one, or what
-    asks for the results, and neither does what they started.
-
-    Args:
-        work: an exception of it is raised here, and ends all.
-        jobs: how many at once, 1 or more.
-        lost: the result for an item whose process ended, killed for its memory say. The other items do not
-            notice: another process takes its place.
-        timeout: how many seconds an item may take, None for as many as it likes; where a process begins anew,
-            its start with its first one.
-        kind: items of different kinds do not share a process.
-    """
-    numbered = enumerate(items)
-    if jobs <= 1 and timeout is None and not FORKS:
-        for place, item in numbered:
-            yield place, item, work(item)
-        return
-    with _Pool(work, lost, timeout or (lambda item: None), kind) as pool:
+    """Place, item and result of every item of (place, item), as they are finished (modelsum.jobs.sharing)."""
+    with _Pool(work, lost, timeout, kind) as pool:
         for place, item in numbered:
             pool.give(place, item)
             if len(pool.workers) == jobs and not pool.idle:

@@ -57,7 +57,8 @@ class Worker(Generic[T, R]):
         self._process.start()
         theirs.close()
         self._guard = guard
-        self._end = _sign_of_the_end(self._process)
+        end = sign_of_the_end(self._process.pid)
+        self._end: int = end if end is not None else self._process.sentinel
         self.signs: tuple[Any, ...] = (self._connection, self._end)
         self.place = -1
         self.item: Any = None
@@ -109,23 +110,24 @@ class Worker(Generic[T, R]):
         return int(self._process.exitcode)
 
 
-def _sign_of_the_end(process: Any) -> int:
-    """What is ready once a process has ended.
+def sign_of_the_end(process: int) -> int | None:
+    """A file that is ready once a process has ended; None where the system has none.
 
     Multiprocessing's own sign on Linux, the end of a pipe, does not come while a process that the model
     forked is alive: it holds that pipe too.
     """
     if hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):  # a kernel before 5.3, or a sandbox that refuses it
-            return os.pidfd_open(process.pid)
-    return int(process.sentinel)
+            return os.pidfd_open(process)
+    return None
 
 
 def _serve(work: Callable[[Any], Any], asked: Any, parent: int, guard: Guard | None) -> None:
     """What a process does: items come, results go back."""
     _live_with(parent, guard)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nobody answers questions of one model among several
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which can be the model's own alone
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_DFL)  # which can be the model's own alone
     if "torch" in sys.modules:
         # The threads of OpenMP do not survive a fork, and the cores are taken anyway.
         sys.modules["torch"].set_num_threads(1)

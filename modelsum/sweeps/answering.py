@@ -14,10 +14,10 @@ from modelsum.cache import evidence
 from modelsum.cache.questions import Question
 from modelsum.cache.seen import Seen
 from modelsum.errors import ModelsumError
-from modelsum.memory.options import MemoryOptions
 from modelsum.raised import fault
 from modelsum.request import Request
 from modelsum.spec import parse_model
+from modelsum.summary import Summary
 from modelsum.sweeps import keys
 from modelsum.sweeps.rows import ERROR, OK
 
@@ -60,8 +60,11 @@ class Answer:
 
 
 def warm() -> None:
-    """Import torch, and do what a process does once for its first answer: those forked from it need not."""
-    api.run(Request(parse_model("squeezenet1_1"), memory=MemoryOptions()))
+    """Import torch, and do what a process does once for its first answer: those forked from it need not.
+
+    Without a training step: where there are devices, autograd would not work in a fork after one.
+    """
+    api.run(Request(parse_model("squeezenet1_1"), memory=None))
 
 
 def answer(task: Task) -> Answer:
@@ -76,11 +79,18 @@ def answer(task: Task) -> Answer:
             found = Answer(ERROR, reason=" ".join(wrong.message.split()))
         else:
             bound = summary.memory.bound if summary.memory else ""
-            found = Answer(OK, figures.of_summary(summary), bound)
+            found = Answer(OK, figures.of_summary(summary), bound, _unknown(task.request, summary))
     if watch is None:
         return found
     name, marks = watch.evidence()
     return Answer(found.status, found.figures, found.memory_bound, found.reason, name, marks)
+
+
+def _unknown(request: Request, summary: Summary) -> str:
+    """Why figures of the memory are not known that were asked for; "" where they are."""
+    if summary.memory is not None:
+        return summary.memory.without_training
+    return summary.notices[-1] if request.memory is not None and summary.notices else ""
 
 
 class _Watch:

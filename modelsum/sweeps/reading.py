@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,17 +57,19 @@ class Sweep(Printed):
         """The rows that are known to keep to the conditions."""
         failed = [[each for each in conditions if not each.holds(row)] for row in self.rows]
         kept = [row for row, wrong in zip(self.rows, failed, strict=True) if not wrong]
-        unknown = sum(
+        bounds = sum(
             any(row.is_bound(each.figure) for each in wrong)
             for row, wrong in zip(self.rows, failed, strict=True)
         )
-        notice = f"{_rows(unknown)} left out: their memory is at least so much, and may be more"
+        notice = f"{_rows(bounds)} left out: their memory is at least so much, and may be more"
         shown = self._showing(kept, conditions=(*self.conditions, *conditions))
-        return dataclasses.replace(shown, notices=(*self.notices, notice)) if unknown else shown
+        unknown = self._unknown([each.figure for each in conditions])
+        return dataclasses.replace(shown, notices=(*self.notices, *([notice] if bounds else []), *unknown))
 
     def pareto(self, *objectives: Order) -> Sweep:
         """The front: the rows that no other one is better than in one objective and as good in all."""
-        return self._showing(front(self.rows, objectives), objectives=objectives)
+        notices = (*self.notices, *self._unknown([order.name for order in objectives]))
+        return self._showing(front(self.rows, objectives), objectives=objectives, notices=notices)
 
     def sorted(self, *orders: Order) -> Sweep:
         """The rows in an order: numbers, texts, and at the end rows that have neither."""
@@ -81,6 +83,15 @@ class Sweep(Printed):
     def top(self, most: int) -> Sweep:
         """The first rows."""
         return self._showing(self.rows[:most])
+
+    def _unknown(self, asked: Iterable[str]) -> Iterator[str]:
+        """Says which of the figures that are asked for are not known of rows, though others are."""
+        for name in dict.fromkeys(asked):
+            without = [row for row in self.rows if row.status == OK and row.figures.get(name, 0) is None]
+            if without:
+                reasons = "; ".join(dict.fromkeys(row.reason for row in without if row.reason))
+                because = f" ({reasons})" if reasons else ""
+                yield f"{_rows(len(without))} left out: {name} is not known{because}"
 
     def _showing(self, rows: Sequence[Row], **changes: Any) -> Sweep:
         shown = set(map(id, rows))

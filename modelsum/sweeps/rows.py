@@ -30,7 +30,7 @@ class Row:
         key: of the question, the versions and the sources that answered it (modelsum.sweeps.keys).
         figures: by name; None for what is not known.
         memory_bound: "exact", or "lower" where the memory is at least so much; "" where there is none.
-        reason: why there are no figures.
+        reason: why there are no figures, or none of the memory or of the training step.
     """
 
     point: Mapping[str, Any]

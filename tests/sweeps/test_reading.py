@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from typing import Any
+
 import pytest
 
 from modelsum.errors import UsageError
@@ -51,6 +54,15 @@ def test_a_condition_holds_for_what_is_known_to_keep_to_it() -> None:
     assert names(shown(SWEEP, ["training_peak >= 2 B"])) == "abcef", "at least 2 is enough"
     (notice,) = shown(SWEEP, ["training_peak < 9 B"]).notices
     assert notice.startswith("1 row is left out")
+
+
+@pytest.mark.parametrize("asked", [{"where": ["training_peak < 1 GiB"]}, {"pareto": "macs,training_peak"}])
+def test_a_row_whose_figure_is_not_known_is_left_out_with_the_reason(asked: dict[str, Any]) -> None:
+    unknown = dataclasses.replace(row("h", 5, None), reason="nothing can be trained")
+    found = shown(Sweep(SWEEP.axes, (ROWS[0], unknown)), **asked)
+    assert names(found) == "a"
+    assert found.notices == ("1 row is left out: training_peak is not known (nothing can be trained)",)
+    assert shown(Sweep(SWEEP.axes, (unknown,)), pareto="macs,params").notices == ()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import signal
@@ -61,6 +62,46 @@ def test_a_point_that_dies_or_hangs_or_takes_all_memory_is_that_row_alone(folder
     assert [row.status for row in modelsum.sweep(own(how=how[1]), output="rows.csv", retry=True).rows] == [
         "lost"
     ]
+
+
+def test_a_point_without_figures_of_a_training_step_says_why(folder: Path, modelsum_cli) -> None:
+    """In the row, its file, the table and the page."""
+    found = modelsum.sweep(own(how=["", "raises with gradients", "is frozen"]), output="rows.csv")
+    frozen = "nothing can be trained: no output depends on a parameter that takes gradients"
+    assert [row.status for row in found.rows] == ["ok"] * 3
+    assert [row.figures["training_peak"] is None for row in found.rows] == [False, True, True]
+    assert (found.rows[0].reason, found.rows[2].reason) == ("", frozen)
+    assert found.rows[1].reason.startswith("the training step could not be predicted: ")
+    assert found.rows[1].reason.endswith("ValueError: no gradients, please")
+    assert sorted(row.reason for row in read(folder / "rows.csv")) == sorted(row.reason for row in found.rows)
+    for form in ("text", "markdown", "html"):
+        said = " ".join(modelsum_cli("sweep", "rows.csv", "--format", form).out.split())
+        assert "nothing can be trained" in said, form
+        assert "no gradients, please" in said, form
+
+
+AFTER_A_BACKWARD_PASS_WITH_DEVICES = """
+import torch, modelsum
+from torch import nn
+from torch._subclasses import FakeTensorMode
+with FakeTensorMode():  # as in torch.export: from here on autograd knows of a device
+    torch.ones(1)
+modelsum.summarize(nn.Linear(8, 8), input_size=(8,))
+found = modelsum.sweep({"model": "nets.py:Net", "input": "8", "args.how": ["", "is killed"]}, jobs=1)
+print([(row.status, row.figures.get("training_peak"), row.reason) for row in found.rows])
+"""
+
+
+@ON_LINUX
+def test_points_are_right_where_autograd_would_not_work_in_a_fork(folder: Path) -> None:
+    """As on a machine with an accelerator after any backward pass."""
+    (folder / "script.py").write_text(AFTER_A_BACKWARD_PASS_WITH_DEVICES)
+    done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+    alone = modelsum.summarize("nets.py:Net", input_size=(8,))
+    assert alone.memory is not None
+    fine, killed = ast.literal_eval(done.stdout)
+    assert fine == ("ok", alone.memory.training_peak_bytes, "")
+    assert killed[0] == "lost"
 
 
 def test_rows_hold_while_the_sources_that_they_stood_on_do(folder: Path) -> None:

@@ -12,7 +12,7 @@ from modelsum.render.document import Block, Listed, Notice, Table
 from modelsum.render.figure_words import amount, label
 from modelsum.render.layout import WIDTH, aligned, all_stated, painted
 from modelsum.sweeps.reading import Sweep
-from modelsum.sweeps.rows import Row
+from modelsum.sweeps.rows import OK, Row
 from modelsum.units import count
 
 #: Figures that a table has in any case, besides those that it is chosen or ordered by.
@@ -89,7 +89,7 @@ def _amount(row: Row, figure: str) -> str:
 
 
 def _has_failures(sweep: Sweep) -> bool:
-    return any(row.status != "ok" for row in sweep.rows)
+    return any(row.status != OK for row in sweep.rows)
 
 
 def facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
@@ -110,8 +110,10 @@ def facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
 
 
 def reasons(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """Why rows have no figures, the most frequent reason first."""
-    told = Counter(f"{row.status}: {row.reason}" for row in sweep.rows if row.reason)
+    """Why rows have no figures, or not all, the most frequent reason first."""
+    told = Counter(
+        row.reason if row.status == OK else f"{row.status}: {row.reason}" for row in sweep.rows if row.reason
+    )
     for reason, times in told.most_common():
         yield "Not known", f"{count(times)} x {reason}" if times > 1 else reason
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,18 +42,10 @@ def answers(tasks: Iterable[Task], most: int, allowed: Limits) -> Generator[tupl
     limited = allowed.seconds is not None
     timeout = (lambda task: allowed.seconds) if limited else None
     found = jobs.as_finished(
-        work, _warmed(tasks), jobs=most, lost=lost, timeout=timeout, kind=lambda task: task.kind
+        work, tasks, jobs=most, lost=lost, timeout=timeout, kind=lambda task: task.kind, prepare=warm
     )
     for _, task, result in found:
         yield task, result
-
-
-def _warmed(tasks: Iterable[Task]) -> Iterator[Task]:
-    """The tasks; before the first one is there, this process does what those forked from it need not do."""
-    for number, task in enumerate(tasks):
-        if not number:
-            warm()
-        yield task
 
 
 _is_held = False
