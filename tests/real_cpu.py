@@ -63,6 +63,12 @@ def storage_bytes(*values: Any) -> int:
     return sum(storages.values())
 
 
+def held_bytes(model: nn.Module, *others: Any) -> int:
+    """Bytes that are there before a step: parameters, buffers, other tensors of modules, and others."""
+    attributes = [v for module in model.modules() for v in vars(module).values() if isinstance(v, Tensor)]
+    return storage_bytes(model.parameters(), model.buffers(), attributes, *others)
+
+
 class _Kept:
     """A saved tensor; whoever is gone has dropped it."""
 
@@ -134,7 +140,7 @@ def inference_peak(model: nn.Module, args: tuple[Any, ...], precision: Precision
 
     model.eval()
     inference()  # kernels may set themselves up at their first call
-    return storage_bytes(model.parameters(), model.buffers(), args) + _peak(recorded(inference))
+    return held_bytes(model, args) + _peak(recorded(inference))
 
 
 def training_peaks(
@@ -158,7 +164,7 @@ def training_peaks(
         precision: what the model and the loss are called in, like torch.autocast.
         scaler: scales the gradients.
     """
-    there = storage_bytes(model.parameters(), model.buffers(), args) + storage_bytes(targets)
+    there = held_bytes(model, args) + storage_bytes(targets)
     model.train()
     stepper = optimizer([p for p in model.parameters() if p.requires_grad]) if optimizer else None
     run = forward or model

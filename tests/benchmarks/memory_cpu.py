@@ -37,6 +37,7 @@ from memory_cpu_report import Row, as_json, as_markdown, how_of  # noqa: E402
 from memory_cpu_runs import Case, Run, missing, of_file, of_report  # noqa: E402
 
 from modelsum.memory import MemoryOptions  # noqa: E402
+from modelsum.memory.cpu.machine import MEASURED_ISA, MEASURED_THREADS  # noqa: E402
 from modelsum.trace.call import Call  # noqa: E402
 from modelsum.trace.copying import copy_to  # noqa: E402
 from modelsum.trace.inputs import move  # noqa: E402
@@ -91,6 +92,8 @@ def predicted(case: Case) -> tuple[Any, float]:
         loss=memory_models.loss_of(case.model),
         amp=case.amp,
         checkpoint=(case.checkpoint,) if case.checkpoint else (),
+        threads=MEASURED_THREADS,
+        isa=MEASURED_ISA,
     )
     start = time.perf_counter()
     memory = predict_memory(Call(model, args, kwargs), options=options, target="cpu")

@@ -337,7 +337,7 @@ def as_markdown(found: list[dict[str, Any]]) -> str:
     close = [row for row in exact if abs(error(row["training"])) <= 0.5]
     bounded = [row for row in found if row["bound"] == "lower"]
     packages = {row["name"].split()[0] for row in found}
-    has = "has it" if "avx512f" in _flags() else "has none: what convolves runs on other kernels here"
+    isa = torch.backends.cpu.get_cpu_capability()
     still = [row for row in exact if not row["convolves"]]
     near = f"{len(close)} are within 0.5 %"
     lines = [
@@ -345,9 +345,8 @@ def as_markdown(found: list[dict[str, Any]]) -> str:
         "",
         f"By tests/benchmarks/memory_packages.py, torch {torch.__version__}, {THREADS} threads, AdamW.",
         f"{len(found)} models of {len(packages)} packages: {len(bounded)} are told as lower bounds; of the",
-        f"training peaks of the {len(exact)} others {near}. Rules for oneDNN's convolutions hold on",
-        f"x86 with AVX-512, and this machine {has}. Of those {len(still)} that do not convolve,",
-        f"{sum(row in close for row in still)} are within 0.5 %.",
+        f"training peaks of the {len(exact)} others {near}. The CPU has {isa}. Of those {len(still)}",
+        f"that do not convolve, {sum(row in close for row in still)} are within 0.5 %.",
         "",
         "| model | convolves | told as | inference, MiB | error | training, MiB | error |",
         "|---|---|---|---|---|---|---|",
@@ -359,11 +358,6 @@ def as_markdown(found: list[dict[str, Any]]) -> str:
             f"| {row['name']} | {'yes' if row['convolves'] else ''} | {told} | {' | '.join(cells)} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def _flags() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text() if path.exists() else ""
 
 
 def main() -> None:

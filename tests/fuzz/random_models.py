@@ -55,7 +55,7 @@ class Kind:
     Attributes:
         form: of what it takes.
         make: called with a random.Random and a shape; the block, and the shape of what it returns.
-        kernels: it runs kernels whose own memory was measured on CPUs with AVX-512 alone.
+        kernels: it runs kernels whose own memory was measured on CPUs with AVX-512 or AVX2.
         fused: its op counts are hidden on a real device, in one op.
     """
 
@@ -303,7 +303,7 @@ class RandomModel:
 
     @property
     def kernels(self) -> bool:
-        """Whether a block of it runs kernels that were measured on CPUs with AVX-512 alone."""
+        """Whether a block of it runs kernels that were measured on CPUs with AVX-512 or AVX2."""
         return any(KINDS[name].kernels for name in self.kinds)
 
 

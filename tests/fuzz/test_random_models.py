@@ -16,11 +16,11 @@ from real_cpu import real_peaks, saved_bytes
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from torch_here import CPU_FLAGS
 
 import modelsum
+from modelsum.memory.cpu.machine import ISA_OF
 
-HAS_KERNELS = "avx512f" in CPU_FLAGS
+HAS_KERNELS = torch.backends.cpu.get_cpu_capability() in ISA_OF
 FIRST, LAST = map(int, os.environ.get("MODELSUM_FUZZ_SEEDS", "100:1600").split(":"))
 
 

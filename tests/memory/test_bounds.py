@@ -137,8 +137,9 @@ NETS = "from torch import nn\nnet = nn.ConvTranspose2d(8, 3, 4, stride=2)\nplain
 def shown(modelsum_cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
+    of_net = ("--batch", "8", "--target", "cpu", "--isa", "avx512")
     return lambda name, size, *more: (
-        modelsum_cli("show", f"nets.py:{name}", "--input", size, "--batch", "8", "--target", "cpu", *more).out
+        modelsum_cli("show", f"nets.py:{name}", "--input", size, *of_net, *more).out
     )
 
 

@@ -48,12 +48,28 @@ def threads_are_put_back() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def check(x: Tensor, weight: Tensor, settings: tuple[int, int, int, int], threads: int) -> None:
+# input, weight, stride, padding, dilation, groups
+TRANSPOSED: dict[str, tuple[tuple[int, ...], tuple[int, ...], int, int, int, int]] = {
+    "2x2": ((2, 32, 16, 16), (32, 20, 2, 2), 2, 0, 1, 1),
+    "4x4": ((2, 32, 16, 16), (32, 16, 4, 4), 2, 1, 1, 1),
+    "rows that the stride does not divide": ((2, 16, 16, 16), (16, 4, 3, 3), 2, 0, 1, 1),
+    "without a stride": ((2, 32, 16, 16), (32, 20, 3, 3), 1, 1, 1, 1),
+    "depthwise": ((2, 24, 16, 16), (24, 1, 4, 4), 2, 1, 1, 24),
+    "in groups": ((2, 32, 16, 16), (32, 4, 4, 4), 2, 1, 1, 4),
+    "in one dimension": ((2, 16, 64), (16, 8, 4), 2, 1, 1, 1),
+    "in three dimensions": ((2, 16, 8, 8, 8), (16, 8, 2, 2, 2), 2, 0, 1, 1),
+}
+
+
+def check(
+    x: Tensor, weight: Tensor, settings: tuple[int, ...], threads: int, transposed: bool = False
+) -> None:
     """Forward pass and every part of the backward pass, to a cache line."""
     stride, padding, dilation, groups = settings
     n = x.dim() - 2
-    rest = ([stride] * n, [padding] * n, [dilation] * n, False, [0] * n, groups)
-    forward: tuple[Any, ...] = (x, weight, torch.rand(weight.shape[0]), *rest)
+    rest = ([stride] * n, [padding] * n, [dilation] * n, transposed, [0] * n, groups)
+    channels = weight.shape[1] * groups if transposed else weight.shape[0]
+    forward: tuple[Any, ...] = (x, weight, torch.rand(channels), *rest)
     torch.set_num_threads(threads)
     with on_machine(threads=threads, isa=AVX2):
         compare(aten.convolution.default, forward, 0.001, 64)
@@ -66,6 +82,13 @@ def check(x: Tensor, weight: Tensor, settings: tuple[int, int, int, int], thread
 def test_every_kind(name: str, threads: int) -> None:
     size, filters, *settings = KINDS[name]
     check(torch.rand(size), torch.rand(filters), tuple(settings), threads)
+
+
+@pytest.mark.parametrize("name", TRANSPOSED)
+def test_transposed(name: str) -> None:
+    """Forward as the gradient of an input, and backward as a convolution goes forward."""
+    size, filters, *settings = TRANSPOSED[name]
+    check(torch.rand(size), torch.rand(filters), tuple(settings), 2, transposed=True)
 
 
 LAYOUTS = {

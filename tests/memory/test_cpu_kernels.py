@@ -96,7 +96,7 @@ def test_convolution_of_channels_last_tensors(name: str) -> None:
 def backward_arguments(arguments: tuple[Any, ...], mask: list[bool]) -> tuple[Any, ...]:
     x, weight, bias, *settings = arguments
     grad = torch.rand_like(aten.convolution(x, weight, bias, *settings))
-    return (grad, x, weight, [weight.shape[0]] if bias is not None else [0], *settings, mask)
+    return (grad, x, weight, [grad.shape[1]] if bias is not None else [0], *settings, mask)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)

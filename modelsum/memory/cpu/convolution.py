@@ -76,7 +76,8 @@ def is_measured(
     if weight.element_size() not in (2, 4):
         return False
     if is_native(x, weight, stride, dilation, groups):
-        return bool(groups == 1 and max(kernel) <= (3 if transposed else 5))
+        known = kernel if transposed else (*kernel, 2)
+        return bool(groups == 1 and 1 < max(known) <= (3 if transposed else 5))
     if x.dim() != 4 or max(dilation) > 1:
         return False
     whole = weight.shape[1] % BLOCK == 0 and weight.shape[0] // groups % BLOCK == 0
@@ -199,9 +200,10 @@ def convolution(
 ) -> int | None:
     """A forward pass; None where its kind was not measured."""
     if isa() != AVX512 and not is_native(x, weight, stride, dilation, groups):
-        if not _is_of_avx2(x, weight, transposed):
+        if not _is_of_avx2(x, weight):
             return None
-        return convolution_avx2.forward(x, weight, bias, stride, padding, dilation, groups, out)
+        on_avx2 = convolution_avx2.transposed_forward if transposed else convolution_avx2.forward
+        return on_avx2(x, weight, bias, stride, padding, dilation, groups, out)
     if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
         return None
     if is_native(x, weight, stride, dilation, groups):
@@ -239,9 +241,10 @@ def convolution_backward(
 ) -> int | None:
     """A backward pass: first for the input, then for weight and bias; None where it was not measured."""
     if isa() != AVX512 and not is_native(x, weight, stride, dilation, groups):
-        if not _is_of_avx2(x, weight, transposed):
+        if not _is_of_avx2(x, weight):
             return None
-        return convolution_avx2.backward(grad, x, weight, stride, padding, dilation, groups, output_mask)
+        on_avx2 = convolution_avx2.transposed_backward if transposed else convolution_avx2.backward
+        return on_avx2(grad, x, weight, stride, padding, dilation, groups, output_mask)
     if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
         return None
     if is_native(x, weight, stride, dilation, groups):
@@ -276,11 +279,9 @@ def convolution_backward(
     return copied + max(for_x, for_weight, 0)
 
 
-def _is_of_avx2(x: Any, weight: Any, transposed: bool) -> bool:
+def _is_of_avx2(x: Any, weight: Any) -> bool:
     """Whether oneDNN's kernels for AVX2 do a convolution, as far as they are known."""
-    return bool(
-        isa() == AVX2 and weight.element_size() == 4 and not transposed and x.numel() and weight.numel()
-    )
+    return bool(isa() == AVX2 and weight.element_size() == 4 and x.numel() and weight.numel())
 
 
 def _channels_last_backward(

@@ -8,16 +8,16 @@ copied back. Measured op by op with the profiler's records of the allocator, tor
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from modelsum.memory.cpu.avx2 import choice
-from modelsum.memory.cpu.avx2.shape import Kernel, Shape, Three
+from modelsum.memory.cpu.avx2.shape import Kernel, Shape, Three, booked
 from modelsum.memory.cpu.layouts import are_channels_last, copied_bytes
 from modelsum.memory.cpu.machine import AtLeast
 
 _FLOAT_BYTES = 4
-_SMALL_SHARE = 1000  # a thousandth of the tensors: what may be more is not worth calling the rest a bound
+_NESTED_BYTES = 128  # around the scratchpad of a kernel that another one uses
 
 
 def forward(
@@ -35,16 +35,7 @@ def forward(
     shape = _shape(x, weight, out, *settings, bias=bias is not None)
     copied = copied_bytes(shape.channels_last, x, weight)
     kernel = choice.forward(shape)
-
-    def bytes_of(kernel: Kernel) -> int:
-        running = _inputs(kernel.source, kernel.copies_source) + kernel.scratch
-        running += _inputs(kernel.weight, kernel.copies_weight) + kernel.result
-        if shape.channels_last:
-            return copied + running - shape.results
-        at_end = kernel.result + (shape.results if kernel.turned else 0)
-        return copied + max(running - shape.results, at_end)
-
-    return _bounded(bytes_of, kernel, shape)
+    return _most([_bounded(lambda kernel: _for_result(kernel, shape), kernel)], copied)
 
 
 def backward(
@@ -66,14 +57,79 @@ def backward(
     figures = [0]
     if wanted[0]:
         figures.append(
-            _bounded(lambda kernel: _for_input(kernel, shape) - made, choice.input_gradient(shape), shape)
+            _bounded(lambda kernel: _for_input(kernel, shape) - made, choice.input_gradient(shape))
         )
     if wanted[1]:
         kernel = choice.weight_gradient(shape)
-        figures.append(_bounded(lambda kernel: _for_weight(kernel, shape, bias) - made, kernel, shape))
-    most = max(figures)
-    unsure = any(isinstance(figure, AtLeast) for figure in figures)
-    return AtLeast(copied + most) if unsure else copied + most
+        figures.append(_bounded(lambda kernel: _for_weight(kernel, shape, bias) - made, kernel))
+    return _most(figures, copied)
+
+
+def transposed_forward(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    out: Any,
+) -> int:
+    """A forward pass of a transposed convolution: as the gradient of an input, from result to input.
+
+    A bias is added to a result beside the one that is returned, where the kernel cannot.
+    """
+    shape = _shape(out, weight, x, stride, padding, dilation, groups, bias=False)
+    kernel = _nested(choice.input_gradient(shape))
+    if bias is not None and not kernel.adds_bias:
+        kernel = kernel._replace(scratch=kernel.scratch + booked(kernel.source))
+    copied = copied_bytes(shape.channels_last, x, weight)
+    return _most([_bounded(lambda kernel: _for_input(kernel, shape), kernel)], copied)
+
+
+def transposed_backward(
+    grad: Any,
+    x: Any,
+    weight: Any,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+    wanted: Sequence[bool],
+) -> int:
+    """Its backward pass: for the input as a convolution goes forward."""
+    shape = _shape(grad, weight, x, stride, padding, dilation, groups, bias=False)
+    bias = _FLOAT_BYTES * shape.inputs * shape.groups if wanted[2] else 0
+    made = (shape.weight if wanted[1] else 0) + bias
+    figures = [0]
+    if wanted[0]:
+        kernel = _nested(choice.forward(shape))
+        figures.append(_bounded(lambda kernel: _for_result(kernel, shape) - made, kernel))
+    if wanted[1]:
+        kernel = _nested(choice.weight_gradient(shape))
+        figures.append(_bounded(lambda kernel: _for_weight(kernel, shape, bias) - made, kernel))
+    return _most(figures, copied_bytes(shape.channels_last, x, weight, grad))
+
+
+def _nested(kernel: Kernel) -> Kernel:
+    return kernel._replace(scratch=kernel.scratch + _NESTED_BYTES) if kernel.scratch else kernel
+
+
+def _most(figures: list[int], copied: int) -> int:
+    most = copied + max(figures)
+    highest = max(
+        figure + (figure.spare or 0) if isinstance(figure, AtLeast) else figure for figure in figures
+    )
+    return AtLeast(most, highest + copied - most) if highest + copied > most else most
+
+
+def _for_result(kernel: Kernel, shape: Shape) -> int:
+    running = _inputs(kernel.source, kernel.copies_source) + kernel.scratch
+    running += _inputs(kernel.weight, kernel.copies_weight) + kernel.result - shape.results
+    if shape.channels_last:
+        return running
+    at_end = kernel.result + (shape.results if kernel.turned else 0)
+    return max(running, at_end)
 
 
 def _for_input(kernel: Kernel, shape: Shape) -> int:
@@ -96,12 +152,11 @@ def _inputs(nbytes: int, is_copied: bool) -> int:
     return nbytes if is_copied else 0
 
 
-def _bounded(bytes_of: Any, kernel: Kernel, shape: Shape) -> int:
-    """The figure, a lower bound where what the kernel may take besides would make a difference."""
+def _bounded(bytes_of: Callable[[Kernel], int], kernel: Kernel) -> int:
+    """The figure, a lower bound where the kernel may take more."""
     least = int(bytes_of(kernel))
     most = int(bytes_of(kernel._replace(scratch=kernel.scratch + kernel.spare)))
-    tensors = shape.source + shape.weight + shape.results
-    return least if (most - least) * _SMALL_SHARE <= tensors else AtLeast(least)
+    return AtLeast(least, most - least) if most > least else least
 
 
 def _shape(

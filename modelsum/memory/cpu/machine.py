@@ -38,7 +38,19 @@ _machine = Machine()
 
 
 class AtLeast(int):
-    """Bytes of which there may be more."""
+    """Bytes of which there may be more.
+
+    Attributes:
+        spare: by how much more at most; None where that is not known.
+    """
+
+    spare: int | None
+
+    def __new__(cls, nbytes: int, spare: int | None = None) -> AtLeast:
+        """So many bytes, and up to `spare` more."""
+        bound = super().__new__(cls, nbytes)
+        bound.spare = spare
+        return bound
 
 
 def machine() -> Machine:
@@ -68,12 +80,15 @@ def on_machine(**changed: Any) -> Iterator[None]:
 
 
 def measured_on_two_threads(rule: Callable[..., int | None]) -> Callable[..., int | None]:
-    """A kernel rule whose figure is a lower bound on other threads, where it depends on them."""
+    """A kernel rule whose figure is a lower bound on other threads, where it depends on them.
+
+    The rules for AVX2 say themselves what threads share.
+    """
 
     @wraps(rule)
     def on_any(*args: Any, **kwargs: Any) -> int | None:
         here = rule(*args, **kwargs)
-        if threads() == MEASURED_THREADS or here is None:
+        if threads() == MEASURED_THREADS or here is None or isa() == AVX2:
             return here
         with on_machine(threads=1):
             alone = rule(*args, **kwargs)

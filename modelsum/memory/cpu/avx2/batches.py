@@ -57,10 +57,11 @@ def strided_input_gradient(shape: Shape) -> Kernel | None:
     spare += _batches(shape.taps) - scratch  # of a filter, the part that is multiplied at once
     scratch += booked(threads() * FLOAT_BYTES * up(padded, PAGE), PAGE)
     scratch += booked(threads() * PAGE, PAGE)
-    if shape.size[2] % shape.stride[2]:
+    uneven = shape.size[2] % shape.stride[2] > 0
+    if uneven:
         row = shape.size[2] * shape.stride[2] * shape.inputs * shape.groups
         scratch += booked(threads() * FLOAT_BYTES * up(row, PAGE), PAGE)
-    return _last(shape, weight, scratch, spare)
+    return _last(shape, weight, scratch, spare)._replace(adds_bias=not uneven)
 
 
 def _batches(entries: int) -> int:
@@ -73,7 +74,9 @@ def _last(shape: Shape, weight: int, scratch: int, spare: int = 0, *, forward: b
     of_source = not shape.channels_last and shape.inputs * shape.groups > 1 < prod(shape.size)
     of_result = not shape.channels_last and shape.outputs * shape.groups > 1 < prod(shape.result)
     turned = of_result if forward else of_source
-    return Kernel(shape.source, weight, shape.results, scratch, of_source, True, of_result, turned, spare)
+    return Kernel(
+        shape.source, weight, shape.results, scratch, of_source, True, of_result, turned, spare, True
+    )
 
 
 def _blocked(shape: Shape, channels: int, others: int) -> tuple[int, int]:

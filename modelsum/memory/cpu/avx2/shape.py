@@ -129,6 +129,7 @@ class Kernel(NamedTuple):
         copies_source, copies_weight, copies_result: whether that is another layout than the tensor has.
         turned: whether what it makes has its channels last where the tensors have not.
         spare: bytes by which the weight and the scratchpad may be larger.
+        adds_bias: whether it can add a bias to the gradient of an input, for a transposed convolution.
     """
 
     source: int
@@ -140,3 +141,4 @@ class Kernel(NamedTuple):
     copies_result: bool = True
     turned: bool = False
     spare: int = 0
+    adds_bias: bool = False
