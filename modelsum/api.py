@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from modelsum.baselines.documented import against_documented
 from modelsum.errors import ModelError, NoInputError, UsageError
-from modelsum.preparing import Prepared, built, first_attempt, own_function
+from modelsum.preparing import Attempt, Prepared, built, first_attempt, own_function
 from modelsum.request import Request, request_of
 from modelsum.spec import Lora, parse_lora
 from modelsum.summary import Summary
@@ -133,9 +134,22 @@ def answered(request: Request, progress: Progress = lambda doing: None) -> tuple
     while True:
         progress(f"{attempt.request.name}: building the model")
         try:
-            return attempt.request, summary_of(attempt.request, attempt.prepared(), progress)
+            with _uncollected(attempt):
+                return attempt.request, summary_of(attempt.request, attempt.prepared(), progress)
         except ModelError as error:
             attempt = attempt.after(error)
+
+
+def _uncollected(attempt: Attempt) -> AbstractContextManager[None]:
+    """Collect no garbage before the end: by then most of what was made is gone, and need not be gone through.
+
+    What goes on for long, several processes or a text, is collected in between.
+    """
+    from modelsum.trace.isolation import uncollected
+
+    request = attempt.request
+    is_long = request.serving is not None or (request.memory is not None and request.memory.is_shared)
+    return nullcontext() if is_long else uncollected(attempt.device)
 
 
 def summary_of(request: Request, ready: Prepared, progress: Progress = lambda doing: None) -> Summary:

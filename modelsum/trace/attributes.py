@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from operator import itemgetter
+from functools import cache
 from typing import Any
 
 from torch import nn
 
 _SIMPLE = frozenset((bool, int, type(None)))
 _SCALARS = _SIMPLE | {float, str}
-_name = itemgetter(0)
 _LONGEST = 100  # characters of a string or elements of a tuple: beyond that it is data, no setting
 
 
@@ -24,11 +23,20 @@ def attributes(module: nn.Module) -> Mapping[str, Any]:
     Plain are bool, int, float, str and None and tuples of these; a float that is not finite is its name.
     Not among them is `training`, which is the mode of the run.
     """
-    return {
-        name: value if type(value) in _SIMPLE else _plain(value)
-        for name, value in sorted(vars(module).items(), key=_name)
-        if name[:1] != "_" and name != "training" and (type(value) in _SIMPLE or _is_plain(value))
-    }
+    held = vars(module)
+    found = {}
+    for name in _public(tuple(held)):
+        value = held[name]
+        if type(value) in _SIMPLE:
+            found[name] = value
+        elif _is_plain(value):
+            found[name] = _plain(value)
+    return found
+
+
+@cache
+def _public(names: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in names if name[:1] != "_" and name != "training")
 
 
 def _is_plain(value: Any) -> bool:

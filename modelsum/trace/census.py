@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedTensorMixin  # type: ignore[attr-defined]
 
-from modelsum.trace.holders import state_of_packed, stored_tensors
+from modelsum.trace.holders import holds_itself, state_of_packed, stored_tensors
 from modelsum.trace.torch_private import (
     buffers_of,
     parameters_of,
@@ -54,6 +54,8 @@ def nbytes(tensor: Tensor) -> int:
 
     Of a subclass that is made of other tensors, as torchao's quantised weights are, those of its parts.
     """
+    if holds_itself(tensor) and tensor.layout is torch.strided:
+        return tensor.numel() * tensor.element_size()
     if hasattr(tensor, "__tensor_flatten__") and not tensor.is_nested:
         return sum(map(nbytes, stored_tensors(tensor)))
     if tensor.layout is torch.sparse_coo:
@@ -67,6 +69,8 @@ def nbytes(tensor: Tensor) -> int:
 
 def elements(tensor: Tensor) -> int:
     """How many numbers a tensor stands for: of bitsandbytes' 4-bit weights there are two in a byte."""
+    if holds_itself(tensor):
+        return tensor.numel()
     shape = getattr(state_of_packed(tensor), "shape", None)
     return tensor.numel() if shape is None else prod(shape)
 
@@ -100,6 +104,7 @@ class Census:
         modules: by path, each once, a module before those inside it.
         own: what each module registers itself, by the id of the module: its parameters by their identity.
         own_buffers: its buffers likewise.
+        own_shares: the share of what each module registers itself, by its id.
         parameters: all of them, every tensor once.
         buffers: all of them, persistent or not, every tensor once.
         uninitialized: whether a lazy parameter or buffer has no shape yet.
@@ -111,6 +116,7 @@ class Census:
         buffers = {id(module): own_buffers(module) for module in self.modules.values()}
         self.own = {key: by_identity(parameters) for key, parameters in registered.items()}
         self.own_buffers = {key: by_identity(found) for key, found in buffers.items()}
+        self.own_shares = {key: Share.of_all(found.values()) for key, found in self.own.items()}
         self.parameters = _together(self.own.values())
         self.buffers = _together(self.own_buffers.values())
         self.uninitialized = any(
@@ -140,7 +146,7 @@ class Census:
                 shared.add(key)
                 result[key] = Share.of(module.parameters())
             else:
-                params, trainable = Share.of_all(self.own[key].values())
+                params, trainable = self.own_shares[key]
                 for child in inside:
                     of_child = result[id(child)]
                     params += of_child.params

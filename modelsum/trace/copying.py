@@ -125,7 +125,11 @@ def tensors_of(modules: Iterable[nn.Module]) -> Iterator[tuple[Tensor, bool]]:
             kind = type(value)
             if kind in _ATOMS or value is parameters or value is buffers or value is inside:
                 continue
-            if (kind in _CARRIERS and value) or isinstance(value, Tensor):
+            if kind in _CONTAINERS and (not value or kind is OrderedDict):
+                continue
+            if kind is tuple and _ATOMS.issuperset(map(type, value)):
+                continue
+            if kind in _CARRIERS or isinstance(value, Tensor):
                 for tensor in _plain_tensors(value):
                     yield tensor, True
 
@@ -152,12 +156,14 @@ def _twin(tensor: Tensor, device: torch.device, twins: dict[Hashable, Tensor], *
         lazy: Any = nn.UninitializedParameter if isinstance(tensor, nn.Parameter) else nn.UninitializedBuffer
         fresh: Tensor = lazy(tensor.requires_grad, device=device, dtype=tensor.dtype)
         return fresh
+    kind = type(tensor)
+    is_parameter = kind is nn.Parameter or isinstance(tensor, nn.Parameter)
     same = identity(tensor)
     if same in twins:
         moved = twins[same].detach()
         if (value := value_of(twins[same])) is not None and moved.is_meta:
             learn(moved, value)
-    elif isinstance(tensor, nn.Parameter):
+    elif is_parameter:
         goes = device.type == "meta" and not tensor.is_meta
         moved = shape_of(tensor) if goes else tensor.detach().to(device)  # its values are never known
     elif device.type == "meta":
@@ -165,9 +171,8 @@ def _twin(tensor: Tensor, device: torch.device, twins: dict[Hashable, Tensor], *
     else:
         moved = tensor.detach().to(device, copy=clone)
     twins[same] = moved
-    if not isinstance(tensor, nn.Parameter):
+    if not is_parameter:
         return moved
-    kind = type(tensor)
     if issubclass(kind, nn.Parameter) and (kind is not nn.Parameter or type(moved) is Tensor):
         twin: Tensor = as_subclass(kind, moved, tensor.requires_grad)
         return twin

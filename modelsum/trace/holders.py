@@ -52,6 +52,14 @@ def stored_tensors(tensor: Tensor) -> Iterator[Tensor]:
             yield from stored_tensors(inner)
 
 
+def holds_itself(tensor: Tensor) -> bool:
+    """Whether a tensor is sure to be the one that holds its elements, a number each."""
+    return type(tensor) in _PLAIN and "quant_state" not in vars(tensor)
+
+
+_PLAIN = frozenset((Tensor, nn.Parameter))
+
+
 def state_of_packed(tensor: Tensor) -> Any:
     """What bitsandbytes keeps beside a weight packed in 4 bits: scales, and a shape; None of any other."""
     return getattr(tensor, "quant_state", None)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from operator import itemgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -24,6 +25,7 @@ from modelsum.trace.torch_private import (
     below_dispatch,
     below_functions,
     buffers_of,
+    call_of,
     hooked,
     hooks_of_all_modules,
     is_called_as_usual,
@@ -49,7 +51,7 @@ _LAYERS = (
 _FORWARDS: dict[type[nn.Module], Any] = {layer: layer.forward for layer in _LAYERS}
 #: They change what they hold while they are trained.
 LEARNING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_PLAIN = frozenset((bool, int, float, str, type(None)))
+_PLAIN = frozenset((bool, int, float, str, type(None), tuple))
 #: Layers that are remembered at most, and arguments of one; then all are forgotten.
 _MOST_LAYERS, _MOST_ARGUMENTS = 4096, 64
 
@@ -116,23 +118,28 @@ def followed(
     """
     around, is_training = surroundings(), torch.is_grad_enabled()
     functions = tuple(name.outside for name in LAYER_FUNCTIONS)
-    others, layers = [], []
+    others: list[tuple[str, nn.Module]] = []
+    calls: list[tuple[nn.Module, Callable[..., Any]]] = []
+    plainly_called = not hooks_of_all_modules()
     # No mode but the follower's, and the one function mode that it brings.
-    is_alone = context is not None and around[:2] == (1, 1) and not hooks_of_all_modules()
+    is_alone = context is not None and around[:2] == (1, 1) and plainly_called
     if sum(map(len, _memory.values())) > _MOST_LAYERS:
         _memory.clear()
     by_settings = _memory.setdefault((context, functions, is_training), {})
     with below_functions():
         for path, module in modules:
-            if not (is_alone and _is_layer(module)):
+            if not (plainly_called and is_called_as_usual(module)):
                 others.append((path, module))
+                continue
+            if not (is_alone and _is_layer(module)):
+                calls.append((module, partial(_called, module, path, follower)))
                 continue
             answered_by = None
             settings = _settings(module, is_training) if trained or not is_training else None
             known = None if settings is None else by_settings.setdefault(settings, {})
             if is_training and trained is not None and known is not None:
                 answered_by, known = trained(path, module, known), None
-            layers.append((module, _answering(path, module, follower, known, answered_by, around)))
+            calls.append((module, _answering(path, module, follower, known, answered_by, around)))
 
     def entering(path: str) -> Callable[..., None]:
         return lambda module, args, kwargs: follower.enter(path, module, args, kwargs)
@@ -140,14 +147,14 @@ def followed(
     def leaving(module: nn.Module, args: Any, output: Any) -> None:
         follower.leave(module, output)
 
-    with answered(layers), hooked(others, entering, leaving):
+    with answered(calls), hooked(others, entering, leaving):
         yield
 
 
 def _is_layer(module: nn.Module) -> bool:
-    """Whether a module is one of torch's own and nothing else: no hooks, and plain tensors."""
+    """Whether a module is one of torch's own and nothing else, with plain tensors."""
     kind = type(module)
-    if _FORWARDS.get(kind) is not kind.forward or not is_called_as_usual(module):
+    if _FORWARDS.get(kind) is not kind.forward:
         return False
     return all(
         tensor is None or is_plain_meta(tensor)
@@ -161,31 +168,45 @@ def _settings(module: nn.Module, is_training: bool) -> Hashable | None:
     kind, held = type(module), vars(module)
     if module.training and kind in LEARNING and not (is_training and held["momentum"] is not None):
         return None
-    names = _names_of_settings(tuple(held))
-    settings: list[Any] = [kind, names]
-    for name in names:
-        value = held[name]
-        if type(value) not in _PLAIN:
-            if type(value) is list:
-                value = tuple(value)
-            if type(value) is not tuple or not _PLAIN.issuperset(map(type, value)):
-                return None
-        settings.append(value)
+    names, values_of = _settings_of(tuple(held))
+    values = [tuple(value) if type(value) is list else value for value in values_of(held)]
+    kinds = tuple(map(type, values))
+    if not _PLAIN.issuperset(kinds):
+        return None
+    settings: list[Any] = [kind, names, kinds, *values]
     for tensor in (*parameters_of(module).values(), *buffers_of(module).values()):
         if tensor is None:
             settings.append(None)
         else:
             settings += tensor.shape, tensor.stride(), tensor.dtype, is_training and tensor.requires_grad
-    return tuple(settings)
+    found = tuple(settings)
+    try:
+        hash(found)
+    except TypeError:
+        return None
+    return found
 
 
 @cache
-def _names_of_settings(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of a layer's attributes that not every module has."""
-    return tuple(name for name in names if name not in _OF_EVERY_MODULE)
+def _settings_of(names: tuple[str, ...]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    """Those of a layer's attributes that not every module has, and what gets them."""
+    own = tuple(name for name in names if name not in _OF_EVERY_MODULE)
+    return own, itemgetter(*own, own[0])
 
 
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"training"}
+
+
+def _called(module: nn.Module, path: str, follower: Follower, *args: Any, **kwargs: Any) -> Any:
+    """What a module returns; the follower is told."""
+    follower.enter(path, module, args, kwargs)
+    try:
+        output = call_of(module)(*args, **kwargs)
+    except BaseException:
+        follower.leave(module, None)
+        raise
+    follower.leave(module, output)
+    return output
 
 
 def _answering(
@@ -202,15 +223,7 @@ def _answering(
     of_parameters = any(parameter is not None for parameter in parameters_of(module).values())
     held = vars(module)
 
-    def whole(*args: Any, **kwargs: Any) -> Any:
-        follower.enter(path, module, args, kwargs)
-        try:
-            output = module.forward(*args, **kwargs)
-        except BaseException:
-            follower.leave(module, None)
-            raise
-        follower.leave(module, output)
-        return output
+    whole = partial(_called, module, path, follower)
 
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs or len(args) != 1 or type(args[0]) is not Tensor or surroundings() != around:
@@ -274,4 +287,8 @@ def made_of(output: Tensor) -> Made | None:
 def new(size: Any, strides: Any, dtype: torch.dtype) -> Tensor:
     """A tensor on meta; no mode sees it made."""
     with below_dispatch():
-        return torch.empty_strided(size, strides, dtype=dtype, device=_META)
+        return seen(size, strides, dtype=dtype)
+
+
+#: (size, strides, dtype=) -> a tensor on meta, shown to the modes that there are.
+seen = partial(torch.empty_strided, device=_META)

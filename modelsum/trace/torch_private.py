@@ -425,7 +425,15 @@ def has_hooks(module: nn.Module) -> bool:
 def is_called_as_usual(module: nn.Module) -> bool:
     """Whether a call of a module is one of its forward: no hooks, and not compiled."""
     backward = module._backward_hooks or module._backward_pre_hooks
-    return not (has_hooks(module) or backward or module._compiled_call_impl)
+    as_written = type(module).__call__ is nn.Module.__call__
+    return as_written and not (has_hooks(module) or backward or module._compiled_call_impl)
+
+
+def call_of(module: nn.Module) -> Callable[..., Any]:
+    """The forward of a module; what calls its hooks too, where there are some now."""
+    with_hooks: Callable[..., Any] = module._call_impl
+    backward = module._backward_hooks or module._backward_pre_hooks
+    return with_hooks if has_hooks(module) or backward else module.forward
 
 
 @contextmanager

@@ -230,7 +230,7 @@ def _layers(recorder: Recorder, found: Census) -> Iterator[Layer]:
         macs[numbered[index][0] or 0] += macs[index]
     for (parent, execution), call_macs in zip(numbered, macs, strict=True):
         own = owned[id(execution.module)]
-        share, own_share = shares[id(execution.module)], census.Share.of_all(own.values())
+        share, own_share = shares[id(execution.module)], found.own_shares[id(execution.module)]
         fresh_share = own_share
         if not counted.isdisjoint(own):
             fresh_share = census.Share.of_all(p for key, p in own.items() if key not in counted)

@@ -292,6 +292,19 @@ def test_a_module_is_called_as_usual_but_for_hooks_and_compilation():
     with room.answered([(module, hook)]):
         assert not room.is_called_as_usual(module)
 
+    class Own(nn.Linear):
+        def __call__(self, *arguments: Any) -> Any:
+            return 3
+
+    assert not room.is_called_as_usual(Own(2, 2))
+
+
+def test_the_call_of_a_module_is_its_forward_and_with_hooks_theirs_too():
+    module, x = nn.ReLU(), torch.tensor([-1.0])
+    assert room.call_of(module) == module.forward
+    module.register_forward_hook(lambda *arguments: 3)
+    assert room.call_of(module)(x) == 3
+
 
 def test_hooks_of_all_modules_are_known():
     module = torch.nn.modules.module

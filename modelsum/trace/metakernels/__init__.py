@@ -27,10 +27,10 @@ from modelsum.trace.metakernels import (
     reduction,
     shape,
 )
-from modelsum.trace.metakernels.layout import is_plain_meta
+from modelsum.trace.metakernels.layout import are_plain_meta, is_plain_meta
 from modelsum.trace.metakernels.table import rule_for
 
-__all__ = ["is_plain_meta", "rule_for", "run"]
+__all__ = ["are_plain_meta", "is_plain_meta", "rule_for", "run"]
 
 _KINDS = (
     attention,

@@ -132,7 +132,7 @@ class Lifetimes(DispatchMode):
         return known[1] if known is not None and known[0]() is storage else None
 
     def _watch(self, tensor: Tensor, category: str = TEMPORARIES) -> int | None:
-        if type(tensor) is not Tensor:
+        if type(tensor) is not Tensor and type(tensor) is not nn.Parameter:
             tensor = local_of(tensor)
         if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None
@@ -151,18 +151,19 @@ class Lifetimes(DispatchMode):
 
     def know(self, storage: torch.UntypedStorage, *numbers: int) -> None:
         """A storage has this number; with its end all of these are released."""
-        key = id(storage)
+        key, known, log = id(storage), self._known, self.log
 
         def gone(reference: weakref.ref[Any]) -> None:
             # A new storage may have got the same id by the time this is called.
-            if self._known.get(key, (None,))[0] is reference:
-                del self._known[key]
+            there = known.get(key)
+            if there is not None and there[0] is reference:
+                del known[key]
             for number in numbers:
-                self.log.release(number)
+                log.release(number)
                 if self._sum is not None:
                     self._sum_in_place(number)
 
-        self._known[key] = (weakref.ref(storage, gone), numbers[0])
+        known[key] = (weakref.ref(storage, gone), numbers[0])
 
     @contextmanager
     def resizes(self) -> Iterator[None]:
@@ -371,6 +372,10 @@ class Lifetimes(DispatchMode):
     def twin(self) -> Lifetimes:
         """One that looks on in the same way, with nothing in its log."""
         return Lifetimes(Log(self.log.round_to), self._device, self._kernels)
+
+    def note_imports(self) -> None:
+        """What was imported until now has left nothing in a cycle that is followed here."""
+        self._imported = len(sys.modules)
 
     def answers_in(self, phase: str) -> bool:
         """Whether it is this phase, and nothing else sees what autograd keeps in it."""

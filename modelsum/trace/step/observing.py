@@ -121,6 +121,8 @@ def looked_at(
             return _look(lifetimes.twin(), module, key, strides)
         except Exception:  # whatever it is, the call itself raises it again
             return None
+        finally:
+            lifetimes.note_imports()
 
 
 def _look(lifetimes: Lifetimes, module: nn.Module, key: Key, strides: Strides | None) -> LayerCall | None:

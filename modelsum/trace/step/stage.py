@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ from modelsum.memory_values import Traffic
 from modelsum.trace.call import Call
 from modelsum.trace.census import hookable, modules_of, parameters_in
 from modelsum.trace.copying import tensors_of, unwrapped
-from modelsum.trace.holders import stored_tensors, tensors_held
+from modelsum.trace.holders import holds_itself, stored_tensors, tensors_held
 from modelsum.trace.leaves import Trained
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
@@ -165,7 +164,8 @@ class Stage:
         weights = self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
         if self._shared.on_host:
             self.log.hosted.update(weights)
-        self.lifetimes.watch(_stored(held), BUFFERS)
+        there = set(map(id, self._parameters))
+        self.lifetimes.watch(_stored(tensor for tensor in held if id(tensor) not in there), BUFFERS)
         if self._shared.passes is None:
             self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
@@ -483,9 +483,9 @@ def held_by(model: nn.Module) -> list[Tensor]:
 
 
 def _stored(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    return chain.from_iterable(map(stored_tensors, filter(_has_storage, tensors)))
-
-
-def _has_storage(tensor: Tensor) -> bool:
-    """Not one of a lazy layer that was never called."""
-    return not isinstance(tensor, UninitializedTensorMixin)
+    """The tensors that hold their elements, but for those of a lazy layer that was never called."""
+    for tensor in tensors:
+        if holds_itself(tensor):
+            yield tensor
+        elif not isinstance(tensor, UninitializedTensorMixin):
+            yield from stored_tensors(tensor)

@@ -17,7 +17,7 @@ from torch.autograd import Function
 from torch.autograd.graph import increment_version
 
 from modelsum.memory.log import BACKWARD, FORWARD
-from modelsum.trace.leaves import LEARNING, is_plain, new
+from modelsum.trace.leaves import LEARNING, is_plain, seen
 from modelsum.trace.step.lifetimes import Lifetimes
 from modelsum.trace.step.observing import EMPTY, LayerCall, looked_at
 from modelsum.trace.torch_private import (
@@ -63,25 +63,27 @@ class TrainedLayer:
             return None
         lifetimes.enter(self._path, module, (), {})
         first = lifetimes.ledger.repeat(done.account)
-        if done.made is None:
-            output = x
-            increment_version(x)
-            forget(x)
-        else:
-            output = new(*done.made)
-            lifetimes.know(output.untyped_storage(), first + done.output)
         saved: list[Tensor] = []
         keeps: list[tuple[int | None, int]] = [(first + number, nbytes) for number, nbytes in done.inside]
-        for part in done.saves:
-            if part == "inside":
-                token = new(*EMPTY)
-                lifetimes.know(token.untyped_storage(), *(first + number for number, _ in done.inside))
-                saved.append(token)
+        with below_dispatch():
+            if done.made is None:
+                output = x
+                increment_version(x)
+                forget(x)
             else:
-                tensor = x if part == "argument" else output
-                keeps.append((lifetimes.number_of(tensor), tensor.untyped_storage().nbytes()))
-                # To save a result itself is something else: what is unpacked then has its own storage object.
-                saved.append(tensor if part == "argument" else _detached(tensor))
+                size, strides, dtype = done.made
+                output = seen(size, strides, dtype=dtype)
+                lifetimes.know(output.untyped_storage(), first + done.output)
+            for part in done.saves:
+                if part == "inside":
+                    token = seen(*EMPTY[:2])
+                    lifetimes.know(token.untyped_storage(), *(first + number for number, _ in done.inside))
+                    saved.append(token)
+                else:
+                    tensor = x if part == "argument" else output
+                    keeps.append((lifetimes.number_of(tensor), tensor.untyped_storage().nbytes()))
+                    # To save a result itself is something else: what is unpacked has its own storage object.
+                    saved.append(tensor if part == "argument" else tensor.detach())
         pop_saved_hooks()
         try:
             inputs = [self._parameters[place - 1] if place else x for place in done.inputs]
@@ -112,24 +114,16 @@ class TrainedLayer:
         lifetimes.locate(self._path)
         first = lifetimes.ledger.repeat(derivative.account)
         gradients: list[Tensor | None] = []
-        for answer in derivative.gradients:
-            if answer is None:
-                gradients.append(None)
-                continue
-            tensor = new(*answer.made)
-            lifetimes.know(tensor.untyped_storage(), first + answer.storage)
-            gradients.append(_view(tensor) if answer.is_view else tensor)
+        with below_dispatch():
+            for answer in derivative.gradients:
+                if answer is None:
+                    gradients.append(None)
+                    continue
+                size, strides, dtype = answer.made
+                tensor = seen(size, strides, dtype=dtype)
+                lifetimes.know(tensor.untyped_storage(), first + answer.storage)
+                gradients.append(tensor.view(size) if answer.is_view else tensor)
         return gradients
-
-
-def _detached(tensor: Tensor) -> Tensor:
-    with below_dispatch():
-        return tensor.detach()
-
-
-def _view(tensor: Tensor) -> Tensor:
-    with below_dispatch():
-        return tensor.view(tensor.shape)
 
 
 def _learn(module: Any) -> None:
@@ -171,7 +165,8 @@ class _Through(Function):
 
     @staticmethod
     def forward(node: Any, tensor: Tensor) -> Tensor:
-        return _detached(tensor)
+        with below_dispatch():
+            return tensor.detach()
 
     @staticmethod
     def backward(node: Any, gradient: Tensor) -> Tensor:

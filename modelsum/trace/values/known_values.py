@@ -236,6 +236,8 @@ def _shortcut(func: Any) -> Callable[..., Any] | None:
 def _are_unknown(args: tuple[Any, ...]) -> bool:
     """Whether all tensors of an op are plain ones on meta, and nothing was ever learnt of its first one."""
     first = args[0]
+    if type(first) is list and first:
+        first = first[0]
     if not isinstance(first, Tensor) or not is_unknown(first):
         return False
     for arg in args:
@@ -244,7 +246,7 @@ def _are_unknown(args: tuple[Any, ...]) -> bool:
             if not arg.is_meta or arg.layout is not torch.strided:
                 return False
         elif kind is list or kind is tuple:
-            if arg and isinstance(arg[0], Tensor):
+            if arg and isinstance(arg[0], Tensor) and not metakernels.are_plain_meta(arg):
                 return False
         elif kind not in _NUMBERS and isinstance(arg, Tensor):
             return False
