@@ -117,6 +117,14 @@ def test_layouts(name: str, layout: str) -> None:
     check(LAYOUTS[layout](torch.rand(size)), torch.rand(filters), tuple(settings), 2)
 
 
+def test_products_in_bfloat16_need_nothing_but_copies() -> None:
+    x, weight, grad = (torch.rand(size).bfloat16() for size in ((64, 512), (96, 512), (64, 96)))
+    with on_machine(isa=AVX2):
+        compare(aten.addmm.default, (torch.rand(96).bfloat16(), x, weight.t()), 0, 0)
+        compare(aten.mm.default, (grad.t(), x), 0, 0)
+        compare(aten.mm.default, (torch.ones(1).bfloat16().expand(64, 96), weight), 0, 64)
+
+
 def test_nothing_is_known_of_other_cpus_and_types() -> None:
     rest = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
     x, weight = torch.rand(2, 64, 8, 8), torch.rand(64, 64, 3, 3)
