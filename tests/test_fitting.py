@@ -292,7 +292,7 @@ def test_an_example_without_a_batch_is_refused() -> None:
 def test_a_batch_whose_kernels_were_not_measured_may_need_more() -> None:
     grouped, plain = nn.Conv2d(16, 16, 3, groups=4), nn.Conv2d(16, 16, 3)
     found = [
-        modelsum.fit(m, memory="16MiB", target="cpu", input_size=(16, 32, 32), more=False, isa="avx512")
+        modelsum.fit(m, memory="16MiB", target="cpu", isa="avx512", input_size=(16, 32, 32), more=False)
         for m in (grouped, plain)
     ]
     assert found[0].notices[0].startswith("batches may need more: what aten.convolution, ")

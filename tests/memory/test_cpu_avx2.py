@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from every_day import slow_unless
 from test_cpu_kernels import ISA, aten, backward_arguments, compare
 from torch import Tensor
 
@@ -77,14 +78,21 @@ def check(
             compare(aten.convolution_backward.default, backward_arguments(forward, mask), 0.001, 64)
 
 
+def these(kinds: dict[str, Any], *names: str) -> list[Any]:
+    """Those of these names every day."""
+    return slow_unless(kinds, lambda name: name in names)
+
+
 @pytest.mark.parametrize("threads", THREADS)
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", these(KINDS, "a stride", "1x1 with a stride", "groups of fewer channels", "three dimensions")
+)
 def test_every_kind(name: str, threads: int) -> None:
     size, filters, *settings = KINDS[name]
     check(torch.rand(size), torch.rand(filters), tuple(settings), threads)
 
 
-@pytest.mark.parametrize("name", TRANSPOSED)
+@pytest.mark.parametrize("name", these(TRANSPOSED, "4x4", "rows that the stride does not divide"))
 def test_transposed(name: str) -> None:
     """Forward as the gradient of an input, and backward as a convolution goes forward."""
     size, filters, *settings = TRANSPOSED[name]
@@ -101,12 +109,20 @@ LAYOUTS = {
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("name", ["1x1", "first layer", "groups of blocks", "depthwise 7x7", "a stride"])
+@pytest.mark.parametrize("layout", these(LAYOUTS, "a part of channels last"))
+@pytest.mark.parametrize("name", ["depthwise 7x7", "1x1", "first layer", "groups of blocks", "a stride"])
 def test_layouts(name: str, layout: str) -> None:
     """What has its channels last is taken so; what is laid out in another way is copied first."""
     size, filters, *settings = KINDS[name]
     check(LAYOUTS[layout](torch.rand(size)), torch.rand(filters), tuple(settings), 2)
+
+
+def test_products_in_bfloat16_need_nothing_but_copies() -> None:
+    x, weight, grad = (torch.rand(size).bfloat16() for size in ((64, 512), (96, 512), (64, 96)))
+    with on_machine(isa=AVX2):
+        compare(aten.addmm.default, (torch.rand(96).bfloat16(), x, weight.t()), 0, 0)
+        compare(aten.mm.default, (grad.t(), x), 0, 0)
+        compare(aten.mm.default, (torch.ones(1).bfloat16().expand(64, 96), weight), 0, 64)
 
 
 def test_nothing_is_known_of_other_cpus_and_types() -> None:

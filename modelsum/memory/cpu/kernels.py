@@ -16,7 +16,7 @@ from modelsum.memory.cpu import convolution as cpu_convolution
 from modelsum.memory.cpu import elementwise as cpu_elementwise
 from modelsum.memory.cpu import ordering, pooling, resampling
 from modelsum.memory.cpu.convolution import nbytes
-from modelsum.memory.cpu.machine import AVX512, OTHER, isa, measured_on_two_threads, threads
+from modelsum.memory.cpu.machine import AVX2, AVX512, OTHER, isa, measured_on_two_threads, threads
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
 from modelsum.memory.cpu.pooling import is_channels_last
 
@@ -117,10 +117,10 @@ def group_norm_backward(
 def mm(a: Any, b: Any, *, out: Any) -> int | None:
     """A copy of an operand that BLAS cannot take: an expanded gradient [8, 1000] takes 32,000 bytes.
 
-    In bfloat16, which oneDNN multiplies, the blocks that it copies too.
+    In bfloat16, which oneDNN multiplies with AVX-512 and torch itself with AVX2, its blocks too.
     """
     copied = sum(nbytes(t) for t in (a, b) if not _blas_takes(t))
-    if a.element_size() != 2:
+    if a.element_size() != 2 or isa() == AVX2:
         return copied
     return copied + matmul_scratch_bytes(a, b) if isa() == AVX512 else None
 
