@@ -9,6 +9,7 @@ import pytest
 from small_llama import LLAMA
 
 import modelsum
+from modelsum.generation.formats import Format
 
 pytest.importorskip("transformers")
 
@@ -109,7 +110,8 @@ def test_the_format_of_a_configuration_is_taken(here: Path) -> None:
         ),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "fp4, 4 bits, groups of 64"),
         ({"quant_method": "hqq", "nbits": 4}, "format 'hqq' is not known here"),
-        ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "'int8weightonly' is not known"),
+        ({"quant_method": "torchao", "quant_type": "int8_weight_only"}, "torchao int8, 8 bits"),
+        ({"quant_method": "torchao", "quant_type": "uintx_weight_only"}, "'uintxweightonly' is not known"),
         ({"bits": 4}, "the configuration's format has no quant_method"),
     ],
 )
@@ -143,7 +145,20 @@ def test_experts_in_mxfp4(here: Path) -> None:
     values = 2 * 4 * 3 * 64 * 64
     parts = found["weights"]["parts"]
     assert (parts["mxfp4 values"], parts["mxfp4 scales"]) == (values // 2, values // 32)
+    assert parts["mxfp4 biases"] == 2 * 4 * 3 * 64 * 4  # in float32, whatever the model is in
     assert "mxfp4 is for experts" in found["weights"]["kept"].values()
+
+
+def test_rows_of_torchao_are_those_that_it_stores(here: Path) -> None:
+    """Each row with a scale in float32 and a zero point in int8, as its own tensor has them."""
+    torchao = pytest.importorskip("torchao.quantization")
+    import torch
+
+    layer = torch.nn.Sequential(torch.nn.Linear(128, 256, bias=False)).bfloat16()
+    torchao.quantize_(layer, torchao.Int8WeightOnlyConfig())
+    weight = layer[0].weight
+    stored = sum(t.nbytes for t in (weight.qdata, weight.scale, weight.zero_point))
+    assert sum(Format("torchao int8", 8).parts(256, 128, 2).values()) == stored
 
 
 def test_what_fits_fits(here: Path) -> None:

@@ -12,6 +12,8 @@ from modelsum.generation.formats import USUAL, Format
 #: Classes of torchao's configurations, without "Config".
 _OF_TORCHAO: Mapping[str, Format] = {
     "int4weightonly": USUAL["int4"],
+    "int8weightonly": Format("torchao int8", 8),
+    "int8dynamicactivationint8weight": Format("torchao int8 with inputs", 8),
     "float8dynamicactivationfloat8weight": replace(USUAL["fp8"], group=0),
 }
 
@@ -89,7 +91,10 @@ def _torchao(entries: Mapping[str, Any]) -> Format:
     if isinstance(kind, Mapping):
         kind, data = kind["default"]["_type"], kind["default"].get("_data") or {}
     usual = _OF_TORCHAO[str(kind).lower().replace("_", "").removesuffix("config")]
-    return replace(usual, group=int(data.get("group_size", usual.group)))
+    by = data.get("granularity")
+    if isinstance(by, Mapping) and by["_type"] != "PerRow":
+        raise KeyError(by["_type"])
+    return replace(usual, group=int(data.get("group_size") or usual.group))
 
 
 def _compressed(entries: Mapping[str, Any]) -> Format:

@@ -98,6 +98,16 @@ def _int8_product(made: Format, rows: int, out: int, inputs: int, element: int) 
     return rows * inputs + 4 * rows + 4 * rows * out
 
 
+def _rows_of_int8(made: Format, out: int, inputs: int, element: int) -> Mapping[str, int]:
+    """torchao, Int8Tensor by rows: for each a scale in float32 and a zero point in int8."""
+    return {"values": out * inputs, "scales": 4 * out, "zeros": out}
+
+
+def _unpacked(made: Format, rows: int, out: int, inputs: int, element: int) -> int:
+    """The whole matrix in the model's dtype (torchao, int8_tensor.py, weight-only)."""
+    return out * inputs * element
+
+
 def _int4(made: Format, out: int, inputs: int, element: int) -> Mapping[str, int]:
     """torchao, int4_weight_only: scale and zero of each group in bfloat16 (_weight_int4pack_mm)."""
     groups = out * _groups(made, inputs)
@@ -165,6 +175,8 @@ class _Rule:
 _RULES: Mapping[str, _Rule] = {
     "fp8": _Rule(_fp8, _fp8_input, whole_groups=False),
     "int8": _Rule(_int8, _int8_product),
+    "torchao int8": _Rule(_rows_of_int8, _unpacked),
+    "torchao int8 with inputs": _Rule(_rows_of_int8, _int8_product),
     "int4": _Rule(_int4, multiple=16),
     **dict.fromkeys(("nf4", "fp4"), _Rule(_nf4, _nf4_weight, whole_groups=False)),
     "mxfp4": _Rule(_mxfp4, experts=True),

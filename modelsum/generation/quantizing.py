@@ -87,12 +87,23 @@ def _stored(model: Any, chosen: Format, element: int, parts: Counter[str], kept:
         shared = max(shared, chosen.shared(out, inputs))
         if weight.dim() == 2:
             _with_scratch(module, chosen, out, inputs, element)
+        elif chosen.of_experts:
+            _in_float32(module, chosen, parts, done)
     if not parts:
         reason = next(iter(kept.values()), "it has none")
         raise UsageError(f"no matrix of {type(model).__name__} can be stored as {chosen.words}: {reason}")
     if shared:
         model.register_buffer("quantizer_scratch", torch.empty(shared, dtype=torch.uint8, device="meta"))
     return done
+
+
+def _in_float32(module: nn.Module, chosen: Format, parts: Counter[str], done: set[int]) -> None:
+    """Store the biases of experts as transformers does beside such matrices (Mxfp4GptOssExperts)."""
+    for name, bias in module.named_parameters(recurse=False):
+        if name.endswith("_bias") and id(bias) not in done:
+            done.add(id(bias))
+            parts[f"{chosen.name} biases"] += 4 * bias.numel()
+            bias.untyped_storage().resize_(4 * bias.numel())
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ from modelsum.spec import ModelSpec
 def load(path: Path, spec: ModelSpec, arguments: Mapping[str, Any], device: torch.device) -> Loaded:
     """The program with its modules, on the device. Raises UsageError."""
     from modelsum.trace.copying import copy_to
-    from modelsum.trace.torch_private import without_pickles
+    from modelsum.trace.torch_private import replaced, without_pickles
 
     refuse_arguments(spec, arguments)
     try:
-        with without_pickles():
+        # What is wrong with a file is said once, below.
+        with without_pickles(), replaced(logging.getLogger("torch.export"), "disabled", True):
             program = torch.export.load(str(path))
     except pickle.UnpicklingError as error:
         raise UsageError(
@@ -36,7 +39,9 @@ def load(path: Path, spec: ModelSpec, arguments: Mapping[str, Any], device: torc
             f"{spec.text} is no program of torch.export that torch {torch.__version__} reads: {brief(error)}",
             "Export it with this version, or name a function that returns its .module(): FILE.py:FUNCTION.",
         ) from error
-    model = copy_to(torch.export.unflatten(program), device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # by copy.deepcopy
+        model = copy_to(torch.export.unflatten(program), device)
     own = program.example_inputs
 
     def example(

@@ -9,6 +9,7 @@ answers at once and without torch. `.pt`, `.pth` and `.bin` are pickles: torch r
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -63,7 +64,8 @@ def read(text: str) -> Weights:
         readers = {".safetensors": _read_safetensors, ".gguf": _read_gguf}
         return readers.get(path.suffix.lower(), _read_pickle)(path, text)
     except OSError as error:
-        raise UsageError(f"{text!r} cannot be read: {error.strerror}") from error
+        why = "it ends too early" if error.errno == errno.EINVAL else error.strerror  # where tensors lie
+        raise UsageError(f"{text!r} cannot be read: {why}") from error
 
 
 # ---- several files
