@@ -19,12 +19,27 @@ CANNOT_WRITE = 2
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    _fill_closed_streams()
     handler = signal.getsignal(signal.SIGINT)
     if handler is signal.default_int_handler:
         signal.signal(signal.SIGINT, _interrupted)
     from modelsum.cli.supervision import end_as
 
     end_as(_work, interrupt=handler)
+
+
+def _fill_closed_streams() -> None:
+    """Have something in the place of streams that are closed (`2>&-`), which what is opened next would take.
+
+    What is said where nobody hears it goes nowhere. A result must go somewhere: sys.stdout stays None.
+    """
+    for stream in range(3):
+        try:
+            os.fstat(stream)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="replace")  # noqa: SIM115
 
 
 def _interrupted(*_: object) -> None:

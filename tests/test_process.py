@@ -98,6 +98,40 @@ def test_a_result_that_cannot_be_written_is_an_error(command: Start, arguments: 
     assert found == (2, "modelsum: error: cannot write the result: No space left on device\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes them")
+@pytest.mark.parametrize(
+    ("closed", "code", "said"),
+    [
+        (">&-", 2, "modelsum: error: cannot write the result: stdout is closed\n"),
+        ("2>&- </dev/null", 0, ""),
+        ("<&- >&- 2>&-", 2, ""),
+        pytest.param("> /dev/full", 2, "modelsum: error: No space left on device\n", id="--help > /dev/full"),
+    ],
+)
+def test_streams_that_are_closed_or_full_are_told_or_done_without(closed: str, code: int, said: str) -> None:
+    words = "--help" if "full" in closed else "list"
+    line = f'"{sys.executable}" -m modelsum {words} {closed}'
+    done = subprocess.run(["sh", "-c", line], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (code, said)
+
+
+def test_what_a_kept_answer_says_goes_nowhere_without_stderr(tmp_path: Path) -> None:
+    spec = model_file(tmp_path, 'print("loading", file=sys.stderr)')
+    for _ in range(2):
+        line = f'"{sys.executable}" -m modelsum show {spec} --input 4 2>&-'
+        assert subprocess.run(["sh", "-c", line], cwd=tmp_path, stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("show",), ("compare", "resnet18"), ("show", "resnet18", "-o"), ("sweep",)]
+)
+def test_a_name_that_no_file_can_have_is_the_users(modelsum_cli, words: tuple[str, ...]) -> None:
+    done = modelsum_cli(*words, 10_000 * "a")
+    assert done.code == 2
+    assert "File name too long" in done.err
+    assert "fault of modelsum" not in done.err
+
+
 def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
     spec = model_file(tmp_path, 'print("loading", file=sys.stderr, flush=True)\nimport time; time.sleep(60)')
     process = subprocess.Popen(

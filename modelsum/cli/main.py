@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -11,13 +13,17 @@ from typing import ClassVar
 
 import click
 
-from modelsum.errors import ModelsumError, did_you_mean
+from modelsum.errors import ModelsumError, UsageError, did_you_mean
 from modelsum.raised import fault
 from modelsum.version import __version__
 
 INTERRUPTED = 130
 #: Set by a shell that asks click how a line could go on.
 COMPLETING = "_MODELSUM_COMPLETE"
+#: What systems refuse wherever it comes: a name that no file can have, and a disk that has no room.
+_OF_THE_USER = (errno.ENAMETOOLONG, errno.ENOSPC)
+#: How many characters of a name that is too long are repeated.
+_SHOWN = 80
 
 
 class _Commands(click.Group):
@@ -81,6 +87,11 @@ def run(arguments: Sequence[str]) -> int:
     except (Exception, SystemExit) as error:
         if isinstance(error, SystemExit) and COMPLETING in os.environ:
             return 0  # click has answered the shell
+        if isinstance(error, OSError) and error.errno in _OF_THE_USER:
+            _complain(
+                ": ".join(filter(None, (error.strerror, str(error.filename or "")[:_SHOWN]))), None, debug
+            )
+            return UsageError.exit_code
         unforeseen = fault(error)
         _complain(unforeseen.message, unforeseen.hint, debug)
         return unforeseen.exit_code
@@ -90,7 +101,9 @@ def run(arguments: Sequence[str]) -> int:
 def _complain(message: str, hint: str | None, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    sys.stdout.flush()
+    if sys.stdout is not None:
+        with contextlib.suppress(OSError):  # what could not be written has been told, or is
+            sys.stdout.flush()
     print(f"modelsum: error: {message}", file=sys.stderr)
     if hint:
         print(hint, file=sys.stderr)

@@ -83,9 +83,7 @@ def test_a_point_without_figures_of_a_training_step_says_why(folder: Path, model
 AFTER_A_BACKWARD_PASS_WITH_DEVICES = """
 import torch, modelsum
 from torch import nn
-from torch._subclasses import FakeTensorMode
-with FakeTensorMode():  # as in torch.export: from here on autograd knows of a device
-    torch.ones(1)
+torch._C._ensureCUDADeviceGuardSet()  # as torch.export does: from here on autograd knows of a device
 modelsum.summarize(nn.Linear(8, 8), input_size=(8,))
 found = modelsum.sweep({"model": "nets.py:Net", "input": "8", "args.how": ["", "is killed"]}, jobs=1)
 print([(row.status, row.figures.get("training_peak"), row.reason) for row in found.rows])

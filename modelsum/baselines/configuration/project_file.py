@@ -52,7 +52,8 @@ def text_of(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {str(path)!r}: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read {str(path)!r}: {why}") from error
 
 
 def table_of(text: str, path: Path) -> tuple[Place, dict[str, Any]]:
