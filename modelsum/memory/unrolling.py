@@ -66,14 +66,15 @@ class Unrolling:
     def _unrolled(self, stretches: Sequence[tuple[int | None, list[Event]]]) -> Iterator[Event]:
         for at, (block, stretch) in enumerate(stretches):
             if block != self._copied:
-                yield from self._moved(
-                    stretch, self._more if block is not None and block > self._copied else 0
-                )
+                yield from self._moved(block, stretch, self._shift(block))
                 continue
             before = stretches[at - 1][0] if at else None
             after = stretches[at + 1][0] if at + 1 < len(stretches) else None
             for by in self._order(before, after):
-                yield from self._moved(stretch, by)
+                yield from self._moved(block, stretch, by)
+
+    def _shift(self, block: int | None) -> int:
+        return self._more if block is not None and block > self._copied else 0
 
     def moved(self, path: str) -> Iterator[str]:
         """The paths of the modules that one of the log stands for."""
@@ -137,14 +138,17 @@ class Unrolling:
             found.append(block)
         return found[::-1]
 
-    def _moved(self, stretch: Sequence[Event], by: int) -> Iterator[Event]:
+    def _moved(self, at: int | None, stretch: Sequence[Event], by: int) -> Iterator[Event]:
         for event in stretch:
             place = self._place_of(event.module)
             module = event.module if place is None else self._paths[place[0] + by] + place[1]
             storage = event.storage
             if storage != CACHE:
                 block, what = self._keys[storage]
-                key = block if block is None else block + by, what
+                if block is not None:  # of one that is not beside this one: of the first or the last
+                    is_beside = at is not None and abs(block - at) <= 1
+                    block += by if is_beside else self._shift(block)
+                key = block, what
                 if key not in self._numbers:
                     if event.bytes < 0:
                         raise NotAlikeError

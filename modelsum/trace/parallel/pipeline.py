@@ -7,7 +7,7 @@ what comes before the blocks is the first stage's, what comes after them the las
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -175,7 +175,9 @@ def schedule(
     ends: tuple[Tensor, Tensor],
     whole: Tensor | None,
     microbatches: int,
-) -> Callable[[Callable[[str], None], Callable[[Any], Tensor | None]], None]:
+) -> tuple[
+    Callable[[Callable[[str], None], Callable[[Any], Tensor | None]], None], Callable[[], Iterator[Tensor]]
+]:
     """Torch's 1F1B of one stage: what runs all microbatches of a step, forward and backward.
 
     Args:
@@ -187,7 +189,8 @@ def schedule(
         microbatches: how many.
 
     Returns:
-        What is called with what takes note of a phase, and with the loss of an output.
+        What is called with what takes note of a phase, and with the loss of an output; and what tells the
+        tensors into which it receives, which are made by the first step and stay.
     """
     from torch.distributed.pipelining import PipelineStage, Schedule1F1B
 
@@ -215,4 +218,8 @@ def schedule(
         with sends_that_hold():
             runs.step(*(() if whole is None else (whole,)), **given)
 
-    return step
+    def received() -> Iterator[Tensor]:
+        for info in (*here.args_recv_info.values(), *here.grad_recv_info.values()):
+            yield from (each.buffer for each in info if isinstance(getattr(each, "buffer", None), Tensor))
+
+    return step, received

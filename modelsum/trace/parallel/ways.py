@@ -72,10 +72,10 @@ def shared(
     # What torch's stage runs has to be what is sharded: it keeps gradients back until the last microbatch.
     options = replace(options, wrap=tuple(f"part.{wrap.removeprefix(path)}" for wrap in options.wrap))
     piece, stepped, sync = _arranged(pipeline.Piece(part, keyword), options, mesh, wanted, is_whole=False)
-    passes = pipeline.schedule(
+    passes, received = pipeline.schedule(
         piece, stage, stages, here.get_group(), (takes, gives), whole, options.accumulate
     )
-    return Shared(Call(piece, (takes,)), stepped, sync, path, passes, on_host)
+    return Shared(Call(piece, (takes,)), stepped, sync, path, passes, received, on_host)
 
 
 def _own(model: nn.Module, mesh: Any, own: Callable[..., Any], options: MemoryOptions) -> nn.Module:
@@ -104,6 +104,12 @@ def _arranged(
     """The model in torch's wrappers, what of it this rank steps, and what it does then."""
     if wanted[TENSOR] > 1:
         parallelized(model, mesh[TENSOR], is_whole=is_whole)
+        if options.clip and len({type(p) for p in model.parameters()}) > 1:
+            raise UsageError(
+                "clip: torch takes no norm of gradients of which only some are shared among tp",
+                "Leave clip out, or share all weights out by your own function: "
+                "--parallelize file.py:function.",
+            )
     if options.shards in ("fsdp", "zero2"):
         if wanted[DATA] * wanted[REPLICATE] * wanted[CONTEXT] > 1:
             _fully_shard(model, mesh, wanted, options)

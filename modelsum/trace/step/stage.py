@@ -94,6 +94,7 @@ class Shared:
         prefix: what stands before the paths of the call's modules in the whole model.
         passes: runs all passes of a step in place of the call: it tells the phases that begin, and asks for
             the loss of an output.
+        stays: tensors that these make the first time and keep; each time they are otherwise alike.
         around: a pass, forward and backward, runs in it.
         on_host: its weights are held by the host, and so are their gradients and the optimizer.
     """
@@ -103,6 +104,7 @@ class Shared:
     after_step: Callable[[], None] | None = None
     prefix: str = ""
     passes: Callable[[Callable[[str], None], Callable[[Any], Tensor | None]], None] | None = None
+    stays: Callable[[], Iterable[Tensor]] = tuple
     on_host: bool = False
     around: Callable[[], AbstractContextManager[Any]] = nullcontext
 
@@ -265,13 +267,16 @@ class Stage:
                 if size and self.log.categories[number] == TEMPORARIES:
                     self.log.categories[number] = COMMUNICATION
         steady_setup = self._live()
-        if replicated or self._something_is_left():
+        stays = {self.lifetimes.number_of(tensor) for tensor in self._shared.stays()}
+        if replicated or self._something_is_left(stays):
             # Caches of the model: the next step finds them there, and may replace them.
             self._accumulated(loss, scaler, options.accumulate)
             sent[0] = self.log.take_traffic()
             passes = self.log.cut()
             self._label_gradients()
             self._zero_grad()
+        else:
+            passes = [event for event in passes if event.storage not in stays]
         return Recording(
             categories=self.log.categories,
             setup=self._setup,
@@ -449,8 +454,8 @@ class Stage:
     def _live(self) -> list[Event]:
         return [Event(n, size, SETUP, "") for n, size in enumerate(self.log.sizes) if size]
 
-    def _something_is_left(self) -> bool:
-        there = {event.storage for event in self._setup}
+    def _something_is_left(self, stays: Set[int | None]) -> bool:
+        there = {event.storage for event in self._setup} | stays
         return any(
             size and number not in there and self.log.categories[number] != OPTIMIZER_STATE
             for number, size in enumerate(self.log.sizes)
