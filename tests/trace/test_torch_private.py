@@ -914,6 +914,24 @@ def test_what_refuses_meta_is_put_back():
     assert all(name.value is before for name, before in names)
 
 
+def test_who_reduces_gradients_after_a_backward_pass_is_told():
+    skip_unless_meshes_are_followed()
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    from modelsum.trace.parallel.world import world
+
+    told: list[nn.Module | None] = []
+    with world(0, 2):
+        model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4)).to("meta")
+        for part in (*model, model):
+            fully_shard(part, mesh=init_device_mesh("meta", (2,)))
+        with room.telling_after_backward(told.append):
+            model(torch.zeros(2, 4, device="meta")).sum().backward()
+    assert [module for module in told if module is not None] == [model[1], model[0]]
+    assert told[1::2] == [None, None]
+
+
 def test_a_schedule_sends_by_the_name_that_holds_on_to_tensors():
     skip_unless_meshes_are_followed()
     from torch.distributed.pipelining import schedules
