@@ -134,8 +134,9 @@ def answered(request: Request, progress: Progress = lambda doing: None) -> tuple
     while True:
         progress(f"{attempt.request.name}: building the model")
         try:
+            ready = attempt.prepared()
             with _uncollected(attempt):
-                return attempt.request, summary_of(attempt.request, attempt.prepared(), progress)
+                return attempt.request, summary_of(attempt.request, ready, progress)
         except ModelError as error:
             attempt = attempt.after(error)
 
