@@ -33,6 +33,15 @@ def pytest_runtest_setup() -> None:
         _frozen_modules = len(sys.modules)
 
 
+#: Where work is shared out among processes.
+SHARING = ("sweeps", "test_checking.py", "test_comparing.py", "test_jobs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sharing out comes first: once a mesh or an exported program was in a process, pools of it begin anew."""
+    items.sort(key=lambda item: not set(SHARING).intersection(item.path.parts))
+
+
 class Done(NamedTuple):
     code: int
     out: str
