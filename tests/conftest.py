@@ -38,7 +38,7 @@ SHARING = ("sweeps", "test_checking.py", "test_comparing.py", "test_jobs.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sharing out comes first: once a mesh or an exported program was in a process, pools of it begin anew."""
+    """Sharing out comes first: after a mesh or an exported program, pools of a process begin anew."""
     items.sort(key=lambda item: not set(SHARING).intersection(item.path.parts))
 
 
