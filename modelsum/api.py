@@ -207,8 +207,7 @@ def generator_of(request: Request) -> tuple[Generator, Prepared]:
         )
     from modelsum.generation.steps import Generator
 
-    attention = request.memory.attention if request.memory else "auto"
-    return Generator(ready.loaded, request.target, attention), ready
+    return Generator(ready.loaded, request.target, request.memory), ready
 
 
 def register_macs(op: str, rule: Callable[..., int]) -> None:

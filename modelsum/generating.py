@@ -37,6 +37,8 @@ def generate(
     fetch: bool = False,
     target: str = "cuda",
     attention: str = "auto",
+    threads: int | None = None,
+    isa: str | None = None,
 ) -> Generation:
     """Say what writing a text takes, from shapes: the model's own code runs with the library's own cache.
 
@@ -50,7 +52,7 @@ def generate(
             most sequences are looked for.
         model_args, dtype, task, fetch: as in `modelsum.summarize`; the task is "generation" by default.
         target: "cuda" or "cpu".
-        attention: which kernel of scaled_dot_product_attention runs.
+        attention, threads, isa: whose kernels memory is predicted for: as in `modelsum.memory.MemoryOptions`.
 
     Raises:
         UsageError: the words are wrong, the model writes no text, or takes no such cache or format.
@@ -58,7 +60,15 @@ def generate(
     """
     serving = Serving(prompt, new, batch, cache, kv_dtype, weights)
     request = request_of(
-        model, model_args=model_args, dtype=dtype, task=task, fetch=fetch, target=target, attention=attention
+        model,
+        model_args=model_args,
+        dtype=dtype,
+        task=task,
+        fetch=fetch,
+        target=target,
+        attention=attention,
+        threads=threads,
+        isa=isa,
     )
     return run(request, serving, room_for(memory, gpu, target))
 

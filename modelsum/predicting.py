@@ -59,7 +59,8 @@ class Predictor:
         try:
             model = copy_to(self._loaded.model, meta)  # each batch finds it as it was built
             if request.example is not None:
-                call = Call(model, *move(rebatched(request.example, batch), meta))
+                lie = request.target == "cpu"
+                call = Call(model, *move(rebatched(request.example, batch), meta, as_they_lie=lie))
             else:
                 call = dataclasses.replace(default_call(request, self._loaded, meta), model=model)
             with deep_enough(model):

@@ -146,7 +146,8 @@ def prepare(request: Request, device: torch.device) -> Prepared:
     try:
         example = _given(request, ready.loaded)
         if example is not None:
-            (args, kwargs), batch = move(example, device), None
+            # Where it is on the CPU, the model is called on the example itself.
+            (args, kwargs), batch = move(example, device, as_they_lie=request.target == "cpu"), None
             call = Call(ready.loaded.model, args, kwargs)
         else:
             call, batch = default_call(request, ready.loaded, device), request.batch

@@ -27,7 +27,7 @@ _of_text = in_group("Text")
 @_of_text("--batch", type=int, default=1, show_default=True, metavar="N", help="Sequences at once.")
 @options.room
 @options.built
-@options.attention
+@options.kernels
 @options.target
 @result.written(FORMATS["Generation"])
 def command(

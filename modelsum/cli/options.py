@@ -112,7 +112,20 @@ _step = partial(_described, "Training step")
 _memory = partial(_described, "Memory")
 _ranks = partial(_described, "Many GPUs")
 
-attention = _memory("attention", "Kernel of scaled_dot_product_attention.", type=Word(step.ATTENTION))
+_KERNELS = (
+    _memory("attention", "Kernel of scaled_dot_product_attention.", type=Word(step.ATTENTION)),
+    _memory(
+        "threads",
+        "Of the CPU that memory is predicted for, with --target cpu.  [default: those of torch here]",
+        type=int,
+        metavar="N",
+    ),
+    _memory(
+        "isa",
+        "Its instruction set.  [default: this CPU's]",
+        type=Word(ISAS),
+    ),
+)
 
 _STEP = (
     _step(
@@ -154,19 +167,8 @@ _STEP = (
         help="Train adapters of peft alone; base=nf4 for QLoRA, alpha=N, dropout=P.",
     ),
     _step("weight_decay", "The optimizer has a weight decay."),
-    attention,
+    *_KERNELS,
     _memory("prefetch", "Batches that the data loader has on the device already."),
-    _memory(
-        "threads",
-        "Of the CPU that memory is predicted for, with --target cpu.  [default: those of torch here]",
-        type=int,
-        metavar="N",
-    ),
-    _memory(
-        "isa",
-        "Its instruction set.  [default: this CPU's]",
-        type=Word(ISAS),
-    ),
     _memory("cudnn_benchmark", "With torch.backends.cudnn.benchmark."),
     _memory("expandable_segments", "The CUDA allocator with expandable_segments:True."),
     _ranks(
@@ -282,6 +284,11 @@ def call(command: Command) -> Command:
 def built(command: Command) -> Command:
     """How a model is built, for a command that makes its calls itself: arguments, head and dtype."""
     return _with(_BUILT, command)
+
+
+def kernels(command: Command) -> Command:
+    """Whose kernels memory is predicted for: which attention, and what CPU."""
+    return _with(_KERNELS, command)
 
 
 def room(command: Command) -> Command:

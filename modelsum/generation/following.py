@@ -13,6 +13,7 @@ from modelsum.generation.quantizing import store
 from modelsum.generation.steps import Generator
 from modelsum.generation_values import Generation, Serving
 from modelsum.summary import Model
+from modelsum.trace.step.training import machine_words
 from modelsum.units import count
 from modelsum.version import __version__
 
@@ -66,7 +67,7 @@ def follow(
         cache_state_bytes=max(cached // serving.batch - growing * serving.cached, 0),
         prefill=prefill.phase,
         decode=decode.phase,
-        assumptions=_assumptions(serving, prefill.attention, decode.attention),
+        assumptions=_assumptions(generator, serving, prefill.attention, decode.attention),
         unmeasured={**prefill.unmeasured, **decode.unmeasured},
         notices=(*notices, *said, *beyond),
         predictions=generator.passes,
@@ -107,7 +108,7 @@ def _of_positions(generator: Generator, serving: Serving, positions: int | None)
     return (f"{said}: it computes positions, so that a real run goes on beyond what it was trained for",)
 
 
-def _assumptions(serving: Serving, *kernels: str) -> dict[str, str]:
+def _assumptions(generator: Generator, serving: Serving, *attention: str) -> dict[str, str]:
     kinds = {
         "dynamic": "of transformers, which copies keys and values of a layer to add a token",
         "static": "of transformers, of full length from the start",
@@ -117,6 +118,7 @@ def _assumptions(serving: Serving, *kernels: str) -> dict[str, str]:
     return {
         "cache": kinds[serving.cache.partition(":")[0]],
         "next token": "the most likely one, of scores in float32",
-        "attention": ", ".join(dict.fromkeys(kernels)),
+        "attention": ", ".join(dict.fromkeys(attention)),
+        **({"kernels": machine_words(generator.options)} if generator.target == "cpu" else {}),
         "allocator": "default configuration, empty before each pass",
     }

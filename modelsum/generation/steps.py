@@ -18,6 +18,7 @@ from modelsum.generation.reads import Work
 from modelsum.generation_values import Phase, Serving
 from modelsum.memory import allocator
 from modelsum.memory.log import INPUTS
+from modelsum.memory.options import MemoryOptions
 from modelsum.memory.peaks import replay
 from modelsum.memory_values import Peak
 from modelsum.raised import told
@@ -72,15 +73,21 @@ class Generator:
     Attributes:
         passes: that were followed so far.
         target: "cuda" or "cpu".
+        options: of the target: which attention, and what CPU.
     """
 
-    def __init__(self, loaded: Loaded, target: str, attention: str = "auto") -> None:
-        """Raises UsageError where the model writes no text."""
+    def __init__(self, loaded: Loaded, target: str, step: MemoryOptions | None = None) -> None:
+        """Of a training `step` only what it says of the target matters.
+
+        Raises UsageError where the model writes no text.
+        """
         model: Any = loaded.model
         self.model = model.eval()
         self.passes = 0
         self.target = target
-        self._loaded, self._attention = loaded, attention
+        step = step or MemoryOptions()
+        self.options = MemoryOptions(attention=step.attention, threads=step.threads, isa=step.isa)
+        self._loaded = loaded
         self._argument = caches.argument_of(model)
         #: Sequences, tokens, and what a pass over these left: see `_glance`.
         self._seen: tuple[int, int, Any] = (0, 0, None)
@@ -207,7 +214,7 @@ class Generator:
             runs_on_meta(META),
             uncollected(META),
             torch.no_grad(),
-            kernels.redirected(self.target, self._attention),
+            kernels.redirected(self.target, self.options.attention),
             carried(),
         ):
             yield
@@ -242,7 +249,7 @@ class Generator:
         held = sum(t.nbytes for key, t in call.kwargs.items() if isinstance(t, Tensor))
         cache = call.kwargs.get(self._argument or "")
         recording, attention = record_inference(
-            call, target=self.target, attention=self._attention, kept=lambda: tensors_held(cache)
+            call, options=self.options, target=self.target, kept=lambda: tensors_held(cache)
         )
         peak = replay(recording.categories, recording.setup, recording.first).peak
         parts = {

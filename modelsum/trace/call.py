@@ -53,7 +53,7 @@ class Call:
     def on(self, device: torch.device) -> Call:
         """The same call of a copy of the model, on a device. Raises BuildError where it cannot be there."""
         values = self.targets.values if self.targets else ()
-        args, kwargs, values = move((self.args, dict(self.kwargs), values), device)
+        args, kwargs, values = move((self.args, dict(self.kwargs), values), device, as_they_lie=True)
         targets = replace(self.targets, values=values) if self.targets else None
         return Call(copy_to(self.model, device), args, kwargs, targets)
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from modelsum.errors import BuildError, InputError
 from modelsum.spec import InputSpec
-from modelsum.trace.holders import rebuilt, tensors_held
+from modelsum.trace.holders import holds_itself, rebuilt, tensors_held
+from modelsum.trace.torch_private import storage_key
 from modelsum.trace.values.known_values import on_meta
 
 #: Sizes of tensors, in bytes, are counted in 64 bits with a sign.
@@ -89,21 +90,56 @@ def rebatched(example: Any, batch: int) -> Any:
 _MOST_REPEATED = 1 << 20
 
 
-def move(value: Any, device: torch.device) -> Any:
+def move(value: Any, device: torch.device, *, as_they_lie: bool = False) -> Any:
     """A nested example with all its tensors on `device`; containers and objects are rebuilt.
 
     The example itself is not touched, and a forward that writes to its input does not reach it.
+
+    Args:
+        as_they_lie: a model is called on the tensors themselves: each keeps its strides, and is a part of a
+            storage as large as its own, which those share that did. Else as `Tensor.to` moves them.
 
     Raises:
         InputError: a tensor without data shall go to a real device.
         BuildError: the device takes no tensors of this kind (nested ones on meta).
     """
-    return rebuilt(value, lambda tensor: _move_tensor(tensor, device))
+    twins: dict[int, torch.UntypedStorage] = {}
+
+    def moved(tensor: Tensor) -> Tensor:
+        if tensor.is_meta and device.type != "meta":
+            raise InputError(f"an input is on the meta device and cannot go to {device}", "Use device meta.")
+        as_it_lies = as_they_lie and _is_plain(tensor)
+        new = _part(tensor, device, twins) if as_it_lies else _move_tensor(tensor, device)
+        return new.requires_grad_(tensor.requires_grad)
+
+    return rebuilt(value, moved)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor is its part of a storage and nothing else."""
+    if not holds_itself(tensor) or tensor.layout is not torch.strided or tensor.is_nested:
+        return False
+    return not (tensor.is_quantized or tensor.is_neg() or tensor.is_conj())
+
+
+def _part(tensor: Tensor, device: torch.device, twins: dict[int, torch.UntypedStorage]) -> Tensor:
+    """The same part of a storage of that size on `device`; what is beside it there is not filled."""
+    storage = tensor.untyped_storage()
+    twin = twins.get(storage_key(storage))
+    if twin is None:
+        whole = torch.empty(storage.nbytes(), dtype=torch.uint8, device=device)
+        twin = twins[storage_key(storage)] = whole.untyped_storage()
+    place = tensor.storage_offset(), tensor.size(), tensor.stride()
+    moved = torch.empty(0, dtype=tensor.dtype, device=device).set_(twin, *place)
+    if moved.is_meta:
+        on_meta(tensor, is_lent=True, twin=moved)
+    elif tensor.numel():
+        extent = 1 + sum((n - 1) * stride for n, stride in zip(tensor.size(), tensor.stride(), strict=True))
+        moved.as_strided((extent,), (1,)).copy_(tensor.detach().as_strided((extent,), (1,)))
+    return moved
 
 
 def _move_tensor(tensor: Tensor, device: torch.device) -> Tensor:
-    if tensor.is_meta and device.type != "meta":
-        raise InputError(f"an input is on the meta device and cannot go to {device}", "Use device meta.")
     if device.type == "meta":
         try:
             moved = on_meta(tensor, is_lent=True)
@@ -116,4 +152,4 @@ def _move_tensor(tensor: Tensor, device: torch.device) -> Tensor:
         moved = tensor.detach().to(device)  # one that is not contiguous cannot be copied
     else:
         moved = tensor.detach().to(device, copy=True)
-    return moved.requires_grad_(tensor.requires_grad)
+    return moved

@@ -8,10 +8,10 @@ it, in whatever model, are answered from memory: the result is made, and who fol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
-from operator import itemgetter
+from operator import is_, itemgetter
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import torch
@@ -220,8 +220,9 @@ def _answering(
     """What is called in place of the module; `known` are answers, None where there are to be none."""
 
     # Their values are never known, nor are those of what is made with them.
-    of_parameters = any(parameter is not None for parameter in parameters_of(module).values())
-    held = vars(module)
+    parameters, buffers, held = parameters_of(module), buffers_of(module), vars(module)
+    of_parameters = any(parameter is not None for parameter in parameters.values())
+    own = tuple(parameters.values()), tuple(buffers.values())
 
     whole = partial(_called, module, path, follower)
 
@@ -231,6 +232,8 @@ def _answering(
         (x,) = args
         with below_functions():  # such a layer names no function that a mode of ours has to see
             if "forward" in held or not (is_plain(x) and (of_parameters or is_unknown(x))):
+                return whole(x)
+            if not (_are(parameters, own[0]) and _are(buffers, own[1])):  # torch.func.functional_call
                 return whole(x)
             if trained is not None and torch.is_grad_enabled():
                 output = trained(x)
@@ -267,6 +270,11 @@ def _answering(
         return output
 
     return call
+
+
+def _are(held: Mapping[str, Any], tensors: Sequence[Any]) -> bool:
+    """Whether these are the very tensors that are held."""
+    return len(held) == len(tensors) and all(map(is_, held.values(), tensors))
 
 
 def is_plain(x: Tensor) -> bool:

@@ -32,6 +32,16 @@ def test_a_format_has_the_peaks_and_the_code_says_whether_they_fit(modelsum_cli,
     assert all(binary_bytes(peak) in too_little.out for peak in peaks)
 
 
+def test_memory_is_that_of_the_cpu_asked_for(modelsum_cli, here: Path) -> None:
+    """Attention in 16 bits is not known without AVX2: the peaks are lower bounds then."""
+    asked = ("generate", "./llama", "--prompt", "64", "--new", "8", "--target", "cpu", "--format", "json")
+    one, other = (
+        json.loads(modelsum_cli(*asked, "--threads", "3", "--isa", isa).out) for isa in ("avx512", "other")
+    )
+    assert one["assumptions"]["kernels"] == "as on x86 with AVX-512 and oneDNN, 3 threads"
+    assert one["unmeasured"].keys() < other["unmeasured"].keys()
+
+
 def test_wrong_words_end_the_command_before_torch_is_imported(modelsum_cli, here: Path) -> None:
     for options in (("--cache", "pagd:16"), ("--memory", "24"), ("--weights", "awk")):
         done = modelsum_cli("generate", "./llama", *options)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -66,6 +67,7 @@ NETS: dict[str, Callable[[Net, Tensor], Any]] = {
     "a view that is written to": lambda net, x: net.relu(net.linear(x)) + net.tanh(net.first(x)).sum(),
     "one of a matrix": lambda net, x: net.linear(functional.pad(net.linear(x.flatten(0, 2)), (0, 12))),
     "a weight used elsewhere": lambda net, x: functional.conv2d(net.first(x), net.first.weight).sum(),
+    "other weights": lambda net, x: net.tanh(functional_call(net.first, {"weight": -net.first.weight}, (x,))),
     "channels last": lambda net, x: net.norm(net.first(x.to(memory_format=torch.channels_last))),
     "a gradient of its own strides": lambda net, x: net.first(x).mean((2, 3)) + net.second(x)[0, 0, 0, :3],
     "no result that counts": lambda net, x: net.first(net.second(x)).detach() + net.linear(x).sum(),

@@ -49,9 +49,7 @@ def memory_of(
 
     def training_on_meta() -> Memory:
         """What such a model infers depends on values; what it trains on has shapes that can be presumed."""
-        inference, _ = record_inference(
-            call, target=target, attention=options.attention, threads=options.threads, isa=options.isa
-        )
+        inference, _ = record_inference(call, options=options, target=target)
         return predict_memory(call.on(META), options=options, target=target, inference=inference)
 
     with deep_enough(call.model):

@@ -184,17 +184,14 @@ def record_training(
 def record_inference(
     call: Call,
     *,
+    options: MemoryOptions,
     target: str,
-    attention: str,
     kept: Callable[[], Iterable[Tensor]] | None = None,
-    threads: int | None = None,
-    isa: str | None = None,
 ) -> tuple[Recording, str]:
     """The events of a pass without gradients, as `predict_memory` has them, and which attention kernels ran.
 
     `kept`: as of `Stage.inference`. What recurrent layers take besides is among `Recording.unmeasured`.
     """
-    options = MemoryOptions(attention=attention, threads=threads, isa=isa)
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
         recording = _stages(call, options, target)().inference(kept)
     unmeasured = Counter(recording.unmeasured) + recurrent
@@ -276,15 +273,20 @@ def _machine(options: MemoryOptions) -> Machine:
     return Machine(options.threads or torch.get_num_threads(), options.isa or own)
 
 
+def machine_words(options: MemoryOptions) -> str:
+    """Whose kernels are taken for those of the CPU."""
+    threads, isa = _machine(options)
+    counted = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"as on {ISA_WORDS[isa]} and oneDNN, {counted}"
+
+
 def _assumptions(options: MemoryOptions, attention_words: str, target: str) -> dict[str, str]:
     said = {**options.words(target), "attention": attention_words}
     if target == "cuda":
         said["allocator"] = "expandable segments" if options.expandable_segments else USUAL["allocator"]
         said["kernels"] = USUAL["kernels"]
     else:
-        threads, isa = _machine(options)
-        counted = "1 thread" if threads == 1 else f"{threads} threads"
-        said["kernels"] = f"as on {ISA_WORDS[isa]} and oneDNN, {counted}"
+        said["kernels"] = machine_words(options)
         if options.amp == "fp16":
             said["kernels"] += ", float16 taken for bfloat16"
     return said

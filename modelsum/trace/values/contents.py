@@ -188,16 +188,21 @@ def _known_of(tensor: Tensor) -> _Known | None:
     return known if is_so else None
 
 
-def on_meta(tensor: Tensor, *, is_lent: bool = False) -> Tensor:
-    """A tensor's twin on the meta device, with its values known if they are few; `is_lent` as in `learn`."""
+def on_meta(tensor: Tensor, *, is_lent: bool = False, twin: Tensor | None = None) -> Tensor:
+    """A tensor's twin on the meta device, with its values known if they are few; `is_lent` as in `learn`.
+
+    The twin may have been made already: it is a part of a storage that others share.
+    """
     if tensor.is_meta:
         value = value_of(tensor)
         if value is None:
-            return tensor.detach()
-        twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+            return tensor.detach() if twin is None else twin
+        if twin is None:
+            twin = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
         learn(twin, value.clone())
         return twin
-    twin = shape_of(tensor) if is_lent else tensor.detach().to(_META)
+    if twin is None:
+        twin = shape_of(tensor) if is_lent else tensor.detach().to(_META)
     if tensor.device.type == "cpu" and few(tensor) and not is_lost(tensor):
         learn(twin, tensor.detach() if is_lent else tensor.detach().clone(), is_lent=is_lent)
     return twin
