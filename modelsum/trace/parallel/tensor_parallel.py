@@ -6,6 +6,7 @@ words below. It is carried out by torch's own styles (torch.distributed.tensor.p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -133,9 +134,12 @@ def _names_parameter(model: nn.Module, pattern: str) -> bool:
 
 def _check_heads(model: nn.Module, size: int) -> None:
     """Refuse a mesh that does not divide the heads of attention, of keys and values too."""
-    for name, heads in heads_of(model).items():
+    found = heads_of(model)
+    for name, heads in found.items():
         if heads % size:
-            raise UsageError(f"tp={size} does not divide the {heads} of {name}", _sizes(heads))
+            raise UsageError(
+                f"tp={size} does not divide the {heads} of {name}", _sizes(math.gcd(*found.values()))
+            )
 
 
 def heads_of(model: nn.Module) -> dict[str, int]:
