@@ -225,14 +225,8 @@ def arranged(model: nn.Module, run: Run) -> tuple[nn.Module, Callable[..., torch
         for block in model.blocks:
             block.forward = _recomputed(checkpoint, block.forward)
     if run.way == "fsdp" and "dp" in run.mesh:
-        from torch.distributed.fsdp import MixedPrecisionPolicy
-
-        how: dict[str, Any] = {"mesh": mesh["replicate", "dp"] if "replicate" in run.mesh else mesh["dp"]}
-        if run.param_dtype:
-            how["mp_policy"] = MixedPrecisionPolicy(
-                param_dtype=getattr(torch, run.param_dtype), reduce_dtype=torch.float32
-            )
-        fully_sharded(model, model.blocks, how, run.reshard)
+        among = mesh["replicate", "dp"] if "replicate" in run.mesh else mesh["dp"]
+        fully_sharded(model, model.blocks, among, run)
     elif run.way in ("ddp", "zero1"):
         group = mesh["dp"].get_group()
         model = nn.parallel.DistributedDataParallel(model, process_group=group)
@@ -245,10 +239,16 @@ def arranged(model: nn.Module, run: Run) -> tuple[nn.Module, Callable[..., torch
     return model, make
 
 
-def fully_sharded(model: nn.Module, blocks: Any, how: dict[str, Any], reshard: bool | None) -> None:
+def fully_sharded(model: nn.Module, blocks: Any, mesh: Any, run: Run) -> None:
     """Every block, and then the rest; with the collectives of above."""
-    from torch.distributed.fsdp import FSDPModule, fully_shard
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
+    how: dict[str, Any] = {"mesh": mesh}
+    if run.param_dtype:
+        how["mp_policy"] = MixedPrecisionPolicy(
+            param_dtype=getattr(torch, run.param_dtype), reduce_dtype=torch.float32
+        )
+    reshard = run.reshard
     for block in blocks:
         fully_shard(block, **how, reshard_after_forward=True if reshard is None else reshard)
     fully_shard(model, **how, reshard_after_forward=reshard)
@@ -287,8 +287,10 @@ def piped(model: LanguageModel, run: Run) -> tuple[nn.Module, Any]:
     ids = torch.zeros(run.batch, run.length, dtype=torch.int64)
     with torch.no_grad():
         out = part(hidden if stage else ids)
+    if run.param_dtype:  # what comes out of a stage, and goes into the next
+        hidden, out = (t.detach().to(getattr(torch, run.param_dtype)).requires_grad_() for t in (hidden, out))
     if "dp" in run.mesh:
-        fully_sharded(part, [child for child in part if isinstance(child, Block)], {"mesh": mesh["dp"]}, None)
+        fully_sharded(part, [child for child in part if isinstance(child, Block)], mesh["dp"], run)
     piece = Marked(
         part, stage, stages, torch.device("cpu"),
         input_args=(hidden if stage else ids,), output_args=(out.requires_grad_(),),

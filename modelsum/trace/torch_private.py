@@ -515,6 +515,8 @@ def packed_tensors_of(module: nn.Module) -> tuple[Tensor, ...]:
 WAITING = frozenset(f"_c10d_functional::{name}" for name in ("wait_tensor", "_wrap_tensor_autograd"))
 #: What gives a storage another size: FSDP's gathered weights come and go so.
 STORAGE_RESIZE = Name(torch.UntypedStorage, "resize_")
+#: What a checkpoint asks for the state of the CPU's generator, which it keeps until it is recomputed.
+RANDOM_STATE = Name(torch, "get_rng_state")
 
 
 def local_of(tensor: Tensor) -> Tensor:

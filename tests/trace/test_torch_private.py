@@ -99,7 +99,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 25
+    assert len(names) == 26
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -866,6 +866,22 @@ def test_a_storage_that_fsdp_resizes_is_resized_by_its_name():
         free_storage(x)
         alloc_storage(x)
     assert sizes == [0, 16]
+
+
+def test_a_checkpoint_keeps_the_state_of_the_generator():
+    states: list[torch.Tensor] = []
+
+    def seen() -> torch.Tensor:
+        states.append(original())
+        return states[-1]
+
+    original, x = room.RANDOM_STATE.value, torch.ones(2, requires_grad=True)
+    with room.RANDOM_STATE.replaced(seen):
+        y = room.plain_checkpoint()(torch.exp, x, use_reentrant=False)
+        assert len(states) == 1
+        y.sum().backward()
+    assert len(states) == 2  # one more while it is recomputed
+    assert {state.nbytes for state in states} == {5056}
 
 
 def test_a_tensor_of_several_ranks_has_a_part_here_and_collectives_are_taken_apart():

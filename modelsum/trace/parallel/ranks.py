@@ -17,14 +17,10 @@ from modelsum.trace.parallel import context, pipeline
 from modelsum.trace.parallel.alike import groups, groups_by
 from modelsum.trace.parallel.blocks import Stretch, equal_blocks
 from modelsum.trace.parallel.tensor_parallel import plan_of
-from modelsum.trace.parallel.ways import shared
+from modelsum.trace.parallel.ways import check, shared
 from modelsum.trace.parallel.world import world
 from modelsum.trace.step.training import predict_rank
 from modelsum.trace.torch_private import local_of
-
-_STAGES = (
-    "the peaks are at least these: pipeline stages that are sharded themselves took up to 2 % more for real"
-)
 
 _PAIRS = (
     "the model has no plan for tensor parallelism: pairs of linear layers are shared, all else is whole on "
@@ -58,6 +54,8 @@ def predict_ranks(
         raise UsageError(
             "cp: torch's context parallel attention has no kernel for the CPU", "Take target cuda."
         )
+    if own is None:
+        check(call.model, options, mesh)
     ends = None
     if mesh[PIPELINE] > 1 and own is None:
         pipeline.input_of(call)
@@ -96,8 +94,6 @@ def predict_ranks(
                 stream=stream,
                 blocks=blocks_of(mesh.place_of(ranks[0])),
             )
-        if mesh[PIPELINE] > 1 and mesh.ranks > mesh[PIPELINE]:
-            rank = _at_least(rank, "sharded stages", _STAGES)
         if mesh[TENSOR] > 1 and own is None and not plan_of(call.model):
             rank = dataclasses.replace(rank, notices=(*rank.notices, _PAIRS))
         if mesh[CONTEXT] > 1:

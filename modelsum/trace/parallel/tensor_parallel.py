@@ -6,6 +6,7 @@ words below. It is carried out by torch's own styles (torch.distributed.tensor.p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -28,11 +29,24 @@ _NOTHING = ("replicated_with_grad_allreduce", "replicate", "replicated")
 
 
 def parallelized(model: nn.Module, mesh: Any, *, is_whole: bool = True) -> None:
-    """Put the model's plan into effect.
+    """Put the model's plan into effect, on meta: its weights become parts.
 
     Args:
-        model: on meta; its weights become parts.
         mesh: of one dimension.
+        is_whole: as of `styles_of`.
+
+    Raises as `styles_of` does.
+    """
+    from torch.distributed.tensor.parallel import parallelize_module
+
+    parallelize_module(model, mesh, styles_of(model, mesh.size(), is_whole=is_whole))
+
+
+def styles_of(model: nn.Module, size: int, *, is_whole: bool = True) -> dict[str, Any]:
+    """Torch's styles of what the model's plan names, by path.
+
+    Args:
+        size: of the mesh.
         is_whole: every pattern of the plan has to name something; it need not in a pipeline stage.
 
     Raises UsageError where there is no plan, or it does not fit the model or the mesh.
@@ -40,7 +54,7 @@ def parallelized(model: nn.Module, mesh: Any, *, is_whole: bool = True) -> None:
     from torch.distributed.tensor import Replicate, parallel
 
     plan = plan_of(model) or plan_of_pairs(model)
-    _check_heads(model, mesh.size())
+    _check_heads(model, size)
     if not plan and is_whole:
         raise UsageError(
             f"{type(model).__name__} has no plan for tensor parallelism, and no pair of linear layers",
@@ -48,7 +62,7 @@ def parallelized(model: nn.Module, mesh: Any, *, is_whole: bool = True) -> None:
             "function: --parallelize file.py:function.",
         )
     paths = [path for path, _ in model.named_modules() if path]
-    styles = {}
+    styles: dict[str, Any] = {}
     for pattern, word in plan.items():
         matching = [path for path in paths if fnmatchcase(path, pattern)]
         if not matching and is_whole and not _names_parameter(model, pattern):
@@ -64,9 +78,9 @@ def parallelized(model: nn.Module, mesh: Any, *, is_whole: bool = True) -> None:
             )
         name, layouts = _STYLES[word]
         for path in matching:
-            _check(model, path, name, mesh.size())
+            _check(model, path, name, size)
             styles[path] = getattr(parallel, name)(**dict.fromkeys(layouts, Replicate()))
-    parallel.parallelize_module(model, mesh, styles)
+    return styles
 
 
 def plan_of(model: nn.Module) -> dict[str, str]:
@@ -120,9 +134,12 @@ def _names_parameter(model: nn.Module, pattern: str) -> bool:
 
 def _check_heads(model: nn.Module, size: int) -> None:
     """Refuse a mesh that does not divide the heads of attention, of keys and values too."""
-    for name, heads in heads_of(model).items():
+    found = heads_of(model)
+    for name, heads in found.items():
         if heads % size:
-            raise UsageError(f"tp={size} does not divide the {heads} of {name}", _sizes(heads))
+            raise UsageError(
+                f"tp={size} does not divide the {heads} of {name}", _sizes(math.gcd(*found.values()))
+            )
 
 
 def heads_of(model: nn.Module) -> dict[str, int]:

@@ -20,9 +20,17 @@ from modelsum.memory.ranks.mesh import CONTEXT, DATA, PIPELINE, REPLICATE, TENSO
 from modelsum.raised import told
 from modelsum.trace.call import Call
 from modelsum.trace.parallel import context, pipeline
-from modelsum.trace.parallel.tensor_parallel import parallelized
+from modelsum.trace.parallel.tensor_parallel import parallelized, styles_of
 from modelsum.trace.step.stage import Shared
 from modelsum.trace.torch_private import flattened, share_of_zero
+
+
+def check(model: nn.Module, options: MemoryOptions, wanted: Mesh) -> None:
+    """Refuse what does not fit the whole model, before anything is run. Raises UsageError."""
+    if wanted[TENSOR] > 1:
+        styles_of(model, wanted[TENSOR])
+    if options.shards in ("fsdp", "zero2"):
+        wrapped_modules(model, options.wrap)
 
 
 def shared(
@@ -70,7 +78,8 @@ def shared(
         takes = whole[: len(one)]
         keyword = next(iter(call.kwargs), None)
     # What torch's stage runs has to be what is sharded: it keeps gradients back until the last microbatch.
-    options = replace(options, wrap=tuple(f"part.{wrap.removeprefix(path)}" for wrap in options.wrap))
+    wraps = options.wrap or chain.paths  # a single block of a stage is one of many all the same
+    options = replace(options, wrap=tuple(f"part.{wrap.removeprefix(path)}" for wrap in wraps))
     piece, stepped, sync = _arranged(pipeline.Piece(part, keyword), options, mesh, wanted, is_whole=False)
     passes, received = pipeline.schedule(
         piece, stage, stages, here.get_group(), (takes, gives), whole, options.accumulate
@@ -112,7 +121,7 @@ def _arranged(
             )
     if options.shards in ("fsdp", "zero2"):
         if wanted[DATA] * wanted[REPLICATE] * wanted[CONTEXT] > 1:
-            _fully_shard(model, mesh, wanted, options)
+            _fully_shard(model, mesh, wanted, options, is_whole=is_whole)
         return model, None, None
     if wanted[DATA] == 1:
         return model, None, None
@@ -138,7 +147,9 @@ def _alone(model: nn.parallel.DistributedDataParallel) -> None:
     model.logger = SimpleNamespace(set_runtime_stats_and_log=lambda: None)
 
 
-def _fully_shard(model: nn.Module, mesh: Any, wanted: Mesh, options: MemoryOptions) -> None:
+def _fully_shard(
+    model: nn.Module, mesh: Any, wanted: Mesh, options: MemoryOptions, *, is_whole: bool
+) -> None:
     from torch.distributed.fsdp import CPUOffloadPolicy, MixedPrecisionPolicy, fully_shard
 
     dtypes = {
@@ -161,7 +172,7 @@ def _fully_shard(model: nn.Module, mesh: Any, wanted: Mesh, options: MemoryOptio
     if dtypes:
         how["mp_policy"] = MixedPrecisionPolicy(**dtypes)
     reshard = False if options.shards == "zero2" else options.reshard
-    for module in wrapped_modules(model, options.wrap):
+    for module in wrapped_modules(model, options.wrap, is_whole=is_whole):
         fully_shard(module, **how, reshard_after_forward=True if reshard is None else reshard)
     fully_shard(model, **how, reshard_after_forward=reshard)
 
@@ -178,15 +189,15 @@ def wrap_patterns(model: nn.Module) -> tuple[str, ...]:
     return next(iter(checkpoint_patterns(classes, sizes)[::-1]), ())
 
 
-def wrapped_modules(model: nn.Module, patterns: Sequence[str]) -> list[nn.Module]:
+def wrapped_modules(model: nn.Module, patterns: Sequence[str], *, is_whole: bool = True) -> list[nn.Module]:
     """The modules that are sharded on their own, those inside others first; the model is not among them.
 
-    Raises UsageError for a pattern that matches none.
+    Raises UsageError for a pattern that matches none of a model that is whole, no pipeline stage.
     """
     paths = {path: module for path, module in model.named_modules() if path}
     patterns = tuple(patterns) or wrap_patterns(model)
     for pattern in patterns:
-        if not any(fnmatchcase(path, pattern) for path in paths):
+        if is_whole and not any(fnmatchcase(path, pattern) for path in paths):
             hint = did_you_mean(pattern, paths) or "Paths are as `modelsum show` prints them: 'layers.*'."
             raise UsageError(f"wrap {pattern!r} matches no module", hint)
     # `layers.*` names the blocks, not everything in them.

@@ -41,6 +41,7 @@ from modelsum.trace.step.plans import (
     plan_of,
 )
 from modelsum.trace.torch_private import (
+    RANDOM_STATE,
     STORAGE_RESIZE,
     DispatchMode,
     below_dispatch,
@@ -178,6 +179,19 @@ class Lifetimes(DispatchMode):
                     self.log.categories[number] = GATHERED
 
         with STORAGE_RESIZE.replaced(resizing):
+            yield
+
+    @contextmanager
+    def random_states(self) -> Iterator[None]:
+        """Log states of the CPU's generator: each checkpoint keeps one until it is recomputed."""
+        state_of = RANDOM_STATE.value
+
+        def kept() -> Tensor:
+            state: Tensor = state_of()
+            self.know(state.untyped_storage(), self.log.allocate(state.nbytes))
+            return state
+
+        with RANDOM_STATE.replaced(kept):
             yield
 
     # ---- ops

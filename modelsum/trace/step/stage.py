@@ -128,6 +128,7 @@ class Stage:
         stream: Callable[[], str] | None = None,
         answers: bool = True,
         copies: tuple[str, int] | None = None,
+        random_states: bool = False,
     ) -> None:
         """Set up a stage.
 
@@ -143,6 +144,7 @@ class Stage:
             answers: layers in training that are like an earlier one need not be called.
             copies: path of a block of the model, and how many more there are like it: the optimizer steps
                 those too.
+            random_states: those of the CPU's generator are in the memory that is followed.
         """
         self._precision = precision
         self._device = call.device_type
@@ -150,6 +152,7 @@ class Stage:
         self.log = Log(round_to, stream)
         self.lifetimes = Lifetimes(self.log, self._device, kernels, searches, _answering if answers else None)
         self._is_shared = stream is not None
+        self._random_states = random_states
         self._modules: Collection[tuple[str, nn.Module]] = ()
         with self._followed() if self._is_shared else nullcontext():
             self._shared = share(call)
@@ -225,7 +228,8 @@ class Stage:
             self._copy_to_host()
         update = Update(self._call.model, self.lifetimes, options, target)
         self._setup += self.log.cut()
-        loss = Loss(options.loss, self._add_input, self._call.model)
+        given_at_once = options.accumulate if self._shared.passes else 1
+        loss = Loss(options.loss, lambda tensor: self._add_input(tensor, given_at_once), self._call.model)
         scaler = GradientScaler(self.lifetimes) if options.amp == "fp16" else None
         saved = self._accumulated(loss, scaler, options.accumulate)
         if saved is None:
@@ -328,7 +332,8 @@ class Stage:
     def _followed(self) -> Iterator[None]:
         factories = self._factories if self._device == "meta" else nullcontext()
         following = self.lifetimes.following(self._modules, alone=not self._is_shared)
-        with self._sharing(), factories, self.lifetimes, following:
+        states = self.lifetimes.random_states() if self._random_states else nullcontext()
+        with self._sharing(), factories, states, self.lifetimes, following:
             yield
 
     @contextmanager
@@ -426,12 +431,15 @@ class Stage:
                     self.log.allocate(2 * local_of(parameter).nbytes)
         self._setup += self.log.cut()
 
-    def _add_input(self, tensor: Tensor) -> None:
-        """Something that the loss takes from the data: there before the step."""
+    def _add_input(self, tensor: Tensor, passes: int) -> None:
+        """Something that the loss takes from the data: there before the step, for so many passes."""
         phase, self.log.phase = self.log.phase, SETUP
         self.lifetimes.watch([tensor], INPUTS)
-        self.log.phase = phase
         self._setup.append(self.log.events.pop())
+        if passes > 1:
+            self.log.allocate((passes - 1) * tensor.nbytes, INPUTS)
+            self._setup.append(self.log.events.pop())
+        self.log.phase = phase
 
     def _label_gradients(self) -> list[Tensor]:
         """The parameters with gradients."""

@@ -48,6 +48,7 @@ from modelsum.trace.step.unrolled import Followed, Row, unrolled
 
 _KERNELS: dict[str, Mapping[str, KernelRule]] = {"cpu": CPU_KERNELS, "cuda": cuda_kernels.KERNELS}
 _ROUND_TO = {"cpu": 1, "cuda": allocator.BLOCK_BYTES}
+_OFFLOADED = "the peaks are at least these: a step with offload was compared with no real run"
 
 
 def predict_memory(
@@ -211,6 +212,7 @@ def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> C
         searches=cuda_kernels.SEARCHES if target == "cuda" and options.cudnn_benchmark else None,
         round_to=_ROUND_TO[target],
         precision=precision,
+        random_states=target == "cpu",
         **shared,
         **more,
     )
@@ -332,6 +334,8 @@ def _memory(followed: Followed, options: MemoryOptions, target: str) -> Memory:
             *notices,
             f"the peaks are at least these: what {said} allocates in its kernel is not known",
         )
+    if options.offload:
+        unmeasured, notices = {**unmeasured, "offload": 1}, (*notices, _OFFLOADED)
     return Memory(
         kind="predicted",
         target=target,

@@ -217,6 +217,7 @@ def test_offloaded_weights_come_to_the_device_as_they_are_gathered() -> None:
     (entry,) = away.ranks
     assert entry.shards == here.ranks[0].shards  # wherever they are
     assert here.host_bytes is None
+    assert (here.bound, away.bound) == ("exact", "lower")  # compared with no real run
     assert away.host_bytes == sum(entry.shards.values())
     assert not any(away.peak.parts[part] for part in ("weights", "gradients", "optimizer_state"))
     assert away.peak.parts["gathered_weights"] == here.peak.parts["gathered_weights"]
@@ -226,6 +227,7 @@ def test_offloaded_weights_come_to_the_device_as_they_are_gathered() -> None:
 def test_an_offloaded_optimizer_has_copies_of_weights_and_gradients() -> None:
     here, away = (alone(optimizer="momentum", **more) for more in ({}, {"offload": "optimizer"}))
     assert away.host_bytes == 3 * whole()
+    assert (here.bound, away.bound) == ("exact", "lower")
     assert away.training_peak_bytes == here.training_peak_bytes - whole()
 
 
@@ -354,6 +356,7 @@ RUNS = [
         for run in (
             Run("fsdp", {"dp": 4}, SMALL),
             Run("fsdp", {"dp": 2}, SMALL, checkpoint=True),
+            Run("fsdp", {"dp": 2}, SMALL, checkpoint=True, param_dtype="bfloat16"),
             Run("fsdp", {"dp": 2}, SMALL, reshard=False),
             Run("fsdp", {"dp": 2, "replicate": 2}, SMALL),
             Run("ddp", {"dp": 2}, SMALL),
@@ -381,15 +384,14 @@ def test_every_phase_is_that_of_real_processes(run: Run) -> None:
         reshard=run.reshard,
         checkpoint=("blocks.*",) if run.checkpoint else (),
         accumulate=run.microbatches,
+        param_dtype=run.param_dtype,
+        reduce_dtype="float32" if run.param_dtype else None,
     )
     here = call(in_a_row(model) if run.way == "pp" else model, run.batch, run.length)
     memory = predict_ranks(here, options=options, target="cpu")
-    # A pipeline of sharded stages is 0.25 MiB short of what gloo's processes take, and says so.
-    assert (memory.bound == "lower") is ({"pp", "dp"} <= run.mesh.keys())
+    assert memory.bound == "exact"
     for rank, truth in enumerate(real):
         entry = next(each for each in memory.ranks if rank in each.ranks)
         for phase in PHASES:
             if phase in entry.phase_peak_bytes:
-                predicted = entry.phase_peak_bytes[phase]
-                assert predicted <= 1.005 * truth[phase]
-                assert memory.bound == "lower" or predicted == pytest.approx(truth[phase], rel=0.005)
+                assert entry.phase_peak_bytes[phase] == pytest.approx(truth[phase], rel=0.005)
