@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -207,6 +208,16 @@ def test_a_task_chooses_the_head_and_says_so(modelsum_cli, here: Path) -> None:
     refused = modelsum_cli("show", "./llama", "--task", "masked-lm")
     assert (refused.code, "no class of llama for masked-lm" in refused.err) == (2, True)
     assert "causal-lm" in refused.err.splitlines()[1]
+    (here / "net.py").write_text("from torch.nn import Identity")
+    other = modelsum.summarize("net.py:Identity", input_size=(2,), task="masked-lm", memory=False)
+    assert other.notices == ("task masked-lm is for models of transformers: Identity stays as it is",)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(modelsum_cli, here: Path) -> None:
+    (here / "net.pt2").touch(0o000)
+    done = modelsum_cli("show", "net.pt2")
+    assert (done.code, "net.pt2 cannot be read: permission denied" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(
