@@ -134,10 +134,13 @@ def plain(text: str) -> str:
     return _OURS.sub("modelsum", _ADDRESS.sub("", text))
 
 
-def nearest(word: str, valid: Iterable[str], limit: int = 3) -> list[str]:
-    """The valid words closest in spelling to `word`, best first, at most `limit`."""
+def nearest(word: object, valid: Iterable[str], limit: int = 3) -> list[str]:
+    """The valid words closest in spelling to `word`, best first, at most `limit`.
+
+    From Python anything may stand where a word is wanted: none is near that.
+    """
     by_lower = {v.lower(): v for v in valid}
-    matches = difflib.get_close_matches(word.lower(), by_lower, n=limit, cutoff=0.6)
+    matches = difflib.get_close_matches(str(word).lower(), by_lower, n=limit, cutoff=0.6)
     return [by_lower[m] for m in matches]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -164,7 +165,9 @@ def run(
     found = needs.largest(least)
     asked = needs(batch) if batch is not None else None
     below = needs(found) if found is not None else None
-    above = None if found == MOST else needs(least if found is None else found + 1)
+    last, step = needs.batches[-1], needs.batches.step
+    above = None if found == last else needs(least if found is None else found + step)
+    endless = last + step > MOST
     per_sample = _per_sample(below, above)
     summary = search.first.summary
     result = Fit(
@@ -176,7 +179,8 @@ def run(
         room=room,
         batch=found,
         least_batch=least,
-        bounded=found == MOST,
+        bounded=endless and found == last,
+        most_batch=None if endless else last,
         optimistic_batch=needs.largest(least, optimistic=True, near=found, per_sample=per_sample),
         below=below,
         above=above,
@@ -186,7 +190,7 @@ def run(
         notices=(*filter(None, [room.notice, _at_least(search.unmeasured)]), *summary.notices, *notices),
         made_with=summary.made_with,
     )
-    if more and not result.bounded:
+    if more and result.above is not None:
         changes = _changes(search, options, memory, task)
         result = dataclasses.replace(result, ways=_ways(search, result, options, changes))
     return dataclasses.replace(result, predictions=search.predictions, curve=needs.known)
@@ -257,6 +261,11 @@ class _Needs:
         return memory
 
     @property
+    def batches(self) -> range:
+        """Those that the model takes."""
+        return self._predict.batches
+
+    @property
     def known(self) -> tuple[Need, ...]:
         """What is known, the smallest batch first."""
         return tuple(self._known[batch] for batch in sorted(self._known))
@@ -273,24 +282,34 @@ class _Needs:
         def need(batch: int) -> int:
             return self(batch).least_bytes if optimistic else self(batch).bytes
 
-        return largest(need, self._search.room.bytes, least=least, near=near, per_sample=per_sample)
+        batches = self.batches
+        found = largest(
+            lambda place: need(batches[place - 1]),
+            self._search.room.bytes,
+            least=batches.index(least) + 1,
+            near=batches.index(near) + 1 if near is not None and near in batches else None,
+            per_sample=per_sample * batches.step if per_sample is not None else None,
+            most=len(batches),
+        )
+        return None if found is None else batches[found - 1]
 
 
 def _smallest(needs: _Needs, task: str) -> tuple[int, Memory, tuple[str, ...]]:
     """The smallest batch that there is something to predict of, its memory, and what to say about it."""
+    first, *others = needs.batches[:2]
     try:
-        memory = needs.memory(1)
+        memory = needs.memory(first)
     except ModelError as error:
         if task != TRAINING or "nothing can be trained" in error.message:
             raise UsageError(error.message, "Ask for --infer.") from error
-        try:
-            memory = needs.memory(2)
-        except ModelError:
-            raise error from None
-        needs.keep(2, memory)
-        return 2, memory, (f"a batch of 1 cannot be trained: {error.message}",)
-    needs.keep(1, memory)
-    return 1, memory, ()
+        for second in others:
+            with contextlib.suppress(ModelError):
+                memory = needs.memory(second)
+                needs.keep(second, memory)
+                return second, memory, (f"a batch of {first} cannot be trained: {error.message}",)
+        raise
+    needs.keep(first, memory)
+    return first, memory, ()
 
 
 # ---- ways to fit more
@@ -368,4 +387,6 @@ def _way(search: _Search, result: Fit, change: Change) -> Way | None:
 
 def _per_sample(below: Need | None, above: Need | None) -> int | None:
     """By how much the need grows with a sample, where it is known of two batches."""
-    return above.bytes - below.bytes if below is not None and above is not None else None
+    if below is None or above is None:
+        return None
+    return (above.bytes - below.bytes) // (above.batch - below.batch)

@@ -48,10 +48,11 @@ class Serving:
 
     def __post_init__(self) -> None:
         for name in ("prompt", "new", "batch"):
-            if getattr(self, name) < 1:
-                raise UsageError(
-                    f"{name} {getattr(self, name)} is not a positive whole number", "Write 1 or more."
-                )
+            value = getattr(self, name)
+            if type(value) is not int or value < 1:
+                raise UsageError(f"{name} {value!r} is not a positive whole number", "Write 1 or more.")
+        if not isinstance(self.cache, str):
+            raise UsageError(f"cache {self.cache!r} is not known", valid_words("", CACHES))
         kind, _, detail = self.cache.partition(":")
         if kind not in ("dynamic", "static", "paged", "quantized") or (
             detail and kind in ("dynamic", "static")

@@ -62,6 +62,8 @@ def instead(value: object, text: str | None = None) -> str | None:
         return "the model that it was loaded into: a state_dict is weights alone"
     if isinstance(value, os.PathLike):
         return f"it as text, {os.fspath(value)!r}"
+    if hasattr(value, "model_type") and hasattr(value, "to_dict"):
+        return "a model of it, like transformers.AutoModelForCausalLM.from_config(config)"
     if isinstance(value, (list, tuple)) and value and all(map(is_module, value)):
         return "one of its modules, or all in a torch.nn.Sequential"
     return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from modelsum import api
 from modelsum.errors import InputError, ModelError, ModelsumError
 from modelsum.memory import Memory, MemoryOptions
+from modelsum.memory.fitting.search import MOST
 from modelsum.preparing import default_call, first_attempt, own_function, with_own_optimizer
 from modelsum.raised import told
 from modelsum.request import Request
@@ -90,6 +91,12 @@ class Predictor:
     def model(self) -> nn.Module:
         """The model as it was built; to be looked at alone."""
         return self._loaded.model
+
+    @property
+    def batches(self) -> range:
+        """Those that the model takes, as far as that is known."""
+        known = self._loaded.batches or range(1, MOST + 1)
+        return range(known.start, min(known.stop, MOST + 1), known.step)
 
     @property
     def classes(self) -> Mapping[str, str]:

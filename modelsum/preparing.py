@@ -188,7 +188,10 @@ def built(request: Request, device: torch.device) -> Prepared:
         freeze(loaded.model, request.freeze)
         pruned = hidden_by_masks(loaded.model if isinstance(request.model, ModelSpec) else request.model)
     identity = Model(text, loaded.source, type(loaded.model).__name__, plain(request.arguments))
-    notices = (*request.notices, *loaded.notices, *adapted, *((pruned,) if pruned else ()))
+    own = [*adapted, *([pruned] if pruned else [])]
+    if request.task not in (None, "generation") and not hasattr(loaded.model, "config"):
+        own.append(f"task {request.task} is for models of transformers: {identity.class_name} stays as it is")
+    notices = (*request.notices, *loaded.notices, *own)
     return Prepared(loaded, identity, Call(loaded.model), device, None, notices)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from modelsum import objects, spec
-from modelsum.errors import InputError, UsageError, did_you_mean
+from modelsum.errors import ArgumentError, InputError, UsageError, did_you_mean
 from modelsum.generation_values import Serving
 from modelsum.memory import torch_objects
 from modelsum.memory.options import MemoryOptions, check_target
@@ -108,6 +108,8 @@ def request_of(
     if isinstance(model, str):
         model = spec.parse_model(model)
     given = {name: options.pop(name) for name in _OF_A_REQUEST if name in options}
+    if model_args is not None and not isinstance(model_args, Mapping):
+        raise ArgumentError(f"model_args is {objects.kind_of(model_args)}", 'Give a dict, {"depth": 4}.')
     step = training_step(**options)
     return Request(
         model=model if isinstance(model, ModelSpec) else _module(model),

@@ -199,6 +199,11 @@ def test_a_card_gives_a_bound_of_its_speed(here: Path) -> None:
             "no matrix of LlamaForCausalLM can be stored as int4",
         ),
         ({"memory": "24"}, "has no unit"),
+        ({"prompt": "8"}, "prompt '8' is not a positive whole number"),
+        ({"batch": 2.0}, "batch 2.0 is not a positive whole number"),
+        ({"cache": None}, "cache None is not known"),
+        ({"gpu": 3}, "gpu 3 is not in the table"),
+        ({"task": 3}, "unknown task 3"),
     ],
 )
 def test_wrong_words_are_told(here: Path, options: dict, words: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -56,6 +57,11 @@ OBJECTS: dict[str, tuple[Callable[[], object], str, str]] = {
         lambda: Net().state_dict(),
         "a state_dict",
         "Give the model that it was loaded into: a state_dict is weights alone.",
+    ),
+    "configuration": (
+        lambda: SimpleNamespace(model_type="llama", to_dict=dict),
+        "a SimpleNamespace",
+        "Give a model of it, like transformers.AutoModelForCausalLM.from_config(config).",
     ),
     "path": (lambda: Path("nets.py"), "a path", "Give it as text, 'nets.py'."),
     "list of modules": (

@@ -5,6 +5,7 @@ LoRA: arXiv 2106.09685; QLoRA, on a base in nf4: arXiv 2305.14314.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -45,7 +46,9 @@ def adapt(model: nn.Module, lora: Lora) -> tuple[str, ...]:
     )
     before = {id(parameter) for parameter in model.parameters()}
     try:
-        with MetaFactories() if next(model.parameters()).is_meta else torch.device("cpu"):
+        where = MetaFactories() if next(model.parameters()).is_meta else torch.device("cpu")
+        with where, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set to")  # and then set as it has to be
             peft.inject_adapter_in_model(config, model)
     except ValueError as error:
         names = {

@@ -51,7 +51,9 @@ def empty(model: Any, serving: Serving, tokens: int) -> Any:
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise UsageError(
             f"{type(model).__name__} takes no cache of the kind {serving.cache}: {brief(error)}",
-            "--cache dynamic is what transformers takes by itself.",
+            "--cache dynamic is what transformers takes by itself."
+            if serving.kv_dtype is None
+            else "Give --kv-dtype fp8, or a --cache paged:16, which has elements of any dtype.",
         ) from error
     if getattr(model.config, "is_encoder_decoder", False):
         return cache_utils.EncoderDecoderCache(made, cache_utils.DynamicCache(config=config))

@@ -26,6 +26,7 @@ class Loaded:
         example: makes the arguments (args, kwargs) of a call for a batch size, a sequence length (None: the
             model's usual one) and a device, where shapes alone do not say what the model takes.
         targets: makes what the model takes after these arguments where it trains.
+        batches: those that the model takes, where that is known.
         changed: constructor arguments make it another model than its name stands for.
         notices: what the reader should know about how it was built.
     """
@@ -35,6 +36,7 @@ class Loaded:
     default_inputs: tuple[InputSpec, ...] | None = None
     example: Callable[[int, int | None, torch.device], tuple[tuple[Any, ...], dict[str, Any]]] | None = None
     targets: Callable[[tuple[Any, ...]], Targets] | None = None
+    batches: range | None = None
     changed: bool = False
     notices: tuple[str, ...] = ()
 

@@ -18,6 +18,9 @@ from modelsum.sources.base import Loaded
 from modelsum.sources.ondisk import refuse_arguments
 from modelsum.spec import ModelSpec
 
+#: Where a range without an end ends.
+_ENDLESS = 1 << 32
+
 
 def load(path: Path, spec: ModelSpec, arguments: Mapping[str, Any], device: torch.device) -> Loaded:
     """The program with its modules, on the device. Raises UsageError."""
@@ -47,20 +50,52 @@ def load(path: Path, spec: ModelSpec, arguments: Mapping[str, Any], device: torc
     def example(
         batch: int, length: int | None, where: torch.device
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return _example(spec, program, batch, length, where)
+        return _example(spec, program, batches, batch, length, where)
 
+    batches = _batches(program)
     ranges = {
         str(symbol): f"{found.lower} to {found.upper}" for symbol, found in program.range_constraints.items()
     }
     said = ", ".join(f"{symbol} {sizes}" for symbol, sizes in ranges.items())
     notices = (f"sizes that may change: {said}",) if said else ()
-    return Loaded(model, "torch.export", example=example if own else None, notices=notices)
+    return Loaded(model, "torch.export", example=example if own else None, batches=batches, notices=notices)
+
+
+def _batches(program: Any) -> range | None:
+    """The batches that a program takes: first sizes of its first input that has any; None without one."""
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        if node.name in program.graph_signature.user_inputs and isinstance(value, Tensor) and value.dim():
+            size = value.shape[0]
+            return range(size, size + 1) if isinstance(size, int) else _sizes(size.node.expr, program)
+    return None
+
+
+def _sizes(size: Any, program: Any) -> range | None:
+    """What a size can be: a symbol or a line in one (2*s), as torch.export makes them; None for another."""
+    symbol, *others = size.free_symbols
+    found = program.range_constraints.get(symbol)
+    if others or found is None:
+        return None
+    least = max(int(found.lower), 1)
+    first, second = (int(size.subs(symbol, value)) for value in (least, least + 1))
+    if size.subs(symbol, least + 2) != 2 * second - first:
+        return None
+    most = int(found.upper) if found.upper.is_Integer else _ENDLESS
+    return range(first, int(size.subs(symbol, most)) + 1, second - first)
 
 
 def _example(
-    spec: ModelSpec, program: Any, batch: int, length: int | None, device: torch.device
+    spec: ModelSpec,
+    program: Any,
+    batches: range | None,
+    batch: int,
+    length: int | None,
+    device: torch.device,
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The example that the program was exported with; its first sizes are the batch where they may change.
+    """The example that the program was exported with, of another batch where that may change.
+
+    A batch of 1, which is what nobody asked for, is the example's own where the program takes none of 1.
 
     Raises InputError where another batch or length is asked for than the program takes.
     """
@@ -69,18 +104,20 @@ def _example(
     from modelsum.trace.inputs import move, rebatched
 
     args, kwargs = program.example_inputs
-    dynamic = [
-        any(type(size) is not int for size in node.meta["val"].shape[:1])
-        for node in program.graph.nodes
-        if node.op == "placeholder"
-        and node.name in program.graph_signature.user_inputs
-        and isinstance(node.meta.get("val"), Tensor)
-    ]
-    if not any(dynamic) and batch != 1:
+    made = move((args, dict(kwargs)), device)
+    if batch in batches if batches is not None else batch != 1:
+        args, kwargs = rebatched(made, batch)
+    elif batches is None or batch == 1:
+        args, kwargs = made
+    elif len(batches) == 1:
         raise InputError(
-            f"{spec.text} was exported for inputs of exactly these sizes: there is no other batch",
+            f"{spec.text} was exported for a batch of {batches[0]}: there is no other",
             "Export it with dynamic_shapes for the first dimension.",
         )
-    made = move((args, dict(kwargs)), device)
-    args, kwargs = made if batch == 1 else rebatched(made, batch)
+    else:
+        between = " to " if batches.step == 1 else f", {batches[1]} ... "
+        raise InputError(
+            f"{spec.text} takes batches of {batches[0]}{between}{batches[-1]}, not of {batch}",
+            "Export it with a wider range in dynamic_shapes.",
+        )
     return args, kwargs

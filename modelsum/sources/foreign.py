@@ -64,6 +64,9 @@ _BY_END = {
 #: By a key of a JSON file.
 _BY_KEY = {
     "peft_type": _Kind("the configuration of a PEFT adapter", "peft reads it.", _returned("the model")),
+    "model_type": _Kind(
+        "a configuration of transformers by another name", "", "Name it config.json, in a folder of its own."
+    ),
     "_class_name": _Kind("a configuration of diffusers", "diffusers reads it.", _returned("the model")),
     "schema_version": _Kind(
         "a report of modelsum", "`modelsum diff` and `modelsum compare` read it.", "", refused=False

@@ -61,6 +61,10 @@ class OnDisk:
         """
         path = path_of(spec)
         reader = reader_of(path)
+        if not os.access(path, os.R_OK):  # every reader has words of its own for that
+            raise UsageError(
+                f"{spec.text} cannot be read: permission denied", "Is it a file of another user?"
+            )
         if reader == CONFIGURATION:
             return _configured(path, spec, arguments, device)
         loaded: Loaded = import_module(f"modelsum.sources.{reader}").load(path, spec, arguments, device)

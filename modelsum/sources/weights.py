@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import json
+import zipfile
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,10 @@ def _read_pickle(path: Path, text: str) -> Weights:
             "torch.save(model.state_dict(), FILE).",
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
-        raise UsageError(f"{text!r} is not a torch checkpoint ({brief(error)})") from error
+        # The list of what is in an archive is at its end.
+        cut = _is_zip(path) and not zipfile.is_zipfile(path)
+        why = "it ends too early" if cut else brief(error)
+        raise UsageError(f"{text!r} is not a torch checkpoint ({why})") from error
     state, notices = _state_dict(loaded, text)
     names: dict[Hashable, str] = {}
     tensors = []

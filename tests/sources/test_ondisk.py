@@ -50,10 +50,11 @@ def in_a_copy(work: Callable[[], None]) -> None:
     assert process.exitcode == 0
 
 
-def exported(model: nn.Module, path: Path) -> None:
-    x = torch.zeros(4, 3, 8, 8)
-    sizes = ({0: torch.export.Dim("batch", min=2)},)
-    torch.export.save(torch.export.export(model, (x,), dynamic_shapes=sizes), path)
+def exported(model: nn.Module, path: Path, batches: object = torch.export.Dim("batch", min=2)) -> None:
+    """Of a batch of 4, for other `batches` too; None for no other."""
+    sizes = ({0: batches} if batches else {},)
+    program = torch.export.export(model, (torch.zeros(4, 3, 8, 8),), dynamic_shapes=sizes)
+    torch.export.save(program, path)
 
 
 def traced(model: nn.Module, path: Path) -> None:
@@ -107,6 +108,49 @@ def test_a_file_costs_what_its_module_does(
         assert summary.inputs[0].shape == (batch, 3, 8, 8)
 
     in_a_copy(costs)
+
+
+PAIRS = torch.export.Dim("pairs", max=32)
+
+
+@pytest.mark.parametrize(
+    ("batches", "largest", "refused", "said"),
+    [
+        (torch.export.Dim("batch", min=3, max=64), 64, 65, "takes batches of 3 to 64, not of 65"),
+        (2 * PAIRS, 64, 63, "takes batches of 4, 6 ... 64, not of 63"),
+        (None, 4, 8, "was exported for a batch of 4: there is no other"),
+    ],
+)
+def test_a_fit_stays_among_the_batches_of_a_program(
+    modelsum_cli, here: Path, net: nn.Module, batches: object, largest: int, refused: int, said: str
+) -> None:
+    in_a_copy(lambda: exported(net, here / "net.pt2", batches))
+    fit = ("fit", "net.pt2", "--infer", "--target", "cpu", "--no-ways", "--memory")
+    done = modelsum_cli(*fit, "1GiB")
+    words = f"The largest batch that fits is {largest}, and the model takes no larger one"
+    assert (done.code, words in " ".join(done.out.split())) == (0, True), done.err
+    if batches:
+        found = json.loads(modelsum_cli(*fit, "200KiB", "--format", "json").out)
+        assert found["below"]["bytes"] <= 200 * 1024 < found["above"]["bytes"]
+        assert found["above"]["batch"] - found["batch"] == (1 if refused > largest else 2)
+    done = modelsum_cli(*fit, "1GiB", "--batch", str(refused))
+    assert (done.code, done.out, said in " ".join(done.err.split())) == (2, "", True)
+
+
+@pytest.mark.parametrize(("file", "make"), [("net.pt2", exported), ("net.pt", scripted)])
+def test_what_is_wrong_with_a_file_is_said_once(
+    modelsum_cli, here: Path, net: nn.Module, file: str, make: Callable[[nn.Module, Path], None]
+) -> None:
+    """No traceback of torch before the sentence, and none of its words for a file that ends too early."""
+    make(net, here / file)
+    whole = modelsum_cli("show", file, "--no-memory", "--input", "3x8x8", "--batch", "2")
+    assert (whole.code, whole.err) == (0, "")
+    (here / file).write_bytes((here / file).read_bytes()[:2000])
+    done = modelsum_cli("show", file)
+    assert (done.code, done.out, file in done.err) == (2, "", True)
+    assert done.err.startswith("modelsum: error: ")
+    assert len(done.err.splitlines()) <= 2
+    assert ("ends too early" in done.err) == (file == "net.pt")
 
 
 def test_a_layer_of_onnx_is_a_node(here: Path, net: nn.Module) -> None:
@@ -179,6 +223,16 @@ def test_a_task_chooses_the_head_and_says_so(modelsum_cli, here: Path) -> None:
     refused = modelsum_cli("show", "./llama", "--task", "masked-lm")
     assert (refused.code, "no class of llama for masked-lm" in refused.err) == (2, True)
     assert "causal-lm" in refused.err.splitlines()[1]
+    (here / "net.py").write_text("from torch.nn import Identity")
+    other = modelsum.summarize("net.py:Identity", input_size=(2,), task="masked-lm", memory=False)
+    assert other.notices == ("task masked-lm is for models of transformers: Identity stays as it is",)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read(modelsum_cli, here: Path) -> None:
+    (here / "net.pt2").touch(0o000)
+    done = modelsum_cli("show", "net.pt2")
+    assert (done.code, "net.pt2 cannot be read: permission denied" in done.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_a_file_that_is_there(modelsum_cli, here: Path, name: str, what: str, re
     ("content", "what"),
     [
         ('{"peft_type": "LORA"}', "the configuration of a PEFT adapter"),
+        ('{"model_type": "llama"}', "a configuration of transformers by another name"),
         ('{"_class_name": "UNet2DModel"}', "a configuration of diffusers"),
         ('{"schema_version": 1, "kind": "summary"}', "a report of modelsum"),
         ("[1]", "a configuration file"),

@@ -106,5 +106,5 @@ def like(start: str) -> list[Card]:
 
 def _key(name: str) -> str:
     """The name without maker, series and punctuation: what people leave out, or write in several ways."""
-    text = re.sub(r"nvidia|geforce|tesla|quadro|rtx|pcie|sxm\d*|hbm\d*\w*", "", name.lower())
+    text = re.sub(r"nvidia|geforce|tesla|quadro|rtx|pcie|sxm\d*|hbm\d*\w*", "", str(name).lower())
     return re.sub(r"[^a-z0-9]", "", text)

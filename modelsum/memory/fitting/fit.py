@@ -115,7 +115,9 @@ class Fit(Printed):
         target: "cuda" or "cpu".
         room: the memory that there is.
         batch: the largest that fits; None where not even the smallest one does.
-        least_batch: the smallest that was considered: 1, or 2 where a batch of 1 cannot be trained.
+        least_batch: the smallest that was considered: 1, or the smallest that the model takes, or where that
+            cannot be trained the next one.
+        most_batch: the largest that the model takes, where that is known.
         bounded: the search ended at its upper bound, and more may fit.
         optimistic_batch: the largest where the process takes the least of its range; None where none does.
         below: what `batch` needs.
@@ -148,6 +150,7 @@ class Fit(Printed):
     assumptions: Mapping[str, str] = field(default_factory=dict)
     predictions: int = 0
     curve: tuple[Need, ...] = ()
+    most_batch: int | None = None
     notices: tuple[str, ...] = ()
     made_with: Mapping[str, str] = field(default_factory=dict)
 

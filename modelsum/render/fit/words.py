@@ -42,7 +42,8 @@ def _largest(fit: Fit) -> str:
         return f"not even the smallest batch{smallest} fits{alone}"
     if fit.bounded:
         return f"more than {count(fit.batch)} fit, memory hardly grows with the batch"
-    return f"the largest batch that fits is {count(fit.batch)}"
+    no_more = ", and the model takes no larger one" if fit.batch == fit.most_batch else ""
+    return f"the largest batch that fits is {count(fit.batch)}{no_more}"
 
 
 def needs(fit: Fit) -> list[tuple[str, ...]]:

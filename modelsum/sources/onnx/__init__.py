@@ -49,7 +49,9 @@ def load(path: Path, spec: ModelSpec, arguments: Mapping[str, Any], device: torc
         }
 
     said = "an ONNX graph is for inference: there is no training step, and its weights are not trained"
-    return Loaded(graph, "onnx", example=example, notices=(said,))
+    first = next((dims[0] for dims in graph.inputs.values() if dims), None)
+    batches = range(first, first + 1) if isinstance(first, int) else None
+    return Loaded(graph, "onnx", example=example, batches=batches, notices=(said,))
 
 
 def _sizes(

@@ -119,7 +119,8 @@ def stored_in(folder: Path, text: str) -> dict[str, Any]:
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"{text}: {file} cannot be read: {error}", None) from error
+        why = (isinstance(error, OSError) and error.strerror) or error
+        raise UsageError(f"{text}: {file} cannot be read: {why}", None) from error
     if not isinstance(stored, dict) or not isinstance(stored.get("model_type"), str):
         raise UsageError(
             f"{text}: {file} does not say a model_type", "It is not a configuration of transformers."
