@@ -38,6 +38,14 @@ def test_a_straight_line_takes_few_looks(answer: int) -> None:
     assert len(need.asked) <= 6
 
 
+@pytest.mark.parametrize("answer", [3, 40, 187, 1000, 2000])
+def test_a_parabola_takes_few_looks_too(answer: int) -> None:
+    """As scores of every pair of tokens do, looked at from the longest context that there is."""
+    need = Counted(lambda tokens: 500 + tokens + 10 * tokens**2)
+    assert largest(need, need.need(answer), near=2048, zero=500, most=2048) == answer
+    assert len(need.asked) <= 11
+
+
 def test_where_the_least_batch_does_not_fit_there_is_none() -> None:
     assert largest(lambda batch: 100 * batch, 99) is None
     assert largest(lambda batch: 100 * batch, 199, least=2) is None

@@ -25,8 +25,9 @@ def largest(
     The need grows with the batch, nearly in proportion, but for the noise of an allocator that rounds and
     fragments. So a line through two points says where to look, and what is found is checked: of the answer
     and of the next batch the need was asked for, and one fits and the other does not (unless the answer is
-    `most`). Every third look halves what is left, whatever the line says: 4 needs are asked for where it
-    is straight, about 10 where an allocator makes it a staircase.
+    `most`). An end that stays where it is counts for half as much with every look (the Illinois method), or
+    a curve would be followed from one side alone: 4 needs are asked for where it is straight, about 7 where
+    it is a parabola, about 10 where an allocator makes it a staircase.
 
         >>> largest(lambda batch: 100 + 7 * batch, 1000)
         128
@@ -50,14 +51,13 @@ def largest(
     elif (low_need := need(low)) > room:
         return None
     below: tuple[int, int] | None = None  # an earlier point, for the line while there is no upper one
-    looks = 0
+    moved = 0  # how often in a row the lower end did, less than 0 where the upper one did
     while high is None or high[0] - low > 1:
         if low == most:
             break
-        looks += 1
         if high is not None:
-            line = None if looks % 3 == 0 else _crossing((low, low_need), high, room)
-            guess = min((low + high[0]) // 2 if line is None else line, high[0] - 1)
+            spare, excess = (room - low_need) >> max(-moved - 1, 0), (high[1] - room) >> max(moved - 1, 0)
+            guess = min(low + (high[0] - low) * spare // max(spare + excess, 1), high[0] - 1)
         elif below is not None:
             guess = _crossing(below, (low, low_need), room) or 4 * low
         elif per_sample:
@@ -67,8 +67,9 @@ def largest(
         guess = max(low + 1, min(guess, most))
         guess_need = need(guess)
         if guess_need > room:
-            high = guess, guess_need
+            high, moved = (guess, guess_need), min(moved, 0) - 1
         else:
+            moved = max(moved, 0) + 1
             below, (low, low_need) = (low, low_need), (guess, guess_need)
     return low if low >= least else None
 
