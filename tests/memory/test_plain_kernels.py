@@ -27,22 +27,29 @@ LAID_OUT = {
     "positions": torch.rand(32, 128, 5),
     "images": IMAGES,
     "channels last": IMAGES.contiguous(memory_format=torch.channels_last),
+    "positions transposed": torch.rand(32, 5, 128).transpose(1, 2),
+    "some channels": torch.rand(4, 256, 6, 6)[:, :128],
 }
 
 
 @pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("of_weights", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", LAID_OUT)
-def test_batch_norm_in_every_layout(name: str, threads: int) -> None:
-    x, c = LAID_OUT[name], torch.rand(128)
+def test_batch_norm_in_every_layout(name: str, of_weights: torch.dtype, threads: int) -> None:
+    """Under autocast, an input in 16 bits meets weights in float32."""
     torch.set_num_threads(threads)
-    with on_machine(threads=threads):
-        for training in (True, False):
-            arguments = (x, c, c, c.clone(), c.clone(), training, 0.1, 1e-5)
-            compare(aten.native_batch_norm.default, arguments, 0, 0)
-        for grad in (torch.rand_like(x), torch.ones(1).expand(x.shape)):
-            for wanted in ([True] * 3, [False, True, True]):
-                arguments = (grad, x, c, c.clone(), c.clone(), c, c, True, 1e-5, wanted)
-                compare(aten.native_batch_norm_backward.default, arguments, 0, 0)
+    c = torch.rand(128).to(of_weights)
+    for dtype in {torch.bfloat16, of_weights}:
+        plain = LAID_OUT[name]
+        x = torch.empty_strided(plain.shape, plain.stride(), dtype=dtype).copy_(plain)
+        with on_machine(threads=threads):
+            for training in (True, False):
+                arguments = (x, c, c, c.clone(), c.clone(), training, 0.1, 1e-5)
+                compare(aten.native_batch_norm.default, arguments, 0, 0)
+            for grad in (torch.rand_like(x), x.contiguous(), torch.ones(1, dtype=dtype).expand(x.shape)):
+                for wanted in ([True] * 3, [False, True, True]):
+                    arguments = (grad, x, c, c.clone(), c.clone(), c, c, True, 1e-5, wanted)
+                    compare(aten.native_batch_norm_backward.default, arguments, 0, 0)
 
 
 def operands(rows: int, columns: int) -> dict[str, Tensor]:

@@ -96,3 +96,20 @@ def test_a_derivative_that_is_derived_again_is_gone_through(monkeypatch: pytest.
     answered, plain, _ = summaries(monkeypatch, Net(called))
     assert answered["memory"]["training_peak_bytes"] is not None
     assert answered == plain
+
+
+def test_a_step_that_is_gone_through_again_begins_without_gradients(monkeypatch: pytest.MonkeyPatch):
+    """The first derivative has an answer, the second one has none."""
+    derived, asked = trained_layers.TrainedLayer.derived, []
+
+    def once(layer: trained_layers.TrainedLayer, node: Any, gradient: Tensor) -> list[Tensor | None]:
+        asked.append(layer)
+        if len(asked) > 1:
+            raise trained_layers.Unlike
+        return derived(layer, node, gradient)
+
+    net = Net(lambda net, x: net.first(net.second(x)))
+    plain = modelsum.summarize(net, X, target="cpu")
+    monkeypatch.setattr(trained_layers.TrainedLayer, "derived", once)
+    assert modelsum.summarize(net, X, target="cpu").memory == plain.memory
+    assert len(asked) == 2

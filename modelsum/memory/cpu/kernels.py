@@ -34,34 +34,58 @@ def _copy_unless_contiguous(*tensors: Any) -> int:
 # ---- normalisation
 
 
-def batch_norm(x: Any, *rest: Any, out: Any) -> int:
-    """A factor and a summand for each channel: 10,240 bytes for 1,280 channels.
+def batch_norm(x: Any, weight: Any, bias: Any, mean: Any, *rest: Any, out: Any) -> int:
+    """A factor and a summand for each channel, in float32: 10,240 bytes for 1,280 channels.
 
     In training, each thread's sums too where channels are the last to be laid out: 2,048 bytes for [32, 128].
+    What is laid out neither so nor contiguous takes three numbers for each channel, in training from 16 bits
+    a copy in float32: 49,344 bytes for [4, 96, 32] transposed.
     """
-    of_channels = x.shape[1] * x.element_size()
+    numbers = x.shape[1] * _FLOAT_BYTES
     is_training = next((flag for flag in rest if isinstance(flag, bool)), False)
-    return int(of_channels * (2 + (threads() if is_training and _channels_are_last(x) else 0)))
+    narrow = x.element_size() < _FLOAT_BYTES
+    wide_weights = any(t is not None and t.element_size() == _FLOAT_BYTES for t in (weight, mean))
+    if not (_channels_are_last(x) or x.is_contiguous()):
+        if not is_training:
+            return int(numbers * 3 * (1 if not narrow or wide_weights else 0.5))
+        return int(_FLOAT_BYTES * x.numel() + numbers * (-1 if wide_weights else 0.5)) if narrow else 0
+    if not (is_training and _channels_are_last(x)):
+        return int(2 * numbers)
+    if not narrow:
+        return int((2 + threads()) * numbers)
+    return int((1 + threads() + wide_weights) * numbers)
 
 
 def batch_norm_backward(grad: Any, x: Any, *rest: Any, out: Any) -> int:
     """One buffer like the input where both are laid out alike: [8, 64, 32, 32] takes 2 MiB more.
 
-    Before it, where channels are the last, two sums for each thread and channel. A gradient with another
-    layout takes one number for each channel. In 16 bits there is a buffer for every layout: 1 MiB.
+    Before it, where channels are the last, sums for each thread and channel: two, from 16 bits three more for
+    each channel. Another layout, of either, takes one number for each channel; from 16 bits, where the
+    gradient's sum needs it, a copy in float32: 65,920 bytes for [4, 64, 8, 8] of twice as many channels.
     """
     of_channels = x.shape[1] * x.element_size()
-    if x.element_size() == 2:
-        return nbytes(x)
-    if grad.stride() != x.stride():
-        return int(of_channels)
-    wants_x = rest[-1][0]
-    sums = 2 * threads() * of_channels if _channels_are_last(x) else 0
-    return int(max(nbytes(x) if wants_x else 0, sums))
+    last = _channels_are_last(x)
+    alike = grad.stride() == x.stride() and (last or x.is_contiguous())
+    if not alike:
+        if x.element_size() == _FLOAT_BYTES or _sums_as_it_lies(grad):
+            return int(of_channels)
+        return int(_FLOAT_BYTES * x.numel() + 3 * of_channels)
+    sums = 2 * threads() * _FLOAT_BYTES * x.shape[1] if last else 0
+    if last and x.element_size() < _FLOAT_BYTES:
+        sums += 3 * _FLOAT_BYTES * x.shape[1]
+    return int(max(nbytes(x) if rest[-1][0] else 0, sums))
+
+
+def _sums_as_it_lies(grad: Any) -> bool:
+    """Whether what is summed for a channel lies together, or is one number."""
+    return 0 in grad.stride() or (grad.stride(1) == 1 and grad.dim() == 3)
 
 
 def _channels_are_last(x: Any) -> bool:
-    return bool(x.stride(1) == 1 and x.shape[1] > 1)
+    """As batch normalisation has it (Normalization.cpp, batch_norm_use_channels_last_kernel)."""
+    if x.is_contiguous():
+        return bool(x.stride(1) == 1 and x.shape[1] > 1)
+    return bool(x.dim() > 3 and x.movedim(1, -1).is_contiguous())
 
 
 def layer_norm(x: Any, *rest: Any, out: Any) -> int:

@@ -148,6 +148,7 @@ def _followed(
                 try:
                     training, notice = _trained(here, options, target)
                 except Unlike:
+                    call.model.zero_grad()  # those that it had by then
                     here = stage(answers=False)
                     training, notice = _trained(here, options, target)
         if inference is None:
