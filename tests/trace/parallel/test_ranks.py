@@ -358,7 +358,7 @@ RUNS = [
             Run("fsdp", {"dp": 2}, SMALL, checkpoint=True),
             Run("fsdp", {"dp": 2}, SMALL, checkpoint=True, param_dtype="bfloat16"),
             Run("fsdp", {"dp": 2}, SMALL, reshard=False),
-            Run("fsdp", {"dp": 2, "replicate": 2}, SMALL),
+            Run("fsdp", {"replicate": 2, "dp": 2}, SMALL),
             Run("ddp", {"dp": 2}, SMALL),
             Run("zero1", {"dp": 2}, SMALL),
             Run("fsdp", {"tp": 2}, SMALL, clip=False, foreach=False),
