@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import pickle
 from collections.abc import Callable
@@ -37,17 +36,6 @@ def net() -> nn.Module:
 
 
 PARAMS, MACS = 224 + 16 + 5130, 3 * 8 * 9 * 64 + 512 * 10
-
-
-def in_a_copy(work: Callable[[], None]) -> None:
-    """Do it in a copy of this process: after torch.export, copies cannot train, and pools begin anew."""
-    if not hasattr(os, "fork"):
-        work()
-        return
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
-    process.join()
-    assert process.exitcode == 0
 
 
 def exported(model: nn.Module, path: Path, batches: object = torch.export.Dim("batch", min=2)) -> None:
@@ -100,14 +88,11 @@ def onnx(model: nn.Module, path: Path) -> None:
 def test_a_file_costs_what_its_module_does(
     here: Path, net: nn.Module, file: str, make: Callable[[nn.Module, Path], None], batch: int
 ) -> None:
-    def costs() -> None:
-        make(net, here / file)
-        sizes = {} if file.endswith(("pt2", "onnx")) else {"input_size": (3, 8, 8)}
-        summary = modelsum.summarize(file, batch=batch, memory=False, **sizes)
-        assert (summary.totals.params, summary.totals.macs) == (PARAMS, batch * MACS)
-        assert summary.inputs[0].shape == (batch, 3, 8, 8)
-
-    in_a_copy(costs)
+    make(net, here / file)
+    sizes = {} if file.endswith(("pt2", "onnx")) else {"input_size": (3, 8, 8)}
+    summary = modelsum.summarize(file, batch=batch, memory=False, **sizes)
+    assert (summary.totals.params, summary.totals.macs) == (PARAMS, batch * MACS)
+    assert summary.inputs[0].shape == (batch, 3, 8, 8)
 
 
 PAIRS = torch.export.Dim("pairs", max=32)
@@ -124,7 +109,7 @@ PAIRS = torch.export.Dim("pairs", max=32)
 def test_a_fit_stays_among_the_batches_of_a_program(
     modelsum_cli, here: Path, net: nn.Module, batches: object, largest: int, refused: int, said: str
 ) -> None:
-    in_a_copy(lambda: exported(net, here / "net.pt2", batches))
+    exported(net, here / "net.pt2", batches)
     fit = ("fit", "net.pt2", "--infer", "--target", "cpu", "--no-ways", "--memory")
     done = modelsum_cli(*fit, "1GiB")
     words = f"The largest batch that fits is {largest}, and the model takes no larger one"
@@ -274,7 +259,7 @@ def test_nothing_pickled_is_run(modelsum_cli, here: Path, file: str) -> None:
 def test_pickled_inputs_of_a_program_are_not_run(modelsum_cli, here: Path, net: nn.Module) -> None:
     import zipfile
 
-    in_a_copy(lambda: exported(net, here / "whole.pt2"))
+    exported(net, here / "whole.pt2")
     torch.save({"x": Trap()}, here / "trap.pt")
     with zipfile.ZipFile(here / "whole.pt2") as whole, zipfile.ZipFile(here / "net.pt2", "w") as net_file:
         for name in whole.namelist():
