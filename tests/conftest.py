@@ -33,13 +33,16 @@ def pytest_runtest_setup() -> None:
         _frozen_modules = len(sys.modules)
 
 
-#: Where work is shared out among processes.
-SHARING = ("sweeps", "test_checking.py", "test_comparing.py", "test_jobs.py")
+#: Tests of the command, in processes of its own, and those whose work is shared out among processes.
+FIRST = (("action", "baselines", "cache", "cli"), ("sweeps", "test_checking.py", "test_jobs.py"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sharing out comes first: after a mesh or an exported program, pools of a process begin anew."""
-    items.sort(key=lambda item: not set(SHARING).intersection(item.path.parts))
+    """Sharing out comes early: after a mesh or an exported program, pools of a process begin anew."""
+    places = [item.path.relative_to(Path(__file__).parent).parts[0] for item in items]
+    order = {name: rank for rank, names in enumerate(FIRST) for name in names}
+    ranked = sorted(zip(places, items, strict=True), key=lambda pair: order.get(pair[0], len(FIRST)))
+    items[:] = [item for _, item in ranked]
 
 
 class Done(NamedTuple):
