@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
-from modelsum.cache.hearing import Hearing
+from modelsum.cache.hearing import Hearing, unheard
 from modelsum.cache.owners import INSTALLED, PACKAGE, PYTHON, TORCH, vouched_for
 from modelsum.cache.questions import Question, mark
 from modelsum.cache.seen import Seen
@@ -67,7 +67,15 @@ def evidence(seen: Seen) -> Mapping[Question, str] | None:
 
 
 def known(seen: Seen) -> dict[Question, str]:
-    """The questions that the answer is known to have depended on, with their marks."""
+    """The questions that the answer is known to have depended on, with their marks.
+
+    What is asked of the file system to that end is no question of the model's.
+    """
+    with unheard():
+        return _known(seen)
+
+
+def _known(seen: Seen) -> dict[Question, str]:
     marks = dict(seen.marks)
     on_path = {os.path.abspath(folder) for folder in sys.path}
     for folder, names in seen.sought.items():

@@ -129,6 +129,21 @@ def test_rows_hold_while_the_sources_that_they_stood_on_do(folder: Path) -> None
     assert len((folder / "rows.jsonl").read_text().splitlines()) == 4, "each point once"
 
 
+def test_a_row_stands_on_no_question_of_our_own(folder: Path) -> None:
+    """What a process asks to name its evidence is not heard, also where a later point brings new evidence."""
+    (folder / "late.py").write_text(
+        "from torch.nn import Linear\n\n\n"
+        "def net(width):\n    if width > 1:\n        import colorsys\n    return Linear(8, width)\n"
+    )
+    grid = {"model": "late.py:net", "input": "8", "args.width": [1, 2, 3], "memory": False}
+    modelsum.sweep(grid, output="rows.csv", jobs=1)
+    questions = [json.loads(line)["marks"] for line in (folder / "rows.csv.sources").read_text().splitlines()]
+    assert len(questions) > 1
+    assert not [path for each in questions for kind, path, *_ in each if kind == "names"]
+    modelsum.sweep(grid, output="rows.csv", jobs=1)
+    assert not (folder / "rows.csv.before").exists(), "every row holds"
+
+
 @ON_LINUX
 @pytest.mark.parametrize(
     ("name", "kills"),
