@@ -34,7 +34,7 @@ def pytest_runtest_setup() -> None:
 
 
 #: Tests of the command, in processes of its own, and those whose work is shared out among processes.
-FIRST = (("action", "baselines", "cache", "cli"), ("test_checking.py", "test_jobs.py"))
+FIRST = (("action", "baselines", "cache", "cli"), ("sweeps", "test_checking.py", "test_jobs.py"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
