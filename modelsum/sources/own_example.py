@@ -16,8 +16,8 @@ Arguments: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 def example_of(model: nn.Module) -> Callable[[int, int | None, torch.device], Arguments] | None:
     """For a model of transformers what makes its arguments, as `Loaded.example`; None for any other."""
-    transformers = sys.modules.get("transformers")
-    if transformers is None or not isinstance(model, transformers.PreTrainedModel):
+    loaded = sys.modules.get("transformers.modeling_utils")  # to ask transformers would load it, for seconds
+    if loaded is None or not isinstance(model, loaded.PreTrainedModel):
         return None
 
     def example(batch: int, length: int | None, device: torch.device) -> Arguments:
