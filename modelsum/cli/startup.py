@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING
 
-from modelsum.cli import output
+from modelsum.cli import output, supervision
 
 if TYPE_CHECKING:
     from modelsum.request import Request
@@ -26,7 +26,8 @@ def import_torch() -> None:
     What has been loaded stays: from here on the collector works as ever, but need not look at it again.
     """
     global _held
-    import torch  # noqa: F401
+    with supervision.at_once():  # an interrupt in the middle of a library's import is lost, or takes it apart
+        import torch  # noqa: F401
 
     if _held:
         gc.freeze()

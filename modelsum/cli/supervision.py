@@ -13,7 +13,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
 from typing import Any
 
 from modelsum.processes import end_with_parent, how_it_ended
@@ -55,19 +56,45 @@ def end_as(work: Callable[[], int], *, interrupt: Any = signal.default_int_handl
     _end(status, is_done, asked)
 
 
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Ctrl-C ends this process as the system does: nothing is there to clean up, and no code to hear it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _worked(
     work: Callable[[], int], interrupt: Any, unblocked: Iterable[signal.Signals | int] | None = None
 ) -> int:
-    """The exit code of the work; Ctrl-C is heard from here on, also one that has been waiting."""
+    """The exit code of the work; Ctrl-C is heard from here on, also one that has been waiting.
+
+    Libraries take an interrupt for a failure of their own, and go on: the work was interrupted all the same.
+    """
+    heard = False
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        heard = True
+        signal.default_int_handler(number, frame)
+
+    code = None
     try:
-        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGINT, hear if interrupt is signal.default_int_handler else interrupt)
         if unblocked is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
-        return work()
+        code = work()
     except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _say("interrupted")
-        return INTERRUPTED
+        heard = True
+    if code is not None and (not heard or code == INTERRUPTED):
+        return code
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _say("interrupted")
+    return INTERRUPTED
 
 
 def _waited_for(worker: int, signals: set[signal.Signals]) -> tuple[int | None, int]:

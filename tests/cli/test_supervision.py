@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from conftest import all_of
 
+from modelsum.cli import startup
+
 COMMAND = [str(Path(sys.executable).with_name("modelsum"))]
 ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the command watches over itself on Linux")
 
@@ -45,6 +47,13 @@ def rests():
 
 def interrupted():
     os.kill(os.getpid(), signal.SIGINT)
+
+def goes_on():
+    try:
+        interrupted()
+        time.sleep(3)
+    except KeyboardInterrupt:
+        return nn.Linear(4, 2)
 
 def has_a_child():
     child = subprocess.Popen(["sleep", "600"])
@@ -122,6 +131,30 @@ def test_a_file_is_written_where_the_command_began(folder: Path, modelsum_cli) -
 
 
 # ---- signals
+
+
+def test_an_interrupt_that_the_models_code_took_for_its_own_is_one_all_the_same(
+    folder: Path, modelsum_cli
+) -> None:
+    done = modelsum_cli("show", "nets.py:goes_on", "--input", "4")
+    assert (done.code, done.err.splitlines()[-1]) == (130, "modelsum: error: interrupted")
+
+
+def test_while_torch_is_imported_nothing_can_take_an_interrupt_for_its_own(monkeypatch) -> None:
+    """numpy, which torch imports in the middle, leaves torch without arrays, or cannot be loaded again."""
+
+    class Importing:
+        def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+            found.append(signal.getsignal(signal.SIGINT))
+            raise ImportError("that is enough")
+
+    found: list[object] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(sys, "meta_path", [Importing()])
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    with pytest.raises(ImportError, match="enough"):
+        startup.import_torch()
+    assert (found, signal.signal(signal.SIGINT, before)) == ([signal.SIG_DFL], signal.default_int_handler)
 
 
 def alive(folder: Path) -> list[str]:
