@@ -21,6 +21,7 @@ from torch import Tensor
 from modelsum.trace.torch_private import (
     NO_TORCH_FUNCTION,
     TO_COPY,
+    DispatchMode,
     ops_with_kernel,
     schema_of,
     without_modes,
@@ -110,10 +111,19 @@ class _Probe(Tensor):
         raise _Cast((kwargs or {})["dtype"]) if func is TO_COPY else _Arrived
 
 
+class _Asking(DispatchMode):
+    """Lets probes say it before torch asks them itself, for which it loads its compiler."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, *called: Any) -> Any:
+        if _Probe not in types:
+            return func(*called[0])  # what two types promote to
+        return _Probe.__torch_dispatch__(func, types, *called)
+
+
 def _first_cast(op: Any, target: str, *dtypes: torch.dtype) -> torch.dtype | None:
     """What the first argument that autocast casts is cast to, if tensors have these types in turn."""
     probes = map(partial(_probe, target), cycle(dtypes))
-    with without_modes(), _autocast(target):
+    with without_modes(), _autocast(target), _Asking():
         arguments = [_example(a, probes) for a in schema_of(op).arguments if not a.kwarg_only]
         try:
             op(*arguments)
