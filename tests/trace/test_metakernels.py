@@ -435,6 +435,7 @@ CASES: dict[str, list[Case]] = {
     "_grouped_mm": grouped(),
     "mm": [lambda t: (t(3, 4), t(4, 5))],
     "bmm": [lambda t: (t(2, 3, 4), t(2, 4, 5))],
+    "bmm.out": [lambda t: (t(2, 3, 4), t(2, 4, 5), {"out": t(2, 3, 5)})],
     "addmm": [lambda t: (t(5), t(3, 4), t(4, 5)), lambda t: (t(3, 5), t(3, 4), t(4, 5))],
     "baddbmm": [
         lambda t: (t(2, 3, 5), t(2, 3, 4), t(2, 4, 5)),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from modelsum.trace.metakernels.layout import FLOATS, broadcast_shape, empty
+from modelsum.trace.metakernels.layout import FLOATS, broadcast_shape, empty, is_plain_meta
 from modelsum.trace.metakernels.table import rule
 
 
@@ -25,6 +25,14 @@ def bmm(a: Tensor, b: Tensor) -> Any:
     if not _fit(a, b, 3) or a.shape[0] != b.shape[0]:
         return NotImplemented
     return empty((a.shape[0], a.shape[1], b.shape[2]), a.dtype)
+
+
+@rule("bmm.out")
+def bmm_into(a: Tensor, b: Tensor, *, out: Tensor) -> Any:
+    """[batch, m, k] @ [batch, k, n], into what is there."""
+    product = bmm(a, b)
+    alike = product is not NotImplemented and (out.shape, out.dtype) == (product.shape, product.dtype)
+    return out if alike and is_plain_meta(out) else NotImplemented
 
 
 @rule("addmm")
