@@ -193,3 +193,22 @@ def test_what_orders_sums_and_resamples(name: str, threads: int) -> None:
 
 def test_a_transposed_matrix_is_copied_by_tiles() -> None:
     compare(aten.clone.default, (torch.rand(512, 130).t(),), 0, 0, memory_format=torch.contiguous_format)
+
+
+SUMMED = {
+    "contiguous": IMAGES,
+    "channels last": LAID_OUT["channels last"],
+    "some channels": LAID_OUT["some channels"],
+    "one sample, repeated": IMAGES[:1].expand(IMAGES.shape),
+    "turned": IMAGES.transpose(2, 3),
+    "all alike": torch.ones(1).expand(IMAGES.shape),
+    "one channel": IMAGES[:, :1].clone(),
+}
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_what_is_summed_in_one_run_is_not_copied_from_16_bits(name: str) -> None:
+    """As the gradient of a bias is."""
+    x = SUMMED[name].bfloat16() if name != "all alike" else torch.ones(1).bfloat16().expand(IMAGES.shape)
+    for dims in ([0, 2, 3], [0], [2, 3], [0, 2], [1], [0, 1, 2, 3]):
+        compare(aten.sum.dim_IntList, (x, dims), 0, 512)

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from modelsum.memory.cpu import convolution as cpu_convolution
 from modelsum.memory.cpu import elementwise as cpu_elementwise
 from modelsum.memory.cpu import ordering, pooling, resampling
-from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.layouts import nbytes
 from modelsum.memory.cpu.machine import AVX2, AVX512, OTHER, isa, measured_on_two_threads, threads
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
 from modelsum.memory.cpu.pooling import is_channels_last

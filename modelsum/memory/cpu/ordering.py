@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.layouts import nbytes
 
 _INDEX_BYTES = 8
 
