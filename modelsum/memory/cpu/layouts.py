@@ -18,6 +18,15 @@ class Layout(NamedTuple):
         """Of a tensor as it lies."""
         return cls(tuple(tensor.shape), tuple(tensor.stride()), tensor.element_size())
 
+    @classmethod
+    def of_planes(cls, tensor: Any) -> Layout:
+        """The same, one dimension of positions as two, as convolutions take it."""
+        layout = cls.of(tensor)
+        if layout.dim() != 3:
+            return layout
+        (samples, channels, length), (outer, of_channel, inner) = layout.shape, layout.strides
+        return cls((samples, channels, 1, length), (outer, of_channel, length * inner, inner), layout.element)
+
     def packed(self, channels_last: bool) -> Layout:
         """Of a copy without gaps."""
         strides, step = [0] * len(self.shape), 1

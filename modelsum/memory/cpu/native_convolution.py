@@ -204,13 +204,7 @@ def _sums(grad: Any) -> int:
 
 def _of_group(tensor: Any, groups: int) -> tuple[Layout, int]:
     """A group's channels, and the bytes of their copy where they are no tensor without gaps."""
-    layout = Layout.of(tensor)
-    if layout.dim() == 3:  # one dimension is done as two
-        samples, channels, length = layout.shape
-        outer, of_channel, inner = layout.strides
-        layout = Layout(
-            (samples, channels, 1, length), (outer, of_channel, length * inner, inner), layout.element
-        )
+    layout = Layout.of_planes(tensor)
     if groups == 1:
         return layout, 0
     channels_last = has_channels_last(layout)
