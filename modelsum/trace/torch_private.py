@@ -520,10 +520,14 @@ RANDOM_STATE = Name(torch, "get_rng_state")
 
 
 def local_of(tensor: Tensor) -> Tensor:
-    """This rank's part of a tensor that several hold, or what a collective that was not waited for brings."""
+    """This rank's part of a tensor that several hold, or what a collective that was not waited for brings.
+
+    Of a jagged tensor, its values.
+    """
     while type(tensor) not in _WHOLE:
         part = getattr(tensor, "_local_tensor", None)
         part = getattr(tensor, "elem", None) if part is None else part
+        part = getattr(tensor, "_values", None) if part is None and tensor.layout is torch.jagged else part
         if not isinstance(part, Tensor):
             break
         tensor = part
@@ -536,6 +540,11 @@ _WHOLE = (Tensor, nn.Parameter)
 def is_distributed(types: Iterable[Any]) -> bool:
     """Whether classes of tensors are among these that torch.distributed takes apart."""
     return any(kind.__module__.startswith("torch.distributed.") for kind in types)
+
+
+def offsets_of(tensor: Tensor) -> Tensor | None:
+    """Where the rows of a jagged tensor begin."""
+    return getattr(tensor, "_offsets", None) if tensor.layout is torch.jagged else None
 
 
 def start_fake_group(rank: int, size: int) -> None:

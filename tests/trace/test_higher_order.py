@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from real_cpu import storage_bytes, training_peaks
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -113,3 +114,15 @@ def test_jagged_tensors_made_inside_are_counted() -> None:
     assert summary.totals.macs == (3 + 5) * 6 * 4 + 2 * 4 * 2
     assert summary.layers[1].input_shapes == [(2, "*", 6)]
     assert summary.memory is not None
+
+
+@pytest.mark.parametrize("layers", [[nn.Linear(8, 2)], [nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16)]])
+def test_jagged_tensors_have_memory(layers: list[nn.Module]) -> None:
+    """Their values and where the rows begin, told 72 bytes for 3,296 once."""
+    model = nn.Sequential(*layers)
+    rows = torch.nested.nested_tensor([torch.rand(30, 8), torch.rand(50, 8)], layout=torch.jagged)
+    own = 80 * 8 * 4 + 3 * 8
+    real = training_peaks(model, (rows,), torch.sum, lambda p: torch.optim.SGD(p, lr=0.0, foreach=False))
+    memory = modelsum.summarize(model, rows, target="cpu", optimizer="sgd").memory
+    assert memory is not None
+    assert memory.training_peak_bytes == real.training - storage_bytes([rows]) + own

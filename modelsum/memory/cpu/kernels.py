@@ -195,22 +195,22 @@ def flash_attention(query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int
 
 
 def _is_unknown_in_16_bits(tensor: Any) -> bool:
-    return bool(tensor.element_size() == 2 and isa() != AVX512)
+    return bool(tensor.element_size() == 2 and isa() == OTHER)
 
 
 def flash_attention_backward(grad: Any, query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int | None:
     """Two tiles of scores and one of row sums for each thread: 32,896 bytes for [8, 4, 64, 32].
 
-    Where sequences are the outer dimension, as nn.MultiheadAttention has it, the gradient is copied. From 16
-    bits, both tiles are there in that type too, and sums for the gradients: 71,556 bytes.
+    A gradient whose heads do not lie together for each position is copied: where sequences are the outer
+    dimension, as nn.MultiheadAttention has it, or heads. From 16 bits, both tiles are there in that type too,
+    with AVX-512 also sums for the gradients: 71,556 bytes.
     """
     if _is_unknown_in_16_bits(query):
         return None
     rows, columns = _tile(query, key)
-    is_batch_first = query.stride(0) >= query.stride(2)
-    copied = 0 if is_batch_first and grad.stride(-1) == 1 else nbytes(grad)
+    copied = 0 if grad.transpose(1, 2).is_contiguous() else nbytes(grad)
     sums = 0
-    if query.element_size() == 2:
+    if query.element_size() == 2 and isa() == AVX512:
         sums = threads() * _FLOAT_BYTES * query.shape[-1] * (rows + columns)
     both = 2 * _rounded_scores(query, rows * columns)
     return int(copied + both + sums + _FLOAT_BYTES * (2 * threads() * rows * columns + rows))
