@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from modelsum.memory.cpu import convolution as cpu_convolution
+from modelsum.memory.cpu import deformable, ordering, pooling, quantized, resampling
 from modelsum.memory.cpu import elementwise as cpu_elementwise
-from modelsum.memory.cpu import ordering, pooling, quantized, resampling
 from modelsum.memory.cpu.layouts import nbytes
 from modelsum.memory.cpu.machine import AVX2, AVX512, OTHER, isa, measured_on_two_threads, threads
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
@@ -337,7 +337,6 @@ _NOT_MEASURED = (
     *("_embedding_bag", "_embedding_bag_forward_only", "_embedding_bag_backward"),
     *("_embedding_bag_dense_backward", "_euclidean_dist", "linalg_householder_product", "linalg_qr"),
     *("linalg_matrix_exp", "linalg_inv_ex", "_linalg_svd", "_linalg_eigh", "linalg_eig", "_linalg_det"),
-    *("torchvision::deform_conv2d", "torchvision::_deform_conv2d_backward"),
     *quantized.NOT_MEASURED,
 )
 
@@ -405,5 +404,7 @@ KERNELS: dict[str, Rule] = {
     "embedding_dense_backward": embedding_dense_backward,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
+    "torchvision::deform_conv2d": deformable.forward,
+    "torchvision::_deform_conv2d_backward": deformable.backward,
     **quantized.KERNELS,
 }
