@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from real_cpu import storage_bytes, training_peaks
+from real_cpu import inference_peak, storage_bytes, training_peaks
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -92,6 +92,24 @@ def test_where_compiled_code_alone_has_a_derivative_the_training_step_is_not_kno
         memory is None or memory.training_peak_bytes is None
     )  # before 2.9 torch shows it to no mode of ours
     assert "while_loop" in (summary.notices[0] if memory is None else memory.notices[0])
+
+
+def test_rows_of_a_map_have_memory() -> None:
+    class Map(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(40, 40)
+
+        def forward(self, x: Tensor) -> Tensor:
+            from torch._higher_order_ops.map import map as each_row
+
+            result: Tensor = each_row(lambda row: self.a(row), x)
+            return result
+
+    model, x = Map(), torch.rand(20, 30, 40)
+    memory = modelsum.summarize(model, x, target="cpu").memory
+    assert memory is not None
+    assert memory.inference_peak_bytes == inference_peak(model, (x,))
 
 
 def test_torch_is_as_it_was_afterwards() -> None:
