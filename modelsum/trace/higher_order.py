@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of
+from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of, scan_as_written
 from modelsum.trace.values.known_values import value_of
 
 
@@ -45,4 +45,8 @@ def _holds(pred: Any, operator: str) -> bool:
 
 
 _MAP = "map_impl"  # torch._higher_order_ops.map: row after row, then put together
-_CONTROL_FLOW: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": _while_loop}
+_CONTROL_FLOW: dict[str, Callable[..., Any]] = {
+    "cond": cond,
+    "while_loop": _while_loop,
+    "scan": scan_as_written,
+}

@@ -94,22 +94,38 @@ def test_where_compiled_code_alone_has_a_derivative_the_training_step_is_not_kno
     assert "while_loop" in (summary.notices[0] if memory is None else memory.notices[0])
 
 
-def test_rows_of_a_map_have_memory() -> None:
-    class Map(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a = nn.Linear(40, 40)
+class Map(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(40, 40)
 
-        def forward(self, x: Tensor) -> Tensor:
-            from torch._higher_order_ops.map import map as each_row
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.map import map as each_row
 
-            result: Tensor = each_row(lambda row: self.a(row), x)
-            return result
+        result: Tensor = each_row(lambda row: self.a(row), x)
+        return result
 
-    model, x = Map(), torch.rand(20, 30, 40)
-    memory = modelsum.summarize(model, x, target="cpu").memory
-    assert memory is not None
-    assert memory.inference_peak_bytes == inference_peak(model, (x,))
+
+class Scan(Map):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.scan import scan
+
+        def step(carried: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+            following = self.a(carried) + row
+            return following, following * 2
+
+        result: Tensor = scan(step, torch.zeros(30, 40), x)[1]
+        return result
+
+
+@pytest.mark.parametrize("kind", [Map, Scan])
+def test_what_is_done_to_every_row_is_counted_and_has_memory(kind: Any) -> None:
+    model, x = kind(), torch.rand(20, 30, 40)
+    summary = modelsum.summarize(model, x, target="cpu")
+    assert summary.totals.macs == 20 * 30 * 40 * 40
+    assert summary.memory is not None
+    assert summary.memory.inference_peak_bytes == pytest.approx(inference_peak(model, (x,)), abs=16)
+    assert "known to compiled code alone" in summary.memory.notices[0]
 
 
 def test_torch_is_as_it_was_afterwards() -> None:
