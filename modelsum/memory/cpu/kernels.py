@@ -103,35 +103,36 @@ def layer_norm_backward(
 
 def group_norm(
     x: Any, weight: Any, bias: Any, n: int, channels: int, positions: int, groups: int, *_: Any, out: Any
-) -> int | None:
+) -> int:
     """Channels last, two sums for each channel of a sample: 1,024 bytes for [4, 32, 6, 8].
 
     From 1,024 positions on each thread has these, and there are two for each group. What is neither that nor
-    contiguous is copied. In 16 bits it was not measured.
+    contiguous is copied.
     """
-    if x.element_size() != _FLOAT_BYTES:
-        return None
     if x.is_contiguous():
         return 0
     if not is_channels_last(x):
         return nbytes(x)
-    sums = 2 * _FLOAT_BYTES * n * channels
+    sums = _sums_of_channels(x, n * channels)
     if positions < _MANY_POSITIONS:
         return sums
-    return threads() * sums + 2 * _FLOAT_BYTES * n * groups
+    return threads() * sums + _sums_of_channels(x, n * groups)
 
 
 def group_norm_backward(
     grad: Any, x: Any, mean: Any, rstd: Any, weight: Any, n: int, channels: int, *_: Any, out: Any
-) -> int | None:
+) -> int:
     """Two sums for each channel of a sample, and copies of what is laid out otherwise than the input."""
-    if x.element_size() != _FLOAT_BYTES:
-        return None
     last = is_channels_last(x) and not x.is_contiguous()
     copied = 0 if last or x.is_contiguous() else nbytes(x)
     if not (is_channels_last(grad) if last else grad.is_contiguous()):
         copied += nbytes(grad)
-    return copied + 2 * _FLOAT_BYTES * n * channels
+    return copied + _sums_of_channels(x, n * channels)
+
+
+def _sums_of_channels(x: Any, count: int) -> int:
+    """Two of each, in float32 from 16 bits."""
+    return int(2 * max(_FLOAT_BYTES, x.element_size()) * count)
 
 
 # ---- matrix products
@@ -333,9 +334,8 @@ def not_measured(*arguments: Any, out: Any, **named: Any) -> None:
 
 
 _NOT_MEASURED = (
-    "_fft_c2r",
     *("_embedding_bag", "_embedding_bag_forward_only", "_embedding_bag_backward"),
-    *("_embedding_bag_dense_backward", "_euclidean_dist", "linalg_householder_product", "linalg_qr"),
+    *("_embedding_bag_dense_backward", "linalg_householder_product", "linalg_qr"),
     *("linalg_matrix_exp", "linalg_inv_ex", "_linalg_svd", "_linalg_eigh", "linalg_eig", "_linalg_det"),
     *quantized.NOT_MEASURED,
 )
@@ -399,6 +399,8 @@ KERNELS: dict[str, Rule] = {
     "kthvalue": ordering.kthvalue,
     "_trilinear": ordering.trilinear,
     **dict.fromkeys(("_fft_r2c", "_fft_c2c"), ordering.fourier),
+    "_fft_c2r": ordering.fourier_to_real,
+    "_euclidean_dist": ordering.distances,
     **dict.fromkeys(("_ctc_loss_backward", "_ctc_loss_backward.Tensor"), ordering.ctc_loss_backward),
     "roll": roll,
     "embedding_dense_backward": embedding_dense_backward,
