@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of
+from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of, scan_as_written
 from modelsum.trace.values.known_values import value_of
 
 
@@ -18,7 +18,9 @@ def as_written(operator: HigherOrderOperator) -> Callable[..., Any] | None:
 
 def control_flow(operator: Any) -> Callable[..., Any] | None:
     """What does the work of an operator that chooses or repeats functions; None for any other op."""
-    return _CONTROL_FLOW.get(operator.name()) if isinstance(operator, HigherOrderOperator) else None
+    if not isinstance(operator, HigherOrderOperator):
+        return None
+    return plain_kernel_of(operator) if operator.name() == _MAP else _CONTROL_FLOW.get(operator.name())
 
 
 def cond(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
@@ -42,4 +44,9 @@ def _holds(pred: Any, operator: str) -> bool:
     return bool(value)
 
 
-_CONTROL_FLOW: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": _while_loop}
+_MAP = "map_impl"  # torch._higher_order_ops.map: row after row, then put together
+_CONTROL_FLOW: dict[str, Callable[..., Any]] = {
+    "cond": cond,
+    "while_loop": _while_loop,
+    "scan": scan_as_written,
+}

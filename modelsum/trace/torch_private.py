@@ -250,6 +250,13 @@ def plain_kernel_of(operator: Any) -> Callable[..., Any] | None:
     return kernel
 
 
+def scan_as_written(combine: Any, carried: Any, rows: Any, additional: Any = (), *_: Any) -> Any:
+    """torch._higher_order_ops.scan: its kernel, which itself refuses to run where a mode looks on."""
+    from torch._higher_order_ops.scan import generic_scan
+
+    return generic_scan(combine, carried, rows, additional_inputs=additional)
+
+
 def show_higher_order(mode: type[DispatchMode], show: Callable[[Any], Callable[..., Any]]) -> None:
     """Have a kind of mode see higher-order operators where torch has to be told of each: before 2.9.
 
@@ -520,10 +527,14 @@ RANDOM_STATE = Name(torch, "get_rng_state")
 
 
 def local_of(tensor: Tensor) -> Tensor:
-    """This rank's part of a tensor that several hold, or what a collective that was not waited for brings."""
+    """This rank's part of a tensor that several hold, or what a collective that was not waited for brings.
+
+    Of a jagged tensor, its values.
+    """
     while type(tensor) not in _WHOLE:
         part = getattr(tensor, "_local_tensor", None)
         part = getattr(tensor, "elem", None) if part is None else part
+        part = getattr(tensor, "_values", None) if part is None and tensor.layout is torch.jagged else part
         if not isinstance(part, Tensor):
             break
         tensor = part
@@ -536,6 +547,11 @@ _WHOLE = (Tensor, nn.Parameter)
 def is_distributed(types: Iterable[Any]) -> bool:
     """Whether classes of tensors are among these that torch.distributed takes apart."""
     return any(kind.__module__.startswith("torch.distributed.") for kind in types)
+
+
+def offsets_of(tensor: Tensor) -> Tensor | None:
+    """Where the rows of a jagged tensor begin."""
+    return getattr(tensor, "_offsets", None) if tensor.layout is torch.jagged else None
 
 
 def start_fake_group(rank: int, size: int) -> None:

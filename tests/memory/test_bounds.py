@@ -120,9 +120,8 @@ def test_an_lstm_that_was_measured_is_exact() -> None:
     assert memory_of(First(nn.LSTM(8, 8)), torch.rand(5, 2, 8)).bound == "exact"
 
 
-@pytest.mark.parametrize("target", ["cpu", "cuda"])
-def test_columns_of_a_deformable_convolution_are_not_known(target: str) -> None:
-    memory = modelsum.summarize(Deformed(), torch.rand(2, 64, 16, 16), target=target).memory
+def test_columns_of_a_deformable_convolution_are_not_known_on_cuda() -> None:
+    memory = modelsum.summarize(Deformed(), torch.rand(2, 64, 16, 16), target="cuda").memory
     assert memory is not None
     assert memory.bound == "lower"
     assert "torchvision.deform_conv2d" in memory.unmeasured

@@ -15,7 +15,7 @@ from real_cpu import kernel_bytes
 from torch import Tensor
 
 from modelsum.memory.cpu.kernels import KERNELS, lstm_workspace_bytes
-from modelsum.memory.cpu.machine import ISA_OF, MEASURED_THREADS, OTHER, AtLeast, on_machine
+from modelsum.memory.cpu.machine import AVX2, ISA_OF, MEASURED_THREADS, OTHER, AtLeast, on_machine
 
 CPU_FLAGS = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
 ISA = ISA_OF.get(torch.backends.cpu.get_cpu_capability(), OTHER)
@@ -209,14 +209,29 @@ def in_sequence_order(length: int) -> Tensor:
     return torch.rand(length, 4, 8, 32).permute(1, 2, 0, 3)
 
 
-@pytest.mark.parametrize("length", [17, 64, 200, 800])
-@pytest.mark.parametrize("make", [in_contiguous_heads, in_sequence_order])
-def test_attention(make: Callable[[int], Tensor], length: int) -> None:
-    q = make(length)
+def in_heads(length: int) -> Tensor:
+    return torch.rand(4, 8, length, 32)
+
+
+of_avx2 = pytest.mark.skipif(ISA != AVX2, reason="see test_cpu_bf16")
+LENGTHS = [
+    *((length, torch.float32) for length in (17, 64, 200, 800)),
+    pytest.param(17, torch.bfloat16, marks=of_avx2),
+    pytest.param(200, torch.bfloat16, marks=of_avx2),
+    pytest.param(800, torch.bfloat16, marks=[of_avx2, pytest.mark.slow]),
+]
+
+
+@pytest.mark.parametrize(("length", "dtype"), LENGTHS)
+@pytest.mark.parametrize("make", [in_contiguous_heads, in_sequence_order, in_heads])
+def test_attention(make: Callable[[int], Tensor], length: int, dtype: torch.dtype) -> None:
+    """A gradient may be laid out otherwise than the query."""
+    q = make(length).to(dtype)
     compare(aten._scaled_dot_product_flash_attention_for_cpu.default, (q, q, q), 0.01, 512)
     out, logsumexp = aten._scaled_dot_product_flash_attention_for_cpu(q, q, q)
-    arguments = (torch.rand_like(out), q, q, q, out, logsumexp, 0.0, False)
-    compare(aten._scaled_dot_product_flash_attention_for_cpu_backward.default, arguments, 0.01, 512)
+    for grad in (torch.rand_like(out), in_heads(length).to(dtype)):
+        arguments = (grad, q, q, q, out, logsumexp, 0.0, False)
+        compare(aten._scaled_dot_product_flash_attention_for_cpu_backward.default, arguments, 0.01, 512)
 
 
 def test_embedding_backward_of_a_transposed_gradient() -> None:

@@ -120,17 +120,30 @@ def test_the_derivative_of_gelu_copies_gradients(of_x: str, of_grad: str, approx
     compare(aten.gelu_backward.default, arguments, 0, 0, approximate=approximate)
 
 
+GROUPED = [
+    pytest.param((torch.float32, torch.float32)),
+    pytest.param((torch.bfloat16, torch.float32)),
+    pytest.param((torch.bfloat16, torch.bfloat16), marks=pytest.mark.slow),
+    pytest.param((torch.float16, torch.float32), marks=pytest.mark.slow),
+    pytest.param((torch.float64, torch.float64), marks=pytest.mark.slow),
+]
+
+
 @pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize("dtypes", GROUPED, ids=str)
 @pytest.mark.parametrize("size", [(6, 8), (32, 40)], ids=str)
 @pytest.mark.parametrize("of_x", ["contiguous", "channels last", "transposed"])
-def test_group_norm_in_every_layout(of_x: str, size: tuple[int, int], threads: int) -> None:
-    x, c = LAYOUTS[of_x](torch.rand(4, 32, *size)), torch.rand(32)
+def test_group_norm_in_every_layout(
+    of_x: str, size: tuple[int, int], dtypes: tuple[torch.dtype, torch.dtype], threads: int
+) -> None:
+    x, c = LAYOUTS[of_x](torch.rand(4, 32, *size).to(dtypes[0])), torch.rand(32).to(dtypes[1])
     settings = (4, 32, size[0] * size[1], 4)
     torch.set_num_threads(threads)
     with on_machine(threads=threads):
         y, mean, rstd = aten.native_group_norm(x, c, c, *settings, 1e-5)
         compare(aten.native_group_norm.default, (x, c, c, *settings, 1e-5), 0, 0)
-        for grad in (torch.rand_like(y), torch.rand(x.shape), torch.ones(1).expand(x.shape)):
+        ones = torch.ones(1).to(dtypes[0])
+        for grad in (torch.rand_like(y), torch.rand(x.shape).to(dtypes[0]), ones.expand(x.shape)):
             for wanted in ([True] * 3, [False, True, True]):
                 arguments = (grad, x, mean, rstd, c, *settings, wanted)
                 compare(aten.native_group_norm_backward.default, arguments, 0, 0)
@@ -161,6 +174,14 @@ ORDERED = {
     "rfft": (aten._fft_r2c.default, (ROWS, [2], 0, True)),
     "rfft over the second": (aten._fft_r2c.default, (ROWS, [1], 0, True)),
     "rfft over two": (aten._fft_r2c.default, (ROWS, [1, 2], 0, True)),
+    "irfft": (aten._fft_c2r.default, (COMPLEX, [2], 2, 62)),
+    "irfft over the second": (aten._fft_c2r.default, (COMPLEX, [1], 2, 30)),
+    "distances": (aten._euclidean_dist.default, (torch.rand(2, 200, 8), torch.rand(2, 100, 8))),
+    "distances of few long rows": (aten._euclidean_dist.default, (torch.rand(3, 200), torch.rand(4, 200))),
+    "distances in bfloat16": (
+        aten._euclidean_dist.default,
+        (torch.rand(2, 20, 30).bfloat16(), torch.rand(2, 10, 30).bfloat16()),
+    ),
     "nn.Bilinear": (aten._trilinear.default, (SIDES[0], TABLE, SIDES[2], [1, 3], [0], [1, 2], [2, 3])),
     "of nn.Bilinear's input": (
         aten._trilinear.default,
@@ -193,3 +214,22 @@ def test_what_orders_sums_and_resamples(name: str, threads: int) -> None:
 
 def test_a_transposed_matrix_is_copied_by_tiles() -> None:
     compare(aten.clone.default, (torch.rand(512, 130).t(),), 0, 0, memory_format=torch.contiguous_format)
+
+
+SUMMED = {
+    "contiguous": IMAGES,
+    "channels last": LAID_OUT["channels last"],
+    "some channels": LAID_OUT["some channels"],
+    "one sample, repeated": IMAGES[:1].expand(IMAGES.shape),
+    "turned": IMAGES.transpose(2, 3),
+    "all alike": torch.ones(1).expand(IMAGES.shape),
+    "one channel": IMAGES[:, :1].clone(),
+}
+
+
+@pytest.mark.parametrize("name", SUMMED)
+def test_what_is_summed_in_one_run_is_not_copied_from_16_bits(name: str) -> None:
+    """As the gradient of a bias is."""
+    x = SUMMED[name].bfloat16() if name != "all alike" else torch.ones(1).bfloat16().expand(IMAGES.shape)
+    for dims in ([0, 2, 3], [0], [2, 3], [0, 2], [1], [0, 1, 2, 3]):
+        compare(aten.sum.dim_IntList, (x, dims), 0, 512)

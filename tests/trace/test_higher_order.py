@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from real_cpu import inference_peak, storage_bytes, training_peaks
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -93,6 +94,40 @@ def test_where_compiled_code_alone_has_a_derivative_the_training_step_is_not_kno
     assert "while_loop" in (summary.notices[0] if memory is None else memory.notices[0])
 
 
+class Map(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(40, 40)
+
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.map import map as each_row
+
+        result: Tensor = each_row(lambda row: self.a(row), x)
+        return result
+
+
+class Scan(Map):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.scan import scan
+
+        def step(carried: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+            following = self.a(carried) + row
+            return following, following * 2
+
+        result: Tensor = scan(step, torch.zeros(30, 40), x)[1]
+        return result
+
+
+@pytest.mark.parametrize("kind", [Map, Scan])
+def test_what_is_done_to_every_row_is_counted_and_has_memory(kind: Any) -> None:
+    model, x = kind(), torch.rand(20, 30, 40)
+    summary = modelsum.summarize(model, x, target="cpu")
+    assert summary.totals.macs == 20 * 30 * 40 * 40
+    assert summary.memory is not None
+    assert summary.memory.inference_peak_bytes == pytest.approx(inference_peak(model, (x,)), abs=16)
+    assert "known to compiled code alone" in summary.memory.notices[0]
+
+
 def test_torch_is_as_it_was_afterwards() -> None:
     before = torch.compile, torch.cond
     modelsum.summarize(Cond(), X)
@@ -113,3 +148,15 @@ def test_jagged_tensors_made_inside_are_counted() -> None:
     assert summary.totals.macs == (3 + 5) * 6 * 4 + 2 * 4 * 2
     assert summary.layers[1].input_shapes == [(2, "*", 6)]
     assert summary.memory is not None
+
+
+@pytest.mark.parametrize("layers", [[nn.Linear(8, 2)], [nn.Linear(8, 16), nn.ReLU(), nn.LayerNorm(16)]])
+def test_jagged_tensors_have_memory(layers: list[nn.Module]) -> None:
+    """Their values and where the rows begin, told 72 bytes for 3,296 once."""
+    model = nn.Sequential(*layers)
+    rows = torch.nested.nested_tensor([torch.rand(30, 8), torch.rand(50, 8)], layout=torch.jagged)
+    own = 80 * 8 * 4 + 3 * 8
+    real = training_peaks(model, (rows,), torch.sum, lambda p: torch.optim.SGD(p, lr=0.0, foreach=False))
+    memory = modelsum.summarize(model, rows, target="cpu", optimizer="sgd").memory
+    assert memory is not None
+    assert memory.training_peak_bytes == real.training - storage_bytes([rows]) + own

@@ -502,6 +502,12 @@ def test_kernels_are_known_by_dispatch_key():
     assert "aten::relu" not in autocast
 
 
+def test_rows_are_scanned_as_written():
+    carried, doubled = room.scan_as_written(lambda c, r: (c + r, 2 * r), [torch.zeros(2)], [torch.ones(3, 2)])
+    assert carried.tolist() == [3, 3]
+    assert doubled.tolist() == [[2, 2]] * 3
+
+
 def test_higher_order_operators_have_a_plain_kernel():
     assert isinstance(COND, room.HigherOrderOperator)
     assert not isinstance(aten.mm.default, room.HigherOrderOperator)

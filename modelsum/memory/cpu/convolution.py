@@ -24,6 +24,7 @@ from typing import Any
 
 from modelsum.memory.cpu import convolution_avx2
 from modelsum.memory.cpu.convolution_bf16 import Bf16Scratch
+from modelsum.memory.cpu.layouts import nbytes
 from modelsum.memory.cpu.machine import AVX2, AVX512, BLOCK, isa, measured_on_two_threads, threads
 from modelsum.memory.cpu.native_convolution import backward_bytes, forward_bytes, is_native
 
@@ -38,11 +39,6 @@ _ENTRY_BYTES = 128  # with every entry of a scratchpad
 def _brgemm_bytes() -> int:
     """Scratch of the batch-reduce kernels, channels_last."""
     return 6144 * threads() + 48
-
-
-def nbytes(tensor: Any) -> int:
-    """Bytes of a tensor's elements."""
-    return int(tensor.numel() * tensor.element_size())
 
 
 def _up(n: int, to: int = BLOCK) -> int:
@@ -69,16 +65,10 @@ def is_measured(
 
     Of two dimensions and not dilated: of one group, of one for each channel, or of groups of whole blocks of
     channels, with a kernel that is smaller than the image with its padding. Transposed: of one group, of
-    whole blocks of channels, with a stride and up to 9 x 9. Of one small sample, which torch does itself: up
-    to 5 x 5 in up to three dimensions, dilated too; transposed up to 3 x 3.
+    whole blocks of channels, with a stride and up to 9 x 9.
     """
     kernel = tuple(weight.shape[2:])
-    if weight.element_size() not in (2, 4):
-        return False
-    if is_native(x, weight, stride, dilation, groups):
-        known = kernel if transposed else (*kernel, 2)
-        return bool(groups == 1 and 1 < max(known) <= (3 if transposed else 5))
-    if x.dim() != 4 or max(dilation) > 1:
+    if weight.element_size() not in (2, 4) or x.dim() != 4 or max(dilation) > 1:
         return False
     whole = weight.shape[1] % BLOCK == 0 and weight.shape[0] // groups % BLOCK == 0
     if transposed:
@@ -199,15 +189,15 @@ def convolution(
     out: Any,
 ) -> int | None:
     """A forward pass; None where its kind was not measured."""
-    if isa() != AVX512 and not is_native(x, weight, stride, dilation, groups):
+    if is_native(x, weight, stride, dilation, groups):
+        return forward_bytes(x, weight, bias, out, stride, padding, dilation, transposed, groups)
+    if isa() != AVX512:
         if not _is_of_avx2(x, weight):
             return None
         on_avx2 = convolution_avx2.transposed_forward if transposed else convolution_avx2.forward
         return on_avx2(x, weight, bias, stride, padding, dilation, groups, out)
     if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
         return None
-    if is_native(x, weight, stride, dilation, groups):
-        return forward_bytes(x, weight, out, stride, padding, transposed)
     conv = _Convolution(x, weight, out, stride, padding, transposed, groups)
     low = _low_precision(x, weight, out, stride, padding, transposed, groups, bias is not None, conv)
     if conv.channels_last:
@@ -240,15 +230,15 @@ def convolution_backward(
     out: Any,
 ) -> int | None:
     """A backward pass: first for the input, then for weight and bias; None where it was not measured."""
-    if isa() != AVX512 and not is_native(x, weight, stride, dilation, groups):
+    if is_native(x, weight, stride, dilation, groups):
+        return backward_bytes(x, weight, grad, stride, padding, dilation, transposed, groups, output_mask)
+    if isa() != AVX512:
         if not _is_of_avx2(x, weight):
             return None
         on_avx2 = convolution_avx2.transposed_backward if transposed else convolution_avx2.backward
         return on_avx2(grad, x, weight, stride, padding, dilation, groups, output_mask)
     if not is_measured(x, weight, stride, padding, dilation, transposed, groups):
         return None
-    if is_native(x, weight, stride, dilation, groups):
-        return backward_bytes(x, weight, grad, stride, padding, dilation, transposed, output_mask)
     conv = _Convolution(x, weight, grad, stride, padding, transposed, groups)
     wants_x, wants_weight, wants_bias = output_mask
     bias = conv.bias if wants_bias else 0

@@ -5,10 +5,11 @@ Measured as those of `modelsum.memory.cpu.kernels`, whose table has these rules 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from math import prod
 from typing import Any
 
-from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.layouts import nbytes
 
 _FLOAT_BYTES = 4
 
@@ -28,24 +29,41 @@ def mean(x: Any, *rest: Any, out: Any, **_: Any) -> int:
 
 
 def sum_over(x: Any, dims: Any = None, *rest: Any, out: Any, **_: Any) -> int:
-    """The same, where what is summed does not lie together: 2,097,408 bytes over all but the second.
-
-    (ReduceOps.cpp, should_use_acc_buffer.)
-    """
-    if x.element_size() != 2 or len(list(_stretches(x.shape, dims))) < 2:
+    """The same, where what is summed does not lie together: 2,097,408 bytes over all but the second."""
+    if x.element_size() != 2 or not x.is_floating_point():
         return 0
-    return int(_FLOAT_BYTES * (x.numel() + out.numel()))
+    return float32_sums(x.shape, x.stride(), dims)
 
 
-def _stretches(shape: Any, dims: Any) -> Iterable[int]:
-    """The first of each run of neighbouring dimensions that are summed; those of one element do not count."""
+def float32_sums(shape: Sequence[int], strides: Sequence[int], dims: Sequence[int] | None) -> int:
+    """A copy in float32 and the sums, of 16 bits that are summed in two runs or more.
+
+    (ReduceOps.cpp, should_use_acc_buffer, after TensorIterator has put together what lies together.)
+    """
     summed = {d % len(shape) for d in dims} if dims else set(range(len(shape)))
-    long = [d for d, n in enumerate(shape) if n > 1]
-    before = False
-    for d in long:
-        if d in summed and not before:
-            yield d
-        before = d in summed
+    runs, after = 0, -1
+    for d in _by_stride([d for d in reversed(range(len(shape))) if d in summed and shape[d] > 1], strides):
+        runs += strides[d] != after
+        after = shape[d] * strides[d]
+    if runs < 2:
+        return 0
+    return _FLOAT_BYTES * (prod(shape) + prod(n for d, n in enumerate(shape) if d not in summed))
+
+
+def _by_stride(dims: list[int], strides: Sequence[int]) -> list[int]:
+    """Sorted by insertion; a dimension that is expanded is passed over and keeps its place."""
+    for start in range(1, len(dims)):
+        at = start
+        for before in reversed(range(start)):
+            one, other = strides[dims[before]], strides[dims[at]]
+            if one == 0 or other == 0:
+                continue
+            if one < other:
+                break
+            if one > other:
+                dims[before], dims[at] = dims[at], dims[before]
+                at = before
+    return dims
 
 
 def complex_size(x: Any, *, out: Any, **_: Any) -> int:

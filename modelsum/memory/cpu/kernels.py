@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from modelsum.memory.cpu import convolution as cpu_convolution
+from modelsum.memory.cpu import deformable, ordering, pooling, quantized, resampling
 from modelsum.memory.cpu import elementwise as cpu_elementwise
-from modelsum.memory.cpu import ordering, pooling, resampling
-from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.layouts import nbytes
 from modelsum.memory.cpu.machine import AVX2, AVX512, OTHER, isa, measured_on_two_threads, threads
 from modelsum.memory.cpu.matmul_bf16 import matmul_scratch_bytes
 from modelsum.memory.cpu.pooling import is_channels_last
@@ -103,35 +103,36 @@ def layer_norm_backward(
 
 def group_norm(
     x: Any, weight: Any, bias: Any, n: int, channels: int, positions: int, groups: int, *_: Any, out: Any
-) -> int | None:
+) -> int:
     """Channels last, two sums for each channel of a sample: 1,024 bytes for [4, 32, 6, 8].
 
     From 1,024 positions on each thread has these, and there are two for each group. What is neither that nor
-    contiguous is copied. In 16 bits it was not measured.
+    contiguous is copied.
     """
-    if x.element_size() != _FLOAT_BYTES:
-        return None
     if x.is_contiguous():
         return 0
     if not is_channels_last(x):
         return nbytes(x)
-    sums = 2 * _FLOAT_BYTES * n * channels
+    sums = _sums_of_channels(x, n * channels)
     if positions < _MANY_POSITIONS:
         return sums
-    return threads() * sums + 2 * _FLOAT_BYTES * n * groups
+    return threads() * sums + _sums_of_channels(x, n * groups)
 
 
 def group_norm_backward(
     grad: Any, x: Any, mean: Any, rstd: Any, weight: Any, n: int, channels: int, *_: Any, out: Any
-) -> int | None:
+) -> int:
     """Two sums for each channel of a sample, and copies of what is laid out otherwise than the input."""
-    if x.element_size() != _FLOAT_BYTES:
-        return None
     last = is_channels_last(x) and not x.is_contiguous()
     copied = 0 if last or x.is_contiguous() else nbytes(x)
     if not (is_channels_last(grad) if last else grad.is_contiguous()):
         copied += nbytes(grad)
-    return copied + 2 * _FLOAT_BYTES * n * channels
+    return copied + _sums_of_channels(x, n * channels)
+
+
+def _sums_of_channels(x: Any, count: int) -> int:
+    """Two of each, in float32 from 16 bits."""
+    return int(2 * max(_FLOAT_BYTES, x.element_size()) * count)
 
 
 # ---- matrix products
@@ -195,22 +196,22 @@ def flash_attention(query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int
 
 
 def _is_unknown_in_16_bits(tensor: Any) -> bool:
-    return bool(tensor.element_size() == 2 and isa() != AVX512)
+    return bool(tensor.element_size() == 2 and isa() == OTHER)
 
 
 def flash_attention_backward(grad: Any, query: Any, key: Any, *rest: Any, out: Any, **_: Any) -> int | None:
     """Two tiles of scores and one of row sums for each thread: 32,896 bytes for [8, 4, 64, 32].
 
-    Where sequences are the outer dimension, as nn.MultiheadAttention has it, the gradient is copied. From 16
-    bits, both tiles are there in that type too, and sums for the gradients: 71,556 bytes.
+    A gradient whose heads do not lie together for each position is copied: where sequences are the outer
+    dimension, as nn.MultiheadAttention has it, or heads. From 16 bits, both tiles are there in that type too,
+    with AVX-512 also sums for the gradients: 71,556 bytes.
     """
     if _is_unknown_in_16_bits(query):
         return None
     rows, columns = _tile(query, key)
-    is_batch_first = query.stride(0) >= query.stride(2)
-    copied = 0 if is_batch_first and grad.stride(-1) == 1 else nbytes(grad)
+    copied = 0 if grad.transpose(1, 2).is_contiguous() else nbytes(grad)
     sums = 0
-    if query.element_size() == 2:
+    if query.element_size() == 2 and isa() == AVX512:
         sums = threads() * _FLOAT_BYTES * query.shape[-1] * (rows + columns)
     both = 2 * _rounded_scores(query, rows * columns)
     return int(copied + both + sums + _FLOAT_BYTES * (2 * threads() * rows * columns + rows))
@@ -333,11 +334,10 @@ def not_measured(*arguments: Any, out: Any, **named: Any) -> None:
 
 
 _NOT_MEASURED = (
-    "_fft_c2r",
     *("_embedding_bag", "_embedding_bag_forward_only", "_embedding_bag_backward"),
-    *("_embedding_bag_dense_backward", "_euclidean_dist", "linalg_householder_product", "linalg_qr"),
+    *("_embedding_bag_dense_backward", "linalg_householder_product", "linalg_qr"),
     *("linalg_matrix_exp", "linalg_inv_ex", "_linalg_svd", "_linalg_eigh", "linalg_eig", "_linalg_det"),
-    *("torchvision::deform_conv2d", "torchvision::_deform_conv2d_backward"),
+    *quantized.NOT_MEASURED,
 )
 
 KERNELS: dict[str, Rule] = {
@@ -399,9 +399,14 @@ KERNELS: dict[str, Rule] = {
     "kthvalue": ordering.kthvalue,
     "_trilinear": ordering.trilinear,
     **dict.fromkeys(("_fft_r2c", "_fft_c2c"), ordering.fourier),
+    "_fft_c2r": ordering.fourier_to_real,
+    "_euclidean_dist": ordering.distances,
     **dict.fromkeys(("_ctc_loss_backward", "_ctc_loss_backward.Tensor"), ordering.ctc_loss_backward),
     "roll": roll,
     "embedding_dense_backward": embedding_dense_backward,
     "mkldnn_rnn_layer": lstm,
     "mkldnn_rnn_layer_backward": lstm_backward,
+    "torchvision::deform_conv2d": deformable.forward,
+    "torchvision::_deform_conv2d_backward": deformable.backward,
+    **quantized.KERNELS,
 }

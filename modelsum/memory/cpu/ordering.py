@@ -9,7 +9,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.layouts import nbytes
+from modelsum.memory.cpu.machine import AtLeast
 
 _INDEX_BYTES = 8
 
@@ -90,6 +91,25 @@ def fourier(x: Any, dims: Any, *rest: Any, out: Any) -> int | None:
     long = [d for d in order if x.shape[d] > 1]
     together = all(x.stride(outer) == x.stride(inner) * x.shape[inner] for outer, inner in pairwise(long))
     return 0 if together else nbytes(x)
+
+
+def fourier_to_real(x: Any, dims: Any, *rest: Any, out: Any) -> int:
+    """As `fourier` over one dimension; over several the complex values of the others first."""
+    if len(dims) == 1:
+        copied = fourier(x, dims, out=out)
+        assert copied is not None  # one dimension was measured in every layout
+        return copied
+    return AtLeast(nbytes(x), nbytes(x))
+
+
+def distances(a: Any, b: Any, *, out: Any) -> int:
+    """A product of the rows with their squares beside: 24,000 bytes for [2, 200, 8] and [2, 100, 8]."""
+    squares = [nbytes(t) // max(t.shape[-1], 1) for t in (a, b)]
+    beside = [nbytes(t) + 2 * n for t, n in zip((a, b), squares, strict=True)]
+    numbers = 8 + a.element_size()  # by which the first is multiplied
+    made = 2 * sum(squares) + nbytes(a) + max(beside[0], numbers), 2 * squares[1] + sum(beside)
+    second = 2 * squares[0] + nbytes(b) + squares[1]
+    return int(max(*made, second, sum(beside) + nbytes(out)) - nbytes(out))
 
 
 def ctc_loss_backward(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.layouts import nbytes
 
 
 def is_channels_last(x: Any) -> bool:

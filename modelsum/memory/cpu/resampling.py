@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import ceil, prod
 from typing import Any
 
-from modelsum.memory.cpu.convolution import nbytes
+from modelsum.memory.cpu.layouts import nbytes
 
 _MOST_RESAMPLED_PIXELS = 128
 _TAP_BYTES = 8 + 4  # an index and a weight

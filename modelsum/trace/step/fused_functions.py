@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from modelsum.trace.step.autocast import as_cast
+from modelsum.trace.step.embedding_bags import BagOptions, EmbeddingBag
 from modelsum.trace.torch_private import DROPOUT, EMBEDDING_BAG, HAS_FUSED_RMS_NORM, LINEAR, MISH, RMS_NORM
 
 _aten = torch.ops.aten
@@ -88,10 +89,13 @@ def _on_cpu() -> Iterator[None]:
         last: bool = False,
         padding: int | None = None,
     ) -> Any:
-        if scaled or sparse or per_sample is not None or not weight.is_meta:
+        if not weight.is_meta:
             return plain(weight, indices, offsets, scaled, mode, sparse, per_sample, last, padding)
+        if indices.dtype != offsets.dtype:
+            indices, offsets = indices.long(), offsets.long()
         bags = len(offsets) - bool(last)
-        return _EmbeddingBag.apply(weight, indices, offsets, bags, mode, padding), None, None, None
+        options = BagOptions(bags, mode, sparse, padding is not None)
+        return EmbeddingBag.apply(weight, per_sample, indices, offsets, options), None, None, None
 
     with EMBEDDING_BAG.replaced(embedding_bag):
         yield
@@ -117,40 +121,6 @@ class _Mish(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (input,) = ctx.saved_tensors
         return torch.empty_like(input)
-
-
-class _EmbeddingBag(torch.autograd.Function):
-    """What _embedding_bag and its derivative allocate on the CPU: indices of 8 bytes, not counting."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, indices: Tensor, offsets: Tensor, bags: int, mode: int, padding: int | None
-    ) -> Tensor:
-        result = weight.new_empty(bags, weight.shape[1])
-        n = 0 if mode == _SUM and padding is None else len(indices) + 1
-        of_index = offsets.new_empty(n)
-        offsets.new_empty(n)  # made at its side, gone at once
-        largest = offsets.new_empty(result.shape if mode == _MAX else (bags,))
-        ctx.save_for_backward(indices, offsets, of_index, offsets.new_empty(bags), largest)
-        ctx.weight = weight.shape
-        ctx.mode = mode
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        indices, _, of_index, bag_size, _ = ctx.saved_tensors
-        result = grad.new_empty(ctx.weight)
-        grad = grad.contiguous()
-        if ctx.mode == _MAX:
-            _ = indices.new_empty(grad.numel()), grad.new_empty(grad.shape), bag_size.new_empty(len(bag_size))
-        else:
-            remade = None if len(of_index) else indices.new_empty(len(indices) + 1)
-            _ = remade, [indices.new_empty(len(indices)) for _ in range(_SORTED)]
-        return result, *[None] * 5
-
-
-_SUM, _MAX = 0, 2  # modes of torch.embedding_bag
-_SORTED = 3  # the indices, their order, and what each is sorted with
 
 
 class _RmsNorm(torch.autograd.Function):

@@ -51,6 +51,7 @@ from modelsum.trace.torch_private import (
     local_of,
     nodes_made,
     number_of_node,
+    offsets_of,
     saved_hooks,
 )
 from modelsum.trace.values.contents import is_unknown
@@ -134,6 +135,9 @@ class Lifetimes(DispatchMode):
 
     def _watch(self, tensor: Tensor, category: str = TEMPORARIES) -> int | None:
         if type(tensor) is not Tensor and type(tensor) is not nn.Parameter:
+            offsets = offsets_of(tensor)
+            if offsets is not None:
+                self._watch(offsets, category)
             tensor = local_of(tensor)
         if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None

@@ -359,7 +359,7 @@ def _run_unknown(func: Any, op: OpFacts, args: tuple[Any, ...], kwargs: dict[str
     out = metakernels.run(func, args, kwargs)
     if op.unfilled:
         begin_unfilled(out)
-    if op.shape_only and few(out):
+    if op.shape_only and few(out) and not out.is_nested:
         size = args[0].shape if few(args[0]) and computable(args[:1]) else 0
         shape = torch.empty(size, dtype=args[0].dtype, device=_CPU)
         learn(out, _on_values(func, (shape, *args[1:]), kwargs))
