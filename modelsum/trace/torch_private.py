@@ -146,6 +146,12 @@ ENCODER_LAYER_FORWARD = Name(nn.TransformerEncoderLayer, "forward")
 FUSED_ATTENTION = Name(torch, "_native_multi_head_attention")
 #: A type of device, beside cpu and cuda, where it does so.
 FUSED_DEVICE = Name(backend_registration, "_privateuse1_backend_name")
+#: What nn.TransformerEncoder asks of a batch and of the positions that are kept: whether these come first in
+#: each sample; and what then makes a nested tensor of them: (src, kept, mask_check).
+IS_LEFT_ALIGNED = Name(torch, "_nested_tensor_from_mask_left_aligned")
+NESTED_FROM_MASK = Name(torch, "_nested_tensor_from_mask")
+#: (nested tensor, padding, output_size) -> a plain one: what it calls after its last layer.
+TO_PADDED = Name(Tensor, "to_padded_tensor")
 #: What it asks of its tensors: whether functions of torch are seen by somebody, a mode for one.
 HAS_TORCH_FUNCTION = Name(torch.overrides, "has_torch_function")
 

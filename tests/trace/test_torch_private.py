@@ -393,6 +393,37 @@ def test_an_encoder_layer_is_called_by_its_class():
         assert nn.TransformerEncoder(layer, 1)(x) is x
 
 
+def test_an_encoder_packs_its_batch_by_names_of_torch():
+    seen: list[str] = []
+
+    def aligned(src: Tensor, kept: Tensor) -> bool:
+        seen.append("aligned")
+        assert kept.all()
+        return True
+
+    def packed(src: Tensor, kept: Tensor, mask_check: bool) -> Tensor:
+        seen.append("packed")
+        assert (kept.dtype, mask_check) == (torch.bool, False)
+        return src.clone()
+
+    def padded(batch: Tensor, padding: float, size: torch.Size) -> Tensor:
+        seen.append("padded")
+        assert (padding, size) == (0.0, x.shape)
+        return batch
+
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 1).eval()
+    x, padding = torch.zeros(3, 5, 8), torch.zeros(3, 5, dtype=torch.bool)
+    with (
+        torch.no_grad(),
+        room.IS_LEFT_ALIGNED.replaced(aligned),
+        room.NESTED_FROM_MASK.replaced(packed),
+        room.TO_PADDED.replaced(padded),
+    ):
+        encoder(x, src_key_padding_mask=padding)
+    assert seen == ["aligned", "packed", "padded"]
+    assert "to_padded_tensor" not in vars(Tensor)
+
+
 def test_flex_attention_checks_devices_by_a_name_of_its_module(monkeypatch: pytest.MonkeyPatch):
     from torch.nn.attention.flex_attention import flex_attention
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -134,12 +134,15 @@ def _followed(
     check_target(target)
     training: Recording | None = None
     notice: str | None = None
+    presumed: Set[str] = frozenset()
     call, stage = fresh()
     fused = torch.backends.mha.get_fastpath_enabled()
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
         if inference is None and not (train and once):
-            with fused_layers(call.model, target, enabled=fused):
+            with fused_layers(call.model, target, enabled=fused) as packing:
                 inference = stage().inference()
+            recurrent.update(packing.unmeasured)
+            presumed |= packing.presumed
         in_inference = Counter(recurrent)
         recurrent.clear()
         if train:
@@ -156,8 +159,9 @@ def _followed(
     assumptions = _assumptions(options, chosen.words, target)
     if call.targets is not None:
         assumptions["targets"] = call.targets.words
-    if training and training.presumed:
-        assumptions["values"] = ", ".join(sorted(training.presumed))
+    presumed |= training.presumed if training else frozenset()
+    if presumed:
+        assumptions["values"] = ", ".join(sorted(presumed))
     unmeasured = Counter(inference.unmeasured) + in_inference
     unmeasured |= Counter(training.unmeasured if training else {}) + recurrent
     return Followed(inference, training, unmeasured, assumptions, (notice,) if notice else ())
