@@ -366,6 +366,17 @@ def saved_hooks() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
     return found
 
 
+#: (message): what torch.func's transforms run in, so that nobody's hooks see what they save.
+DISABLE_SAVED_HOOKS = Name(autograd.graph, "disable_saved_tensors_hooks")
+
+
+def saved_by(node: Any) -> list[Tensor]:
+    """The tensors that a node of torch's own saves: an attribute `_saved_NAME` is one of them, or a list."""
+    saved = (getattr(node, name) for name in dir(node) if name.startswith("_saved_"))
+    parts = (part for value in saved for part in (value if isinstance(value, (list, tuple)) else (value,)))
+    return [part for part in parts if isinstance(part, Tensor)]
+
+
 def plain_checkpoint() -> Callable[..., Any]:
     """torch.utils.checkpoint.checkpoint without its wrapper, which imports torch._dynamo: 1.1 s.
 

@@ -99,7 +99,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 29
+    assert len(names) == 30
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -710,6 +710,26 @@ def test_plain_checkpointing_computes_twice_and_has_no_wrapper():
     checkpoint(double, x, use_reentrant=False).sum().backward()
     assert len(calls) == 2
     assert x.grad is not None
+
+
+def test_transforms_run_in_what_refuses_hooks():
+    with room.DISABLE_SAVED_HOOKS.replaced(nullcontext):
+        torch.func.grad(torch.sum)(torch.ones(2))
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            torch.func.vmap(torch.sin)(torch.ones(2))
+    with (
+        torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t),
+        pytest.raises(RuntimeError, match="hooks"),
+    ):
+        torch.func.grad(torch.sum)(torch.ones(2))
+
+
+def test_nodes_say_what_they_save():
+    a, b = (torch.ones(2, 2, requires_grad=True) for _ in range(2))
+    assert [t is a or t is b for t in room.saved_by((a * b).grad_fn)] == [True, True]
+    indexed = a[torch.tensor([0])]
+    assert [t.dtype for t in room.saved_by(indexed.grad_fn)] == [torch.int64]
+    assert room.saved_by((a + b).grad_fn) == []
 
 
 # ---- tensors

@@ -13,7 +13,7 @@ import sys
 import weakref
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import Any
@@ -40,6 +40,7 @@ from modelsum.trace.step.plans import (
     SearchKey,
     plan_of,
 )
+from modelsum.trace.step.transforms import saved_in_graph, transformed
 from modelsum.trace.torch_private import (
     RANDOM_STATE,
     STORAGE_RESIZE,
@@ -112,6 +113,7 @@ class Lifetimes(DispatchMode):
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
         self.hooks: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+        self._transforms: Sequence[None] = ()
         self._imported = len(sys.modules)
         # Of a result that was just made by an op of `plans.IN_PLACE_UNSEEN`: its event's place, and the
         # number of what it would be written to.
@@ -421,20 +423,34 @@ class Lifetimes(DispatchMode):
         self._kept.clear()
         self.hooks = hooks = self._pack, _unpack
         try:
-            with torch.autograd.graph.saved_tensors_hooks(*hooks):
+            with torch.autograd.graph.saved_tensors_hooks(*hooks), transformed(hooks) as self._transforms:
                 yield
         finally:
             self.hooks = None
 
-    def saved(self) -> dict[str, int]:
-        """Bytes that each module saved for backward, by path: a storage once, and what is still kept."""
+    def saved(self, output: Any = None) -> dict[str, int]:
+        """Bytes that each module saved for the backward pass of an output: a storage once, what is kept."""
         storages: set[int] = set()
         saved: dict[str, int] = {}
-        for kept, number, nbytes, module in self._kept:
-            if kept() is not None and number not in storages and self.log.categories[number] != GATHERED:
+        here = [(number, nbytes, path) for kept, number, nbytes, path in self._kept if kept() is not None]
+        if self._transforms:
+            here += self._saved_in_transforms(output)
+        for number, nbytes, module in here:
+            if number not in storages and self.log.categories[number] != GATHERED:
                 storages.add(number)
                 saved[module] = saved.get(module, 0) + nbytes
         return saved
+
+    def _saved_in_transforms(self, output: Any) -> Iterator[tuple[int, int, str]]:
+        """Storages that nodes save which were made without hooks, with their bytes and the module."""
+        for node, tensors in saved_in_graph(output):
+            place = bisect_right(self._starts, number_of_node(node)) - 1
+            path = self._makers[place] if place >= 0 else ""
+            for tensor in tensors:
+                number = self.number_of(tensor)
+                if number is not None and self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):
+                    self.log.categories[number] = SAVED_ACTIVATIONS
+                    yield number, local_of(tensor).untyped_storage().nbytes(), path
 
     def _pack(self, tensor: Tensor) -> _Kept:
         number = self.number_of(tensor)

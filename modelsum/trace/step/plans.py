@@ -39,6 +39,8 @@ _LOOKED_INTO = frozenset(
         *("c10d", "_c10d_functional", "c10d_functional", "_dtensor", "fsdp", "streams"),
     )
 )
+#: Zeros without memory, which derivatives forward begin with.
+_NO_MEMORY = "aten::_efficientzerotensor"
 _RESIZING = frozenset(("aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"))
 
 #: What an op may do to storages, as far as its schema tells.
@@ -117,6 +119,8 @@ def _may_allocate(func: Any) -> bool:
     schema = schema_of(func)
     if schema.name in _RESIZING:
         return True
+    if schema.name == _NO_MEMORY:
+        return False
     return any(r.alias_info is None for r in schema.returns)
 
 

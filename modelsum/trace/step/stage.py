@@ -376,7 +376,7 @@ class Stage:
             with self.lifetimes.saving():
                 with self._precision(), loss.without_head():
                     output = call()
-                    saved = self.lifetimes.saved()
+                    saved = self.lifetimes.saved(output)
                     value = loss.of(output)
                     del output
                 if value is not None and scaler:
