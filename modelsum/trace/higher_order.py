@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of
+from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of, run_scan
 from modelsum.trace.values.known_values import value_of
 
 
@@ -33,6 +33,11 @@ def _while_loop(cond_fn: Any, body_fn: Any, carried: Any, additional: Any) -> An
     return carried
 
 
+def _scan(combine_fn: Any, init: Any, xs: Any, additional: Any, **unused: Any) -> Any:
+    """torch._higher_order_ops.scan: every step."""
+    return run_scan(combine_fn, init, xs, additional)
+
+
 def _holds(pred: Any, operator: str) -> bool:
     value = value_of(pred) if isinstance(pred, Tensor) else pred
     if value is None:
@@ -42,4 +47,4 @@ def _holds(pred: Any, operator: str) -> bool:
     return bool(value)
 
 
-_CONTROL_FLOW: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": _while_loop}
+_CONTROL_FLOW: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": _while_loop, "scan": _scan}

@@ -48,7 +48,7 @@ _LOOKUP_AND_SELECTION = """
 
 _LAYOUT_AND_COPY = """
     split unsafe_split split_with_sizes unsafe_split_with_sizes chunk unsafe_chunk cat stack _chunk_cat
-    split_with_sizes_copy unfold_copy view_copy clone copy _copy_from _to_copy _pack_padded_sequence
+    split_with_sizes_copy select_copy unfold_copy view_copy clone copy _copy_from _to_copy _pack_padded_sequence
     _pad_packed_sequence constant_pad_nd reflection_pad1d reflection_pad2d reflection_pad3d
     replication_pad1d replication_pad2d replication_pad3d im2col col2im pixel_shuffle pixel_unshuffle
     channel_shuffle native_channel_shuffle repeat flip tril triu diag_embed contiguous resize resize_as

@@ -256,6 +256,13 @@ def plain_kernel_of(operator: Any) -> Callable[..., Any] | None:
     return kernel
 
 
+def run_scan(combine_fn: Any, init: Any, xs: Any, additional_inputs: Any) -> Any:
+    """What the kernel of torch._higher_order_ops.scan does once it has made sure that no mode looks on."""
+    from torch._higher_order_ops.scan import generic_scan
+
+    return generic_scan(combine_fn, init, xs, additional_inputs=additional_inputs)
+
+
 def show_higher_order(mode: type[DispatchMode], show: Callable[[Any], Callable[..., Any]]) -> None:
     """Have a kind of mode see higher-order operators where torch has to be told of each: before 2.9.
 

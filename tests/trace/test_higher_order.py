@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from real_cpu import inference_peak
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -46,6 +47,29 @@ class While(Net):
         return rounds[1]
 
 
+class Map(Net):
+    """A row at a time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.map import map as mapped
+
+        return mapped(lambda row: self.a(row).tanh(), x)
+
+
+class Scan(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.scan import scan
+
+        return scan(lambda carry, row: (carry + self.a(row), carry * 2), torch.zeros_like(x[0]), x)[1]
+
+
+class Flex(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.nn.attention.flex_attention import flex_attention
+
+        return flex_attention(x, x, x)
+
+
 class Compiled(Net):
     """It compiles a part of itself while it runs."""
 
@@ -57,7 +81,7 @@ class Compiled(Net):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(
     ("kind", "macs"),
-    [(Cond, MACS), (Computed, 2 * MACS), (While, 3 * MACS), (Compiled, MACS)],
+    [(Cond, MACS), (Computed, 2 * MACS), (While, 3 * MACS), (Map, MACS), (Scan, MACS), (Compiled, MACS)],
 )
 def test_what_runs_is_counted(kind: Any, macs: int, mode: str, device: str) -> None:
     if kind is While and not hasattr(TorchDispatchMode, "supports_higher_order_operators"):
@@ -82,6 +106,25 @@ def test_the_memory_is_that_of_the_branch_as_it_is_written(kind: Any) -> None:
     assert memory.inference_peak_bytes == plain.inference_peak_bytes + condition
     assert memory.training_peak_bytes == plain.training_peak_bytes
     assert memory.saved_for_backward_bytes == plain.saved_for_backward_bytes
+
+
+@pytest.mark.parametrize("kind", [Map, Scan])
+def test_what_is_repeated_has_its_inference(kind: Any) -> None:
+    model = kind()
+    memory = modelsum.summarize(model, X, target="cpu").memory
+    assert memory is not None
+    real = inference_peak(model, (X,))
+    assert real - 16 <= memory.inference_peak_bytes <= real
+    assert memory.training is None
+    assert "the derivative of" in memory.notices[0]
+
+
+def test_what_is_fused_where_it_is_compiled_is_a_lower_bound() -> None:
+    x = torch.rand(1, 2, 128, 16)
+    memory = modelsum.summarize(Flex(), x, target="cpu").memory
+    assert memory is not None
+    assert (memory.bound, dict(memory.unmeasured)) == ("lower", {"higher_order.flex_attention": 1})
+    assert memory.inference_peak_bytes >= 2 * x.nbytes
 
 
 def test_where_compiled_code_alone_has_a_derivative_the_training_step_is_not_known() -> None:

@@ -712,6 +712,16 @@ def test_plain_checkpointing_computes_twice_and_has_no_wrapper():
     assert x.grad is not None
 
 
+def test_a_scan_goes_on_from_what_it_carries():
+    rows = room.run_scan(
+        lambda carry, row: [carry + row, carry * 2], [torch.zeros(2)], [torch.ones(3, 2)], ()
+    )
+    assert [part[:, 0].tolist() if part.dim() > 1 else part[0].item() for part in rows] == [
+        3.0,
+        [0.0, 2.0, 4.0],
+    ]
+
+
 def test_transforms_run_in_what_refuses_hooks():
     with room.DISABLE_SAVED_HOOKS.replaced(nullcontext):
         torch.func.grad(torch.sum)(torch.ones(2))

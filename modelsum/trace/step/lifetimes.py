@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from modelsum.memory.cpu.machine import AtLeast, machine
 from modelsum.memory.log import BACKWARD, COMMUNICATION, GATHERED, SAVED_ACTIVATIONS, TEMPORARIES, Log
-from modelsum.trace.higher_order import control_flow
+from modelsum.trace.higher_order import as_written
 from modelsum.trace.leaves import Trained, followed
 from modelsum.trace.metakernels import is_plain_meta
 from modelsum.trace.ops import Verdict, registered
@@ -33,6 +33,7 @@ from modelsum.trace.step.accounts import Account, Ledger, Mark
 from modelsum.trace.step.plans import (
     COMMUNICATES,
     DECOMPOSES,
+    HIDES,
     LEAVES,
     WAITS,
     KernelRule,
@@ -45,6 +46,7 @@ from modelsum.trace.torch_private import (
     RANDOM_STATE,
     STORAGE_RESIZE,
     DispatchMode,
+    HigherOrderOperator,
     below_dispatch,
     current_node,
     is_distributed,
@@ -56,6 +58,7 @@ from modelsum.trace.torch_private import (
 )
 from modelsum.trace.values.contents import is_unknown
 from modelsum.trace.values.known_values import run_with
+from modelsum.trace.values.op_facts import tensors_among
 
 _aten = torch.ops.aten
 _DETACH, _DETACHED = _aten.detach.default, "aten.detach"
@@ -222,11 +225,13 @@ class Lifetimes(DispatchMode):
         if does & DECOMPOSES:
             if types:
                 return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
-            written = control_flow(func)
-            if written is not None and self.hooks is not None:
-                raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
+            written = as_written(func) if isinstance(func, HigherOrderOperator) else None
+            if written is not None:
+                self._refuse_derivative(func)
             with self:
                 return (written or func.decompose)(*args, **(kwargs or {}))
+        if does & HIDES:
+            return self._hidden(func, name, work, args, kwargs or {})
         self._locate()
         log = self.log
         log.op = name
@@ -258,6 +263,21 @@ class Lifetimes(DispatchMode):
         elif work is not Verdict.IGNORED:
             self._count(name, work, args, kwargs or {}, out)
         return out
+
+    def _hidden(self, func: Any, name: str, work: Rule | Verdict, args: Any, kwargs: Any) -> Any:
+        """An op of higher order that compiled code does in one kernel: its results, and at least these."""
+        self._refuse_derivative(func)
+        self._locate()
+        self.log.op, self._sum = name, None
+        out = func(*args, **kwargs)
+        self.watch(tensors_among((out,)))
+        self.unmeasured[name] += 1
+        self._count(name, work, args, kwargs, out)
+        return out
+
+    def _refuse_derivative(self, func: Any) -> None:
+        if self.hooks is not None:
+            raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
 
     def _is_slight(self, spare: int | None) -> bool:
         """Whether what a kernel may take besides makes no difference to a peak, as much as there is now."""
