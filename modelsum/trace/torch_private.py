@@ -123,6 +123,8 @@ RMS_NORM = Name(torch, "rms_norm")
 LINEAR = Name(functional, "linear")
 #: What nn.Mish calls: its derivative is one kernel on every device but meta, where it is taken apart.
 MISH = Name(functional, "mish")
+#: What F.max_pool1d and nn.MaxPool1d call: (input, kernel_size, stride, padding, dilation, ceil_mode).
+MAX_POOL1D = Name(torch, "max_pool1d")
 #: What F.embedding_bag calls: (weight, indices, offsets, scale_grad_by_freq, mode, sparse,
 #: per_sample_weights, include_last_offset, padding_idx) -> the result and three that autograd keeps.
 EMBEDDING_BAG = Name(torch, "embedding_bag")

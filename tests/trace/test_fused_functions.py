@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from real_cpu import real_peaks, saved_bytes
+from real_cpu import inference_peak, real_peaks, saved_bytes
 from torch import nn
 from torch.nn import functional
 
@@ -88,3 +88,21 @@ def test_a_bag_of_embeddings_keeps_on_the_cpu_what_its_kernel_keeps(mode: str, p
     assert memory.inference_peak_bytes == real.inference
     assert memory.training_peak_bytes == pytest.approx(real.training, abs=4)  # the loss itself
     assert memory.saved_for_backward_bytes == saved_bytes(model, ids)
+
+
+POOLS = {
+    "ceil": nn.MaxPool1d(3, 1, ceil_mode=True),
+    "behind a layer": nn.Sequential(nn.Conv1d(16, 16, 3), nn.MaxPool1d(4)),
+    "before one": nn.Sequential(nn.MaxPool1d(4), nn.Conv1d(16, 16, 3)),
+    "with indices": nn.MaxPool1d(3, return_indices=True),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_pool_keeps_indices_only_for_a_derivative(name: str) -> None:
+    model, x = POOLS[name], torch.rand(8, 16, 500)
+    memory = modelsum.summarize(model, x, target="cpu", optimizer="none").memory
+    assert memory is not None
+    assert memory.inference_peak_bytes == inference_peak(model, (x,))
+    if memory.training is not None:
+        assert memory.training_peak_bytes == real_peaks(model, (x,), torch.sum, None).training

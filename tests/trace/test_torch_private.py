@@ -99,7 +99,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 30
+    assert len(names) == 31
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -391,6 +391,14 @@ def test_an_encoder_layer_is_called_by_its_class():
     with room.ENCODER_LAYER_FORWARD.replaced(forward):
         assert layer(x) is x
         assert nn.TransformerEncoder(layer, 1)(x) is x
+
+
+def test_pooling_in_one_dimension_calls_it_by_its_name():
+    seen = Seen(room.MAX_POOL1D)
+    with room.MAX_POOL1D.replaced(seen):
+        nn.MaxPool1d(2)(torch.zeros(1, 4, 6))
+        functional.max_pool1d(torch.zeros(1, 4, 6), 2)
+    assert len(seen.calls) == 2
 
 
 def test_an_encoder_packs_its_batch_by_names_of_torch():
