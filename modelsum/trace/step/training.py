@@ -40,9 +40,10 @@ from modelsum.trace.step.autocast import DTYPES, autocast_for
 from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.fused_functions import fused_functions
 from modelsum.trace.step.fused_layers import fused_layers
+from modelsum.trace.step.held import Held
 from modelsum.trace.step.plans import KernelRule
 from modelsum.trace.step.recurrent import recurrent_layers
-from modelsum.trace.step.stage import Recording, Shared, Stage, held_by
+from modelsum.trace.step.stage import Recording, Shared, Stage
 from modelsum.trace.step.trained_layers import Unlike
 from modelsum.trace.step.unrolled import Followed, Row, unrolled
 
@@ -205,7 +206,7 @@ def record_inference(
 
 
 def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> Callable[..., Stage]:
-    held = held_by(call.model)
+    held = Held(call.model)
 
     def precision() -> AbstractContextManager[Any]:
         return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()
