@@ -322,9 +322,10 @@ def available(device: str) -> torch.device:
 def default_call(request: Request, loaded: Loaded, device: torch.device) -> Call:
     """The call of what was loaded, where the user gave shapes or nothing at all. Raises InputError."""
     from modelsum.trace.call import Call
+    from modelsum.trace.isolation import isolated
     from modelsum.trace.values.known_values import carried
 
-    with carried() if device.type == "meta" else nullcontext():
+    with isolated(), carried() if device.type == "meta" else nullcontext():
         try:
             args, kwargs = _default_arguments(request, loaded, device)
             return Call(loaded.model, args, kwargs, loaded.targets(args) if loaded.targets else None)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of, scan_as_written
+from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of, run_scan
 from modelsum.trace.values.known_values import value_of
 
 
@@ -18,9 +18,7 @@ def as_written(operator: HigherOrderOperator) -> Callable[..., Any] | None:
 
 def control_flow(operator: Any) -> Callable[..., Any] | None:
     """What does the work of an operator that chooses or repeats functions; None for any other op."""
-    if not isinstance(operator, HigherOrderOperator):
-        return None
-    return plain_kernel_of(operator) if operator.name() == _MAP else _CONTROL_FLOW.get(operator.name())
+    return _CONTROL_FLOW.get(operator.name()) if isinstance(operator, HigherOrderOperator) else None
 
 
 def cond(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
@@ -35,6 +33,11 @@ def _while_loop(cond_fn: Any, body_fn: Any, carried: Any, additional: Any) -> An
     return carried
 
 
+def _scan(combine_fn: Any, init: Any, xs: Any, additional: Any, **unused: Any) -> Any:
+    """torch._higher_order_ops.scan: every step."""
+    return run_scan(combine_fn, init, xs, additional)
+
+
 def _holds(pred: Any, operator: str) -> bool:
     value = value_of(pred) if isinstance(pred, Tensor) else pred
     if value is None:
@@ -44,9 +47,4 @@ def _holds(pred: Any, operator: str) -> bool:
     return bool(value)
 
 
-_MAP = "map_impl"  # torch._higher_order_ops.map: row after row, then put together
-_CONTROL_FLOW: dict[str, Callable[..., Any]] = {
-    "cond": cond,
-    "while_loop": _while_loop,
-    "scan": scan_as_written,
-}
+_CONTROL_FLOW: dict[str, Callable[..., Any]] = {"cond": cond, "while_loop": _while_loop, "scan": _scan}

@@ -54,7 +54,7 @@ _LAYOUT_AND_COPY = """
     channel_shuffle native_channel_shuffle repeat flip tril triu diag_embed contiguous resize resize_as
     _resize_output set _reshape_alias _unsafe_view _reshape_copy expand_copy as_strided as_strided_copy
     as_strided_scatter slice_scatter select_scatter diagonal_scatter block_diag lift lift_fresh
-    lift_fresh_copy detach alias to_dense _to_dense to_sparse _to_sparse _coalesce coalesce
+    lift_fresh_copy select_copy detach alias to_dense _to_dense to_sparse _to_sparse _coalesce coalesce
     _nested_view_from_buffer _nested_tensor_from_mask _nested_from_padded _nested_get_values
     _nested_get_offsets nested_to_padded_tensor to_padded_tensor _nested_from_padded_and_nested_example
     _nested_view_from_jagged _nested_view_from_buffer_copy _nested_tensor_size

@@ -14,6 +14,7 @@ from modelsum.errors import BuildError, InputError
 from modelsum.spec import InputSpec
 from modelsum.trace.holders import holds_itself, rebuilt, tensors_held
 from modelsum.trace.torch_private import storage_key
+from modelsum.trace.values.contents import is_unknown
 from modelsum.trace.values.known_values import on_meta
 
 #: Sizes of tensors, in bytes, are counted in 64 bits with a sign.
@@ -68,7 +69,8 @@ def make_inputs(
 def rebatched(example: Any, batch: int) -> Any:
     """An example with another batch: the first size of its first tensor, and of all that have the same.
 
-    Samples are taken again and again; where there are too many to hold, their values are not known.
+    Samples are taken again and again; where there are too many to hold, their values are not known. Each lies
+    as those of the example do, channels last or as a part of a larger tensor.
 
     Raises InputError where no tensor has a size.
     """
@@ -81,13 +83,44 @@ def rebatched(example: Any, batch: int) -> Any:
             return tensor
         shape = (batch, *tensor.shape[1:])
         if tensor.is_meta or tensor.is_floating_point() or math.prod(shape) > _MOST_REPEATED:
-            return tensor.detach().new_empty(shape, device="meta").requires_grad_(tensor.requires_grad)
+            return _laid_out_as(tensor, batch).requires_grad_(tensor.requires_grad)
         return tensor[torch.arange(batch, device=tensor.device) % sizes[0]]
 
     return rebuilt(example, changed)
 
 
 _MOST_REPEATED = 1 << 20
+
+
+def _laid_out_as(tensor: Tensor, batch: int) -> Tensor:
+    """A tensor on meta with another first size, and as large a part of its storage as `tensor` of its own.
+
+    Where the samples lie within each other, they do so among more of them.
+    """
+    shape, samples = (batch, *tensor.shape[1:]), tensor.shape[0]
+    if not _is_plain(tensor) or not samples:
+        return tensor.detach().new_empty(shape, device="meta")
+    elements, offset = (
+        tensor.untyped_storage().nbytes() // tensor.element_size(),
+        int(tensor.storage_offset()),
+    )
+    step, *strides = tensor.stride()
+    if samples == 1:  # nobody stepped to the next one
+        step = max(step, _extent(tensor))
+        elements = max(elements, offset + step)
+    around = [stride > step and n > 1 for n, stride in zip(tensor.shape[1:], strides, strict=True)]
+    if step and any(around):
+        scaled = [elements, offset, *(stride for stride, is_so in zip(strides, around, strict=True) if is_so)]
+        if any(n * batch % samples for n in scaled):
+            return tensor.detach().new_empty(shape, device="meta")
+        elements, offset = (n * batch // samples for n in scaled[:2])
+        strides = [n * batch // samples if is_so else n for n, is_so in zip(strides, around, strict=True)]
+    else:
+        elements += (batch - samples) * step
+    whole = torch.empty(elements, dtype=tensor.dtype, device="meta")
+    return torch.empty(0, dtype=tensor.dtype, device="meta").set_(
+        whole.untyped_storage(), offset, shape, (step, *strides)
+    )
 
 
 def move(value: Any, device: torch.device, *, as_they_lie: bool = False) -> Any:
@@ -134,13 +167,20 @@ def _part(tensor: Tensor, device: torch.device, twins: dict[int, torch.UntypedSt
     if moved.is_meta:
         on_meta(tensor, is_lent=True, twin=moved)
     elif tensor.numel():
-        extent = 1 + sum((n - 1) * stride for n, stride in zip(tensor.size(), tensor.stride(), strict=True))
+        extent = _extent(tensor)
         moved.as_strided((extent,), (1,)).copy_(tensor.detach().as_strided((extent,), (1,)))
     return moved
 
 
+def _extent(tensor: Tensor) -> int:
+    """Elements of its storage from its first to its last one."""
+    return 1 + sum((n - 1) * stride for n, stride in zip(tensor.size(), tensor.stride(), strict=True))
+
+
 def _move_tensor(tensor: Tensor, device: torch.device) -> Tensor:
-    if device.type == "meta":
+    if tensor.is_meta and device.type == "meta" and _is_plain(tensor) and is_unknown(tensor):
+        moved = torch.empty_like(tensor)  # no part of a larger one
+    elif device.type == "meta":
         try:
             moved = on_meta(tensor, is_lent=True)
         except NotImplementedError as error:

@@ -27,7 +27,11 @@ from modelsum.trace.torch_private import (
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Keep random number generators (torch, CUDA, numpy, random), grad mode, default dtype and folder."""
+    """Keep random number generators (torch, CUDA, numpy, random), grad mode, default dtype and folder.
+
+    Numbers that torch draws on the CPU inside are the same each time: where they decide shapes, as weights of
+    a detector do, so are the figures.
+    """
     numpy = sys.modules.get("numpy.random")
     cpu_state = torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -37,6 +41,7 @@ def isolated() -> Iterator[None]:
     grad_enabled = torch.is_grad_enabled()
     folder = os.getcwd()
     try:
+        torch.default_generator.manual_seed(0)
         yield
     finally:
         if os.getcwd() != folder:

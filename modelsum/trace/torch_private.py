@@ -123,6 +123,8 @@ RMS_NORM = Name(torch, "rms_norm")
 LINEAR = Name(functional, "linear")
 #: What nn.Mish calls: its derivative is one kernel on every device but meta, where it is taken apart.
 MISH = Name(functional, "mish")
+#: What F.max_pool1d and nn.MaxPool1d call: (input, kernel_size, stride, padding, dilation, ceil_mode).
+MAX_POOL1D = Name(torch, "max_pool1d")
 #: What F.embedding_bag calls: (weight, indices, offsets, scale_grad_by_freq, mode, sparse,
 #: per_sample_weights, include_last_offset, padding_idx) -> the result and three that autograd keeps.
 EMBEDDING_BAG = Name(torch, "embedding_bag")
@@ -146,6 +148,12 @@ ENCODER_LAYER_FORWARD = Name(nn.TransformerEncoderLayer, "forward")
 FUSED_ATTENTION = Name(torch, "_native_multi_head_attention")
 #: A type of device, beside cpu and cuda, where it does so.
 FUSED_DEVICE = Name(backend_registration, "_privateuse1_backend_name")
+#: What nn.TransformerEncoder asks of a batch and of the positions that are kept: whether these come first in
+#: each sample; and what then makes a nested tensor of them: (src, kept, mask_check).
+IS_LEFT_ALIGNED = Name(torch, "_nested_tensor_from_mask_left_aligned")
+NESTED_FROM_MASK = Name(torch, "_nested_tensor_from_mask")
+#: (nested tensor, padding, output_size) -> a plain one: what it calls after its last layer.
+TO_PADDED = Name(Tensor, "to_padded_tensor")
 #: What it asks of its tensors: whether functions of torch are seen by somebody, a mode for one.
 HAS_TORCH_FUNCTION = Name(torch.overrides, "has_torch_function")
 
@@ -250,11 +258,11 @@ def plain_kernel_of(operator: Any) -> Callable[..., Any] | None:
     return kernel
 
 
-def scan_as_written(combine: Any, carried: Any, rows: Any, additional: Any = (), *_: Any) -> Any:
-    """torch._higher_order_ops.scan: its kernel, which itself refuses to run where a mode looks on."""
+def run_scan(combine_fn: Any, init: Any, xs: Any, additional_inputs: Any) -> Any:
+    """What the kernel of torch._higher_order_ops.scan does once it has made sure that no mode looks on."""
     from torch._higher_order_ops.scan import generic_scan
 
-    return generic_scan(combine, carried, rows, additional_inputs=additional)
+    return generic_scan(combine_fn, init, xs, additional_inputs=additional_inputs)
 
 
 def show_higher_order(mode: type[DispatchMode], show: Callable[[Any], Callable[..., Any]]) -> None:
@@ -365,6 +373,17 @@ def saved_hooks() -> tuple[Callable[..., Any], Callable[..., Any]] | None:
     top = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
     found: tuple[Callable[..., Any], Callable[..., Any]] | None = top(True) if top is not None else None
     return found
+
+
+#: (message): what torch.func's transforms run in, so that nobody's hooks see what they save.
+DISABLE_SAVED_HOOKS = Name(autograd.graph, "disable_saved_tensors_hooks")
+
+
+def saved_by(node: Any) -> list[Tensor]:
+    """The tensors that a node of torch's own saves: an attribute `_saved_NAME` is one of them, or a list."""
+    saved = (getattr(node, name) for name in dir(node) if name.startswith("_saved_"))
+    parts = (part for value in saved for part in (value if isinstance(value, (list, tuple)) else (value,)))
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def plain_checkpoint() -> Callable[..., Any]:

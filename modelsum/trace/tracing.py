@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import platform
+import sys
 from collections.abc import Hashable, Iterator, Mapping
 from typing import Any
 
@@ -109,6 +111,7 @@ def _summary(
 
 def _run(call: Call, mode: str, device: torch.device) -> tuple[Recorder, Exception | None]:
     """What one hooked forward recorded, and what it raised."""
+    imported = len(sys.modules)
     with isolated(), plain_ops(), runs_on_meta(device), torch.no_grad():
         set_mode(call.model, train=mode == "train")
         recorder = Recorder(call, device)
@@ -116,6 +119,8 @@ def _run(call: Call, mode: str, device: torch.device) -> tuple[Recorder, Excepti
             recorder.run()
         except Exception as error:
             return recorder, error
+    if len(sys.modules) != imported:
+        gc.collect()  # frames of ops that import something hold on to the model's tensors in a cycle
     return recorder, None
 
 

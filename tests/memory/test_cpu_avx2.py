@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 from every_day import slow_unless
+from real_cpu import kernel_bytes
 from test_cpu_kernels import ISA, aten, backward_arguments, compare
 from torch import Tensor
 
 from modelsum.memory.cpu.kernels import KERNELS
-from modelsum.memory.cpu.machine import AVX2, OTHER, on_machine
+from modelsum.memory.cpu.machine import AVX2, OTHER, AtLeast, on_machine
 
 pytestmark = pytest.mark.skipif(ISA != AVX2, reason="oneDNN takes other kernels on this CPU")
 
@@ -115,6 +116,29 @@ def test_layouts(name: str, layout: str) -> None:
     """What has its channels last is taken so; what is laid out in another way is copied first."""
     size, filters, *settings = KINDS[name]
     check(LAYOUTS[layout](torch.rand(size)), torch.rand(filters), tuple(settings), 2)
+
+
+UNEVEN = {
+    "one row": ((2, 64, 1, 1599), (64, 64, 1, 3), 2),
+    "one row, 1x1": ((4, 64, 1, 199), (32, 64, 1, 1), 2),
+    "wide": ((8, 64, 20, 113), (64, 64, 3, 3), 2),
+    "few channels": ((3, 16, 3, 169), (16, 16, 3, 3), 3),
+}
+
+
+@pytest.mark.parametrize("name", UNEVEN)
+def test_rows_that_the_stride_does_not_divide_are_bounded(name: str) -> None:
+    """How much of one is made at once is not known."""
+    size, filters, stride = UNEVEN[name]
+    x, weight = (torch.rand(s).contiguous(memory_format=torch.channels_last) for s in (size, filters))
+    forward = (x, weight, None, [stride] * 2, [0, 0], [1, 1], False, [0, 0], 1)
+    arguments = backward_arguments(forward, [True, False, False])
+    torch.set_num_threads(2)
+    with on_machine(threads=2, isa=AVX2):
+        told = KERNELS["convolution_backward"](*arguments, out=aten.convolution_backward.default(*arguments))
+    real = kernel_bytes(lambda: aten.convolution_backward.default(*arguments))
+    assert isinstance(told, AtLeast)
+    assert told <= real <= told + (told.spare or 0)
 
 
 def test_products_in_bfloat16_need_nothing_but_copies() -> None:

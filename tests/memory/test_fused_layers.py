@@ -17,6 +17,8 @@ WIDTH, HEADS, BATCH, LENGTH = 64, 4, 8, 64
 X = torch.rand(BATCH, LENGTH, WIDTH)
 PADDED = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
 PADDED[:, -3:] = True
+UNEVEN = torch.arange(LENGTH) >= torch.tensor([LENGTH - 4, 9, 20, 33, 41, 1, LENGTH - 4, 50])[:, None]
+ALL = torch.zeros(BATCH, LENGTH, dtype=torch.bool)
 CAUSAL = torch.triu(torch.ones(LENGTH, LENGTH, dtype=torch.bool), 1)
 
 
@@ -48,6 +50,14 @@ def layer(**masks: Tensor) -> nn.Module:
     return Calls(encoder_layer(), lambda layer, x, **masks: layer(x, **masks), **masks)
 
 
+def padded_encoder(padding: Tensor, **options: Any) -> nn.Module:
+    return Calls(
+        nn.TransformerEncoder(encoder_layer(**options), 2),
+        lambda encoder, x, padding: encoder(x, src_key_padding_mask=padding),
+        padding=padding,
+    )
+
+
 CASES: dict[str, Callable[[], nn.Module]] = {
     "layer": encoder_layer,
     "gelu, norm first": lambda: encoder_layer(activation="gelu", norm_first=True),
@@ -60,6 +70,9 @@ CASES: dict[str, Callable[[], nn.Module]] = {
     "weights of heads": lambda: attention(average=False),
     "masked": lambda: attention(attn_mask=CAUSAL, key_padding_mask=PADDED),
     "encoder": lambda: nn.TransformerEncoder(encoder_layer(), 2),
+    "encoder without its padding": lambda: padded_encoder(UNEVEN),
+    "encoder, nothing padded": lambda: padded_encoder(ALL, norm_first=True),
+    "encoder, padded in front": lambda: padded_encoder(PADDED.flip(1)),
     "decoder": lambda: Calls(
         nn.TransformerDecoderLayer(WIDTH, HEADS, 2 * WIDTH, batch_first=True), lambda layer, x: layer(x, x)
     ),
@@ -126,3 +139,37 @@ def test_counts_and_training_are_those_of_the_ops() -> None:
         modelsum.summarize(model, X, mode="eval").totals.macs
         == modelsum.summarize(model, X, mode="train").totals.macs
     )
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("length", "width"), [(16, 128), (100, 32), (8, 64)])
+def test_an_encoder_packs_what_is_kept(length: int, width: int, threads: int) -> None:
+    """With short sequences it takes the most where it packs, else where it pads and at the softmax."""
+    padding = torch.arange(length) >= torch.tensor([length - 1, length // 2, 3])[:, None]
+    layer = nn.TransformerEncoderLayer(width, 2, 2 * width, batch_first=True)
+    encoder = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(width))
+    model = Calls(encoder, lambda inner, x, padding: inner(x, src_key_padding_mask=padding), padding=padding)
+    x, before = torch.rand(3, length, width), torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert predicted(model, x) == pytest.approx(inference_peak(model, (x,)), rel=0.005)
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_mask_whose_values_nobody_knows_pads_nothing() -> None:
+    def padded(encoder: nn.Module, x: Tensor) -> Any:
+        least = encoder.get_parameter("layers.0.linear1.weight").min()
+        return encoder(x, src_key_padding_mask=x.sum(-1) < WIDTH * least)  # nothing: x is not negative
+
+    model = Calls(nn.TransformerEncoder(encoder_layer(), 2), padded)
+    memory = modelsum.summarize(model, X, target="cpu", optimizer="none").memory
+    assert memory is not None
+    assert memory.assumptions["values"] == "no position is padding"
+    assert memory.inference_peak_bytes == pytest.approx(inference_peak(model, (X,)), rel=0.005)
+
+
+def test_packed_batches_on_cuda_are_a_lower_bound() -> None:
+    memory = modelsum.summarize(padded_encoder(UNEVEN), X, optimizer="none").memory
+    assert memory is not None
+    assert (memory.bound, dict(memory.unmeasured)) == ("lower", {"aten._nested_tensor_from_mask": 1})

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+import modelsum
 from modelsum.memory import MemoryOptions
 from modelsum.memory.log import BACKWARD, FORWARD, GRADIENTS, SAVED_ACTIVATIONS, Log
 from modelsum.trace.call import Call
@@ -226,3 +227,27 @@ def test_multi_head_attention_is_redirected_too() -> None:
         assert ("flash" if attention == "auto" else "math") in memory.assumptions["attention"]
     scores = 2 * 4 * 50 * 50 * 4
     assert figures["math"] - figures["auto"] >= scores
+
+
+class Replaces(nn.Module):
+    """Holds what it made last, and makes it anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = torch.zeros(4, 64)
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.kept = x * self.scale
+        return torch.cat([self.kept, self.kept, self.kept])
+
+
+@pytest.mark.parametrize("optimizer", ["none", "sgd"])
+def test_what_a_forward_replaces_is_given_back(optimizer: str) -> None:
+    """Input, what it holds now, and three times that; not what it held before."""
+    x = torch.rand(4, 64)
+    memory = modelsum.summarize(Replaces(), x, target="cpu", optimizer=optimizer).memory
+    assert memory is not None
+    assert memory.inference_peak_bytes == 5 * x.nbytes + 4
+    # In the derivative: the three beside their sum; what they are made of is there in the first step too.
+    assert memory.first_step_peak_bytes == memory.training_peak_bytes

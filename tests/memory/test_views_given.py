@@ -10,6 +10,7 @@ from real_cpu import real_peaks
 from torch import Tensor, nn
 
 import modelsum
+from modelsum.trace.inputs import rebatched
 
 BATCH, CHANNELS, SIZE = 4, 8, 16
 WIDE = torch.rand(BATCH, 2 * CHANNELS, SIZE, SIZE)
@@ -73,3 +74,39 @@ def test_really_run_it_lies_so_too() -> None:
     measured = modelsum.measure(model, view, device="cpu", latency=False)
     assert measured.measured.inference_peak_bytes == measured.predicted.inference_peak_bytes
     assert measured.predicted.inference.parts["inputs"] == WIDE.nbytes
+
+
+def test_another_batch_lies_as_the_example_does() -> None:
+    """The samples that fit are those of a call on so many of them, laid out likewise."""
+    model = images()
+    for name, view in LAYOUTS.items():
+        few, many = (
+            view(torch.rand(2, 2 * CHANNELS, SIZE, SIZE)),
+            view(torch.rand(48, 2 * CHANNELS, SIZE, SIZE)),
+        )
+        peak = modelsum.summarize(model, many, target="cpu", optimizer="none").memory.inference_peak_bytes
+        found = modelsum.fit(model, few, memory=peak, target="cpu", train=False, more=False)
+        assert found.batch == 48, name
+        assert modelsum.fit(model, few, memory=peak - 1, target="cpu", train=False, more=False).batch == 47
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": lambda x: x[:, :CHANNELS].contiguous(),
+    "channels last": lambda x: x[:, :CHANNELS].contiguous(memory_format=torch.channels_last),
+    "some channels": lambda x: x[:, :CHANNELS],
+    "expanded": lambda x: x[:1, :CHANNELS].clone().expand(len(x), -1, -1, -1),
+    "samples behind": lambda x: x[:, :CHANNELS].permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_tensor_of_another_batch_has_the_strides_of_one_so_made(name: str) -> None:
+    few, many = (LAYOUTS[name](torch.rand(n, 2 * CHANNELS, SIZE, SIZE)) for n in (3, 7))
+    made = rebatched(few, 7)
+    assert (made.shape, made.stride(), made.storage_offset()) == (many.shape, many.stride(), 0)
+    assert made.untyped_storage().nbytes() == many.untyped_storage().nbytes()
+
+
+def test_a_single_sample_is_followed_by_others() -> None:
+    assert rebatched(torch.rand(5, 1, 4).transpose(0, 1), 3).stride() == (20, 4, 1)
+    assert rebatched(torch.rand(1, 4).expand(1, 4), 3).stride() == (4, 1)

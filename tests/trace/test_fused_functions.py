@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from every_day import slow_unless
-from real_cpu import real_peaks, saved_bytes
+from real_cpu import inference_peak, real_peaks, saved_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -143,3 +143,21 @@ def test_how_much_of_a_sparse_gradient_is_padding_is_not_known() -> None:
     assert memory is not None
     assert memory.training is None
     assert "is padding is not known" in memory.notices[0]
+
+
+POOLS = {
+    "ceil": nn.MaxPool1d(3, 1, ceil_mode=True),
+    "behind a layer": nn.Sequential(nn.Conv1d(16, 16, 3), nn.MaxPool1d(4)),
+    "before one": nn.Sequential(nn.MaxPool1d(4), nn.Conv1d(16, 16, 3)),
+    "with indices": nn.MaxPool1d(3, return_indices=True),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_a_pool_keeps_indices_only_for_a_derivative(name: str) -> None:
+    model, x = POOLS[name], torch.rand(8, 16, 500)
+    memory = modelsum.summarize(model, x, target="cpu", optimizer="none").memory
+    assert memory is not None
+    assert memory.inference_peak_bytes == inference_peak(model, (x,))
+    if memory.training is not None:
+        assert memory.training_peak_bytes == real_peaks(model, (x,), torch.sum, None).training

@@ -47,6 +47,29 @@ class While(Net):
         return rounds[1]
 
 
+class Map(Net):
+    """A row at a time."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.map import map as mapped
+
+        return mapped(lambda row: self.a(row).tanh(), x)
+
+
+class Scan(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch._higher_order_ops.scan import scan
+
+        return scan(lambda carry, row: (carry + self.a(row), carry * 2), torch.zeros_like(x[0]), x)[1]
+
+
+class Flex(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.nn.attention.flex_attention import flex_attention
+
+        return flex_attention(x, x, x)
+
+
 class Compiled(Net):
     """It compiles a part of itself while it runs."""
 
@@ -58,7 +81,7 @@ class Compiled(Net):
 @pytest.mark.parametrize("mode", ["eval", "train"])
 @pytest.mark.parametrize(
     ("kind", "macs"),
-    [(Cond, MACS), (Computed, 2 * MACS), (While, 3 * MACS), (Compiled, MACS)],
+    [(Cond, MACS), (Computed, 2 * MACS), (While, 3 * MACS), (Map, MACS), (Scan, MACS), (Compiled, MACS)],
 )
 def test_what_runs_is_counted(kind: Any, macs: int, mode: str, device: str) -> None:
     if kind is While and not hasattr(TorchDispatchMode, "supports_higher_order_operators"):
@@ -85,6 +108,25 @@ def test_the_memory_is_that_of_the_branch_as_it_is_written(kind: Any) -> None:
     assert memory.saved_for_backward_bytes == plain.saved_for_backward_bytes
 
 
+@pytest.mark.parametrize("kind", [Map, Scan])
+def test_what_is_repeated_has_its_inference(kind: Any) -> None:
+    model = kind()
+    memory = modelsum.summarize(model, X, target="cpu").memory
+    assert memory is not None
+    real = inference_peak(model, (X,))
+    assert real - 16 <= memory.inference_peak_bytes <= real
+    assert memory.training is None
+    assert "the derivative of" in memory.notices[0]
+
+
+def test_what_is_fused_where_it_is_compiled_is_a_lower_bound() -> None:
+    x = torch.rand(1, 2, 128, 16)
+    memory = modelsum.summarize(Flex(), x, target="cpu").memory
+    assert memory is not None
+    assert (memory.bound, dict(memory.unmeasured)) == ("lower", {"higher_order.flex_attention": 1})
+    assert memory.inference_peak_bytes >= 2 * x.nbytes
+
+
 def test_where_compiled_code_alone_has_a_derivative_the_training_step_is_not_known() -> None:
     summary = modelsum.summarize(While(), X)
     memory = summary.memory
@@ -92,40 +134,6 @@ def test_where_compiled_code_alone_has_a_derivative_the_training_step_is_not_kno
         memory is None or memory.training_peak_bytes is None
     )  # before 2.9 torch shows it to no mode of ours
     assert "while_loop" in (summary.notices[0] if memory is None else memory.notices[0])
-
-
-class Map(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.a = nn.Linear(40, 40)
-
-    def forward(self, x: Tensor) -> Tensor:
-        from torch._higher_order_ops.map import map as each_row
-
-        result: Tensor = each_row(lambda row: self.a(row), x)
-        return result
-
-
-class Scan(Map):
-    def forward(self, x: Tensor) -> Tensor:
-        from torch._higher_order_ops.scan import scan
-
-        def step(carried: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
-            following = self.a(carried) + row
-            return following, following * 2
-
-        result: Tensor = scan(step, torch.zeros(30, 40), x)[1]
-        return result
-
-
-@pytest.mark.parametrize("kind", [Map, Scan])
-def test_what_is_done_to_every_row_is_counted_and_has_memory(kind: Any) -> None:
-    model, x = kind(), torch.rand(20, 30, 40)
-    summary = modelsum.summarize(model, x, target="cpu")
-    assert summary.totals.macs == 20 * 30 * 40 * 40
-    assert summary.memory is not None
-    assert summary.memory.inference_peak_bytes == pytest.approx(inference_peak(model, (x,)), abs=16)
-    assert "known to compiled code alone" in summary.memory.notices[0]
 
 
 def test_torch_is_as_it_was_afterwards() -> None:

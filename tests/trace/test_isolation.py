@@ -230,3 +230,27 @@ def test_the_collector_is_as_it_was_afterwards_also_after_an_exception(enabled: 
         assert gc.isenabled() is enabled
     finally:
         gc.enable()
+
+
+class Chooses(nn.Module):
+    """Takes as many rows as its random weights say, and some at random."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores, self.last = nn.Linear(4, 1), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x[self.scores(x)[:, 0] > 0]
+        return self.last(kept[torch.rand(len(kept)) > 0.5])
+
+
+def test_what_is_drawn_inside_is_drawn_the_same_each_time() -> None:
+    """A detector chooses among boxes by its weights: its figures do not change from one run to the next."""
+    spec = f"{__file__}:Chooses"
+    found = set()
+    for seed in range(3):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.add(modelsum.summarize(spec, input_size=(4,), batch=64, memory=False).totals.macs)
+        assert torch.equal(torch.get_rng_state(), before)
+    assert len(found) == 1

@@ -99,7 +99,7 @@ def test_replaced_static_methods_are_static_methods_afterwards():
 def test_names_of_torch_are_as_they_were_afterwards():
     names = [name for name in vars(room).values() if isinstance(name, room.Name)]
     names += room.AUTOCAST_BY_DEVICE
-    assert len(names) == 26
+    assert len(names) == 31
     for name in names:
         before = name.value
         with name.replaced(None):
@@ -393,6 +393,45 @@ def test_an_encoder_layer_is_called_by_its_class():
         assert nn.TransformerEncoder(layer, 1)(x) is x
 
 
+def test_pooling_in_one_dimension_calls_it_by_its_name():
+    seen = Seen(room.MAX_POOL1D)
+    with room.MAX_POOL1D.replaced(seen):
+        nn.MaxPool1d(2)(torch.zeros(1, 4, 6))
+        functional.max_pool1d(torch.zeros(1, 4, 6), 2)
+    assert len(seen.calls) == 2
+
+
+def test_an_encoder_packs_its_batch_by_names_of_torch():
+    seen: list[str] = []
+
+    def aligned(src: Tensor, kept: Tensor) -> bool:
+        seen.append("aligned")
+        assert kept.all()
+        return True
+
+    def packed(src: Tensor, kept: Tensor, mask_check: bool) -> Tensor:
+        seen.append("packed")
+        assert (kept.dtype, mask_check) == (torch.bool, False)
+        return src.clone()
+
+    def padded(batch: Tensor, padding: float, size: torch.Size) -> Tensor:
+        seen.append("padded")
+        assert (padding, size) == (0.0, x.shape)
+        return batch
+
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, batch_first=True), 1).eval()
+    x, padding = torch.zeros(3, 5, 8), torch.zeros(3, 5, dtype=torch.bool)
+    with (
+        torch.no_grad(),
+        room.IS_LEFT_ALIGNED.replaced(aligned),
+        room.NESTED_FROM_MASK.replaced(packed),
+        room.TO_PADDED.replaced(padded),
+    ):
+        encoder(x, src_key_padding_mask=padding)
+    assert seen == ["aligned", "packed", "padded"]
+    assert "to_padded_tensor" not in vars(Tensor)
+
+
 def test_flex_attention_checks_devices_by_a_name_of_its_module(monkeypatch: pytest.MonkeyPatch):
     from torch.nn.attention.flex_attention import flex_attention
 
@@ -500,12 +539,6 @@ def test_kernels_are_known_by_dispatch_key():
     autocast = room.ops_with_kernel("AutocastCUDA")
     assert {"aten::conv2d", "aten::norm.Scalar"} <= set(autocast)
     assert "aten::relu" not in autocast
-
-
-def test_rows_are_scanned_as_written():
-    carried, doubled = room.scan_as_written(lambda c, r: (c + r, 2 * r), [torch.zeros(2)], [torch.ones(3, 2)])
-    assert carried.tolist() == [3, 3]
-    assert doubled.tolist() == [[2, 2]] * 3
 
 
 def test_higher_order_operators_have_a_plain_kernel():
@@ -685,6 +718,36 @@ def test_plain_checkpointing_computes_twice_and_has_no_wrapper():
     checkpoint(double, x, use_reentrant=False).sum().backward()
     assert len(calls) == 2
     assert x.grad is not None
+
+
+def test_a_scan_goes_on_from_what_it_carries():
+    rows = room.run_scan(
+        lambda carry, row: [carry + row, carry * 2], [torch.zeros(2)], [torch.ones(3, 2)], ()
+    )
+    assert [part[:, 0].tolist() if part.dim() > 1 else part[0].item() for part in rows] == [
+        3.0,
+        [0.0, 2.0, 4.0],
+    ]
+
+
+def test_transforms_run_in_what_refuses_hooks():
+    with room.DISABLE_SAVED_HOOKS.replaced(nullcontext):
+        torch.func.grad(torch.sum)(torch.ones(2))
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+            torch.func.vmap(torch.sin)(torch.ones(2))
+    with (
+        torch.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t),
+        pytest.raises(RuntimeError, match="hooks"),
+    ):
+        torch.func.grad(torch.sum)(torch.ones(2))
+
+
+def test_nodes_say_what_they_save():
+    a, b = (torch.ones(2, 2, requires_grad=True) for _ in range(2))
+    assert [t is a or t is b for t in room.saved_by((a * b).grad_fn)] == [True, True]
+    indexed = a[torch.tensor([0])]
+    assert [t.dtype for t in room.saved_by(indexed.grad_fn)] == [torch.int64]
+    assert room.saved_by((a + b).grad_fn) == []
 
 
 # ---- tensors

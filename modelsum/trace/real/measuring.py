@@ -29,7 +29,7 @@ from modelsum.trace.real.meters import Mark, Meter, on
 from modelsum.trace.real.out_of_memory import is_out_of_memory, out_of_memory
 from modelsum.trace.real.real_step import NothingToTrainError, RealStep, precision
 from modelsum.trace.step.checkpointing import checkpointed
-from modelsum.trace.step.stage import held_by
+from modelsum.trace.step.held import held_by
 
 _FIRST, _STEADY = "the first training step", "a training step"
 _INFERENCE = "inference"

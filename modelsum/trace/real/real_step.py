@@ -17,8 +17,8 @@ from modelsum.trace.holders import tensors_held
 from modelsum.trace.optimizing import make_optimizers
 from modelsum.trace.real.meters import Mark
 from modelsum.trace.step.autocast import DTYPES
+from modelsum.trace.step.held import held_by
 from modelsum.trace.step.losses import Loss
-from modelsum.trace.step.stage import held_by
 
 
 class NothingToTrainError(Exception):

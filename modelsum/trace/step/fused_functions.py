@@ -11,11 +11,12 @@ torch asks where a tensor is before it takes the fused kernel, so for a while th
 - embedding_bag: the CPU's keeps which bag each index is in, and sorts the indices for the derivative
   (ATen/native/EmbeddingBag.cpp); meta's keeps other things.
 - mish: its derivative is a kernel of the CPU's and of CUDA's.
+- max_pool1d: the CPU's keeps no indices where nothing is derived (ATen/native/MaxPooling.cpp).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -24,7 +25,16 @@ from torch import Tensor
 
 from modelsum.trace.step.autocast import as_cast
 from modelsum.trace.step.embedding_bags import BagOptions, EmbeddingBag
-from modelsum.trace.torch_private import DROPOUT, EMBEDDING_BAG, HAS_FUSED_RMS_NORM, LINEAR, MISH, RMS_NORM
+from modelsum.trace.torch_private import (
+    DROPOUT,
+    EMBEDDING_BAG,
+    HAS_FUSED_RMS_NORM,
+    LINEAR,
+    MAX_POOL1D,
+    MISH,
+    RMS_NORM,
+    without_modes,
+)
 
 _aten = torch.ops.aten
 
@@ -97,8 +107,21 @@ def _on_cpu() -> Iterator[None]:
         options = BagOptions(bags, mode, sparse, padding is not None)
         return EmbeddingBag.apply(weight, per_sample, indices, offsets, options), None, None, None
 
-    with EMBEDDING_BAG.replaced(embedding_bag):
+    with EMBEDDING_BAG.replaced(embedding_bag), MAX_POOL1D.replaced(_without_indices(MAX_POOL1D.value)):
         yield
+
+
+def _without_indices(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def max_pool1d(input: Tensor, *settings: Any, **named: Any) -> Any:
+        if not input.is_meta or (input.requires_grad and torch.is_grad_enabled()):
+            return plain(input, *settings, **named)
+        with without_modes():
+            shape = plain(
+                torch.empty_like(input, memory_format=torch.contiguous_format), *settings, **named
+            ).shape
+        return input.contiguous().new_empty(shape)
+
+    return max_pool1d
 
 
 def _is_fused(input: Tensor, weight: Tensor | None) -> bool:

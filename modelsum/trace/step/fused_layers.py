@@ -19,6 +19,13 @@ from torch.nn import functional
 
 from modelsum.trace.census import modules_of
 from modelsum.trace.step.autocast import as_cast
+from modelsum.trace.step.packed_batches import (
+    Packing,
+    as_packed,
+    packed_attention,
+    packed_batches,
+    samples_of,
+)
 from modelsum.trace.torch_private import (
     ENCODER_LAYER_FORWARD,
     FUSED_ATTENTION,
@@ -29,16 +36,17 @@ from modelsum.trace.torch_private import (
 
 
 @contextmanager
-def fused_layers(model: nn.Module, target: str, *, enabled: bool) -> Iterator[None]:
-    """Have the layers take their fused path inside, where the target would.
+def fused_layers(model: nn.Module, target: str, *, enabled: bool) -> Iterator[Packing]:
+    """Have the layers take their fused path inside, where the target would; what became of masks of padding.
 
     Args:
         model: whose layers it is about, before hooks of ours are on them.
         target: "cpu" or "cuda".
         enabled: as the user has torch.backends.mha.
     """
+    packing = Packing()
     if not enabled:
-        yield
+        yield packing
         return
     hooked = {id(layer) for layer in _encoder_layers(model) if any(map(has_hooks, layer.modules()))}
     plain = ENCODER_LAYER_FORWARD.value
@@ -70,7 +78,8 @@ def fused_layers(model: nn.Module, target: str, *, enabled: bool) -> Iterator[No
             changed.enter_context(FUSED_ATTENTION.replaced(attention))
             changed.enter_context(FUSED_DEVICE.replaced("meta"))
             changed.enter_context(HAS_TORCH_FUNCTION.replaced(lambda tensors: False))
-            yield
+            changed.enter_context(packed_batches(target, packing))
+            yield packing
     finally:
         torch.backends.mha.set_fastpath_enabled(fastpath)
 
@@ -115,10 +124,13 @@ def _encoder_layer(layer: nn.TransformerEncoderLayer, src: Tensor, masked: _Mask
         *(attention.in_proj_weight, attention.in_proj_bias),
         *(attention.out_proj.weight, attention.out_proj.bias),
     ]
-    x = src
+    x, samples = src, samples_of(src)
     if layer.norm_first:
         x = layer.norm1.forward(x)
-    x, _ = _attention(x, attention.num_heads, weights, masked, target, False, True)
+    if samples is None:
+        x, _ = _attention(x, attention.num_heads, weights, masked, target, False, True)
+    else:
+        x = packed_attention(x, attention.num_heads, weights, samples, target)
     x.add_(src)
     if not layer.norm_first:
         x = layer.norm1.forward(x)
@@ -127,7 +139,9 @@ def _encoder_layer(layer: nn.TransformerEncoderLayer, src: Tensor, masked: _Mask
         x = layer.norm2.forward(x)
     x = _feed_forward(layer, x)
     x.add_(before)
-    return x if layer.norm_first else layer.norm2.forward(x)
+    if not layer.norm_first:
+        x = layer.norm2.forward(x)
+    return x if samples is None else as_packed(x, samples.lengths)
 
 
 def _feed_forward(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:

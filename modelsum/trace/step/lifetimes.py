@@ -13,7 +13,7 @@ import sys
 import weakref
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from operator import attrgetter
 from typing import Any
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from modelsum.memory.cpu.machine import AtLeast, machine
 from modelsum.memory.log import BACKWARD, COMMUNICATION, GATHERED, SAVED_ACTIVATIONS, TEMPORARIES, Log
-from modelsum.trace.higher_order import control_flow
+from modelsum.trace.higher_order import as_written
 from modelsum.trace.leaves import Trained, followed
 from modelsum.trace.metakernels import is_plain_meta
 from modelsum.trace.ops import Verdict, registered
@@ -33,6 +33,7 @@ from modelsum.trace.step.accounts import Account, Ledger, Mark
 from modelsum.trace.step.plans import (
     COMMUNICATES,
     DECOMPOSES,
+    HIDES,
     LEAVES,
     WAITS,
     KernelRule,
@@ -40,10 +41,12 @@ from modelsum.trace.step.plans import (
     SearchKey,
     plan_of,
 )
+from modelsum.trace.step.transforms import saved_in_graph, transformed
 from modelsum.trace.torch_private import (
     RANDOM_STATE,
     STORAGE_RESIZE,
     DispatchMode,
+    HigherOrderOperator,
     below_dispatch,
     current_node,
     is_distributed,
@@ -56,6 +59,7 @@ from modelsum.trace.torch_private import (
 )
 from modelsum.trace.values.contents import is_unknown
 from modelsum.trace.values.known_values import run_with
+from modelsum.trace.values.op_facts import tensors_among
 
 _aten = torch.ops.aten
 _DETACH, _DETACHED = _aten.detach.default, "aten.detach"
@@ -113,6 +117,7 @@ class Lifetimes(DispatchMode):
         # With the storage's number, its bytes, and the module that saved it.
         self._kept: list[tuple[weakref.ref[_Kept], int, int, str]] = []
         self.hooks: tuple[Callable[..., Any], Callable[..., Any]] | None = None
+        self._transforms: Sequence[None] = ()
         self._imported = len(sys.modules)
         # Of a result that was just made by an op of `plans.IN_PLACE_UNSEEN`: its event's place, and the
         # number of what it would be written to.
@@ -224,11 +229,13 @@ class Lifetimes(DispatchMode):
         if does & DECOMPOSES:
             if types:
                 return NotImplemented  # a tensor subclass: let it unfold into ops, and see those
-            written = control_flow(func)
-            if written is not None and self.hooks is not None:
-                raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
+            written = as_written(func) if isinstance(func, HigherOrderOperator) else None
+            if written is not None:
+                self._refuse_derivative(func)
             with self:
                 return (written or func.decompose)(*args, **(kwargs or {}))
+        if does & HIDES:
+            return self._hidden(func, name, work, args, kwargs or {})
         self._locate()
         log = self.log
         log.op = name
@@ -260,6 +267,21 @@ class Lifetimes(DispatchMode):
         elif work is not Verdict.IGNORED:
             self._count(name, work, args, kwargs or {}, out)
         return out
+
+    def _hidden(self, func: Any, name: str, work: Rule | Verdict, args: Any, kwargs: Any) -> Any:
+        """An op of higher order that compiled code does in one kernel: its results, and at least these."""
+        self._refuse_derivative(func)
+        self._locate()
+        self.log.op, self._sum = name, None
+        out = func(*args, **kwargs)
+        self.watch(tensors_among((out,)))
+        self.unmeasured[name] += 1
+        self._count(name, work, args, kwargs, out)
+        return out
+
+    def _refuse_derivative(self, func: Any) -> None:
+        if self.hooks is not None:
+            raise NotImplementedError(f"the derivative of {func.name()} is known to compiled code alone")
 
     def _is_slight(self, spare: int | None) -> bool:
         """Whether what a kernel may take besides makes no difference to a peak, as much as there is now."""
@@ -425,20 +447,34 @@ class Lifetimes(DispatchMode):
         self._kept.clear()
         self.hooks = hooks = self._pack, _unpack
         try:
-            with torch.autograd.graph.saved_tensors_hooks(*hooks):
+            with torch.autograd.graph.saved_tensors_hooks(*hooks), transformed(hooks) as self._transforms:
                 yield
         finally:
             self.hooks = None
 
-    def saved(self) -> dict[str, int]:
-        """Bytes that each module saved for backward, by path: a storage once, and what is still kept."""
+    def saved(self, output: Any = None) -> dict[str, int]:
+        """Bytes that each module saved for the backward pass of an output: a storage once, what is kept."""
         storages: set[int] = set()
         saved: dict[str, int] = {}
-        for kept, number, nbytes, module in self._kept:
-            if kept() is not None and number not in storages and self.log.categories[number] != GATHERED:
+        here = [(number, nbytes, path) for kept, number, nbytes, path in self._kept if kept() is not None]
+        if self._transforms:
+            here += self._saved_in_transforms(output)
+        for number, nbytes, module in here:
+            if number not in storages and self.log.categories[number] != GATHERED:
                 storages.add(number)
                 saved[module] = saved.get(module, 0) + nbytes
         return saved
+
+    def _saved_in_transforms(self, output: Any) -> Iterator[tuple[int, int, str]]:
+        """Storages that nodes save which were made without hooks, with their bytes and the module."""
+        for node, tensors in saved_in_graph(output):
+            place = bisect_right(self._starts, number_of_node(node)) - 1
+            path = self._makers[place] if place >= 0 else ""
+            for tensor in tensors:
+                number = self.number_of(tensor)
+                if number is not None and self.log.categories[number] in (TEMPORARIES, SAVED_ACTIVATIONS):
+                    self.log.categories[number] = SAVED_ACTIVATIONS
+                    yield number, local_of(tensor).untyped_storage().nbytes(), path
 
     def _pack(self, tensor: Tensor) -> _Kept:
         number = self.number_of(tensor)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from modelsum.trace.higher_order import control_flow
 from modelsum.trace.ops import Verdict, rule_for, spelled
 from modelsum.trace.parallel.collectives import is_collective
 from modelsum.trace.rules import Rule
@@ -39,6 +38,8 @@ _LOOKED_INTO = frozenset(
         *("c10d", "_c10d_functional", "c10d_functional", "_dtensor", "fsdp", "streams"),
     )
 )
+#: Zeros without memory, which derivatives forward begin with.
+_NO_MEMORY = "aten::_efficientzerotensor"
 _RESIZING = frozenset(("aten::resize_", "aten::resize_as_", "aten::set_", "aten::_resize_output_"))
 
 #: What an op may do to storages, as far as its schema tells.
@@ -48,6 +49,7 @@ DECOMPOSES = 2
 COMMUNICATES = 4
 WAITS = 8
 LEAVES = 16  # may go to the host
+HIDES = 32  # is of higher order, and fused where it is compiled
 
 
 class Plan(NamedTuple):
@@ -75,14 +77,14 @@ class Plan(NamedTuple):
 def plan_of(func: Any, kernels: Mapping[str, KernelRule], searches: Mapping[str, SearchKey]) -> Plan:
     """What to do at an op; `kernels` and `searches` are by op, like "add.Tensor".
 
-    Raises NotImplementedError for an op of higher order that cannot be followed.
+    Raises NotImplementedError for an op of higher order that nobody wrote out.
     """
     name = spelled(func)
-    if isinstance(func, HigherOrderOperator):
-        if control_flow(func) is None:
-            raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
-        return Plan(name, DECOMPOSES)
     rule = rule_for(func)
+    if isinstance(func, HigherOrderOperator):
+        if rule is Verdict.UNKNOWN:
+            raise NotImplementedError(f"what torch allocates inside of {func.name()} is not known")
+        return Plan(name, DECOMPOSES if rule is Verdict.COMPOSITE else HIDES, work=rule)
     does = ALLOCATES if _may_allocate(func) else NOTHING
     if rule is Verdict.COMPOSITE and not _has_kernel(func):
         does = DECOMPOSES
@@ -117,6 +119,8 @@ def _may_allocate(func: Any) -> bool:
     schema = schema_of(func)
     if schema.name in _RESIZING:
         return True
+    if schema.name == _NO_MEMORY:
+        return False
     return any(r.alias_info is None for r in schema.returns)
 
 

@@ -37,6 +37,7 @@ from modelsum.trace.holders import holds_itself, stored_tensors, tensors_held
 from modelsum.trace.leaves import Trained
 from modelsum.trace.modes import set_mode
 from modelsum.trace.step.gradient_scaler import GradientScaler
+from modelsum.trace.step.held import held_by
 from modelsum.trace.step.lifetimes import Lifetimes
 from modelsum.trace.step.losses import Loss
 from modelsum.trace.step.optimizing import Update
@@ -134,7 +135,7 @@ class Stage:
 
         Args:
             call: what is run.
-            held: all tensors of the model's modules, where the caller has `held_by(model)` already.
+            held: what the model's modules held before anything ran, where that was before.
             kernels: memory inside them, by op.
             searches: what an algorithm is searched for, by op.
             round_to: the allocator's granularity in bytes.
@@ -165,12 +166,14 @@ class Stage:
         self._modules = [(prefix + path, module) for path, module in hookable(modules)]
         self._parameters = list(parameters_in(modules.values()))
         self._copies = copies
-        held = held_by(model) if held is None or self._is_shared else held
         weights = self.lifetimes.watch(_stored(self._parameters), WEIGHTS)
         if self._shared.on_host:
             self.log.hosted.update(weights)
         there = set(map(id, self._parameters))
-        self.lifetimes.watch(_stored(tensor for tensor in held if id(tensor) not in there), BUFFERS)
+        now = held_by(model) if held is None or self._is_shared else held
+        # Not held on to: the forward may put others in their place.
+        others = (tensor for tensor in now if id(tensor) not in there)
+        self.lifetimes.watch(_stored(others), BUFFERS)
         if self._shared.passes is None:
             self.lifetimes.watch(call.inputs(), INPUTS)
         self._setup = self.log.cut()
@@ -376,7 +379,7 @@ class Stage:
             with self.lifetimes.saving():
                 with self._precision(), loss.without_head():
                     output = call()
-                    saved = self.lifetimes.saved()
+                    saved = self.lifetimes.saved(output)
                     value = loss.of(output)
                     del output
                 if value is not None and scaler:
@@ -488,11 +491,6 @@ def _added(
 
 def _answering(lifetimes: Lifetimes) -> Trained:
     return lambda path, module, known: TrainedLayer(lifetimes, path, module, known)
-
-
-def held_by(model: nn.Module) -> list[Tensor]:
-    """Parameters, buffers, and tensors that are attributes of the modules."""
-    return [tensor for tensor, _ in tensors_of(modules_of(model).values())]
 
 
 def _stored(tensors: Iterable[Tensor]) -> Iterator[Tensor]:

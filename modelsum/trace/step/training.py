@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -40,9 +40,10 @@ from modelsum.trace.step.autocast import DTYPES, autocast_for
 from modelsum.trace.step.checkpointing import checkpointed
 from modelsum.trace.step.fused_functions import fused_functions
 from modelsum.trace.step.fused_layers import fused_layers
+from modelsum.trace.step.held import Held
 from modelsum.trace.step.plans import KernelRule
 from modelsum.trace.step.recurrent import recurrent_layers
-from modelsum.trace.step.stage import Recording, Shared, Stage, held_by
+from modelsum.trace.step.stage import Recording, Shared, Stage
 from modelsum.trace.step.trained_layers import Unlike
 from modelsum.trace.step.unrolled import Followed, Row, unrolled
 
@@ -134,12 +135,15 @@ def _followed(
     check_target(target)
     training: Recording | None = None
     notice: str | None = None
+    presumed: Set[str] = frozenset()
     call, stage = fresh()
     fused = torch.backends.mha.get_fastpath_enabled()
     with _as_on(target, options, call.device_type) as (chosen, recurrent):
         if inference is None and not (train and once):
-            with fused_layers(call.model, target, enabled=fused):
+            with fused_layers(call.model, target, enabled=fused) as packing:
                 inference = stage().inference()
+            recurrent.update(packing.unmeasured)
+            presumed |= packing.presumed
         in_inference = Counter(recurrent)
         recurrent.clear()
         if train:
@@ -156,8 +160,9 @@ def _followed(
     assumptions = _assumptions(options, chosen.words, target)
     if call.targets is not None:
         assumptions["targets"] = call.targets.words
-    if training and training.presumed:
-        assumptions["values"] = ", ".join(sorted(training.presumed))
+    presumed |= training.presumed if training else frozenset()
+    if presumed:
+        assumptions["values"] = ", ".join(sorted(presumed))
     unmeasured = Counter(inference.unmeasured) + in_inference
     unmeasured |= Counter(training.unmeasured if training else {}) + recurrent
     return Followed(inference, training, unmeasured, assumptions, (notice,) if notice else ())
@@ -201,7 +206,7 @@ def record_inference(
 
 
 def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> Callable[..., Stage]:
-    held = held_by(call.model)
+    held = Held(call.model)
 
     def precision() -> AbstractContextManager[Any]:
         return torch.autocast(target, DTYPES[options.amp]) if options.amp else nullcontext()

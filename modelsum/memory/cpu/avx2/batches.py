@@ -2,8 +2,8 @@
 
 They are for tensors that are so laid out, and for any where a gradient of the input has a stride or a
 depthwise convolution three dimensions. Scratchpads: jit_brgemm_conv_utils.cpp and
-jit_brgemm_conv_bwd_utils.cpp (init_scratchpad). How many channels make a block is found by estimates; that
-there are no more than need be is a lower bound.
+jit_brgemm_conv_bwd_utils.cpp (init_scratchpad). How many channels make a block, and how much of an uneven row
+is made at once, is found by estimates; that there are no more than need be is a lower bound.
 """
 
 from __future__ import annotations
@@ -59,9 +59,23 @@ def strided_input_gradient(shape: Shape) -> Kernel | None:
     scratch += booked(threads() * PAGE, PAGE)
     uneven = shape.size[2] % shape.stride[2] > 0
     if uneven:
-        row = shape.size[2] * shape.stride[2] * shape.inputs * shape.groups
-        scratch += booked(threads() * FLOAT_BYTES * up(row, PAGE), PAGE)
+        least, most = _part_of_a_row(shape)
+        scratch, spare = scratch + least, spare + most - least
     return _last(shape, weight, scratch, spare)._replace(adds_bias=not uneven)
+
+
+def _part_of_a_row(shape: Shape) -> tuple[int, int]:
+    """Bytes for the part of a row that is made at once, at least and at most.
+
+    It is found by estimates, too: of a row of 33 positions it was a third or all, mostly all.
+    """
+    step = shape.stride[2]
+
+    def of(positions: int) -> int:
+        row = positions * step * shape.inputs * shape.groups
+        return booked(threads() * FLOAT_BYTES * up(row, PAGE), PAGE)
+
+    return of(step), of(up(shape.size[2], step))
 
 
 def _batches(entries: int) -> int:
