@@ -134,9 +134,8 @@ def answered(request: Request, progress: Progress = lambda doing: None) -> tuple
     while True:
         progress(f"{attempt.request.name}: building the model")
         try:
-            ready = attempt.prepared()
-            with _uncollected(attempt):
-                return attempt.request, summary_of(attempt.request, ready, progress)
+            with _uncollected(attempt):  # by its end nothing but the summary is left
+                return attempt.request, summary_of(attempt.request, attempt.prepared(), progress)
         except ModelError as error:
             attempt = attempt.after(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import pytest
@@ -110,6 +111,19 @@ def test_the_model_is_left_as_it_was_found() -> None:
     assert torch.equal(torch.get_rng_state(), random_state)
     assert all(p.grad is None and not p.is_meta for p in model.parameters())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_nothing_is_left_for_the_garbage_collector() -> None:
+    """Of two hundred layers none is in a cycle with others once they were gone through."""
+    model = nn.Sequential(*[nn.Linear(4, 4) for _ in range(200)])
+    modelsum.summarize(model, torch.zeros(2, 4))
+    gc.collect()
+    gc.disable()
+    try:
+        modelsum.summarize(model, torch.zeros(2, 4))
+        assert gc.collect() < 100
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("batch_size", [-1, 4])

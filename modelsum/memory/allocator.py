@@ -248,6 +248,8 @@ def replay(
         if old is not None:
             allocator.free(old)
     allocators.look()
+    for block in blocks.values():
+        block.previous = block.next = None  # they hold on to each other
     return allocators
 
 

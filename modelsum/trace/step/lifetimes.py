@@ -102,10 +102,11 @@ class Lifetimes(DispatchMode):
         self._device = device
         self._is_here: Callable[[Tensor], bool] = attrgetter(f"is_{device}")
         self._kernels = kernels or {}
-        self._trained = None if trained is None else trained(self)
+        self._trained = trained
         self._searches = searches or {}
         self._found: set[Hashable] = set()
-        self._known: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._known: dict[int, _Storage] = {}
+        self._gone = _telling(weakref.ref(self))
         self._plans: dict[Any, Plan] = {}
         self._stack: list[str] = [""]
         # Where the sequence numbers of the autograd nodes that a module made begin, and which module it is.
@@ -136,7 +137,7 @@ class Lifetimes(DispatchMode):
             return None
         storage = tensor.untyped_storage()
         known = self._known.get(id(storage))
-        return known[1] if known is not None and known[0]() is storage else None
+        return known.numbers[0] if known is not None and known() is storage else None
 
     def _watch(self, tensor: Tensor, category: str = TEMPORARIES) -> int | None:
         if type(tensor) is not Tensor and type(tensor) is not nn.Parameter:
@@ -150,30 +151,30 @@ class Lifetimes(DispatchMode):
 
     def _watch_storage(self, storage: torch.UntypedStorage, category: str) -> int:
         known = self._known.get(id(storage))
-        if known is not None and known[0]() is storage:
-            self.log.resize(known[1], storage.nbytes())
-            if category != TEMPORARIES and self.log.categories[known[1]] == TEMPORARIES:
-                self.log.categories[known[1]] = category
-            return known[1]
+        if known is not None and known() is storage:
+            number = known.numbers[0]
+            self.log.resize(number, storage.nbytes())
+            if category != TEMPORARIES and self.log.categories[number] == TEMPORARIES:
+                self.log.categories[number] = category
+            return number
         number = self.log.allocate(storage.nbytes(), category)
         self.know(storage, number)
         return number
 
     def know(self, storage: torch.UntypedStorage, *numbers: int) -> None:
         """A storage has this number; with its end all of these are released."""
-        key, known, log = id(storage), self._known, self.log
+        known = self._known[id(storage)] = _Storage(storage, self._gone)
+        known.key, known.numbers = id(storage), numbers
 
-        def gone(reference: weakref.ref[Any]) -> None:
-            # A new storage may have got the same id by the time this is called.
-            there = known.get(key)
-            if there is not None and there[0] is reference:
-                del known[key]
-            for number in numbers:
-                log.release(number)
-                if self._sum is not None:
-                    self._sum_in_place(number)
-
-        known[key] = (weakref.ref(storage, gone), numbers[0])
+    def release(self, gone: _Storage) -> None:
+        """A storage is gone, and so is what goes with it."""
+        # A new storage may have got the same id by the time this is called.
+        if self._known.get(gone.key) is gone:
+            del self._known[gone.key]
+        for number in gone.numbers:
+            self.log.release(number)
+            if self._sum is not None:
+                self._sum_in_place(number)
 
     @contextmanager
     def resizes(self) -> Iterator[None]:
@@ -367,7 +368,8 @@ class Lifetimes(DispatchMode):
         """
         account = tuple(self._kernels.items()), self.log.round_to, machine(), len(registered)
         repeats = alone and self._device == "meta" and not self._searches
-        with followed(modules, self, account if repeats else None, self._trained):
+        trained = None if self._trained is None else self._trained(self)
+        with followed(modules, self, account if repeats else None, trained):
             yield
 
     def enter(self, path: str, module: nn.Module, args: Any, kwargs: Any) -> None:
@@ -489,6 +491,26 @@ class Lifetimes(DispatchMode):
             nbytes = local_of(tensor).untyped_storage().nbytes()
             self._kept.append((weakref.ref(kept), number, nbytes, self._stack[-1]))
         return kept
+
+
+class _Storage(weakref.ref[torch.UntypedStorage]):
+    """A storage that is followed: its id, and the numbers that are released with its end."""
+
+    __slots__ = ("key", "numbers")
+
+    key: int
+    numbers: tuple[int, ...]
+
+
+def _telling(lifetimes: weakref.ref[Lifetimes]) -> Callable[[Any], None]:
+    """What is called at the end of a storage. It does not keep those alive that it tells."""
+
+    def gone(storage: _Storage) -> None:
+        told = lifetimes()
+        if told is not None:
+            told.release(storage)
+
+    return gone
 
 
 class _Kept:
