@@ -6,7 +6,7 @@ be saved for backward after its kernel made it), so the log keeps categories apa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -136,6 +136,19 @@ class Log:
                 again[event.storage] = self.allocate(event.bytes, self.categories[event.storage])
             else:
                 self.resize(again[event.storage], self.sizes[again[event.storage]] + event.bytes)
+
+    def again(self, events: Iterable[tuple[int, int, str]], sizes: Sequence[int]) -> int:
+        """What happened to storages from the first on happens again, to new ones; returns the first's number.
+
+        Args:
+            events: storage, counted from the first, change in bytes, and op, as this log once had them.
+            sizes: what each storage has in the end.
+        """
+        first, phase, module = len(self.sizes), self.phase, self.module
+        self.events += [_event((first + n, change, phase, module, op)) for n, change, op in events]
+        self.sizes += sizes
+        self.categories += [TEMPORARIES] * len(sizes)
+        return first
 
     @contextmanager
     def on_host(self) -> Iterator[None]:

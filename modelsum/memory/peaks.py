@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, compress, groupby, islice
-from operator import add, itemgetter
+from operator import add
 
 from modelsum.memory.log import CATEGORIES, SETUP, Event
 from modelsum.memory_values import Peak, Point
@@ -53,70 +53,73 @@ def replay(
     """
     if not before and not events:
         raise ValueError("an empty log has no peak")
-    kinds = [_INDEX[c] for c in categories]
+    kinds = list(map(_INDEX.__getitem__, categories))
     parts = [0] * len(CATEGORIES)
     for storage, nbytes, _, _, _ in before:
         parts[kinds[storage]] += nbytes
-    live = sum(parts)
-    lives = list(accumulate([event[1] for event in events], initial=live))
-    tops = _tops(events, lives)
-    moments = _moments(events, lives, points) if points else []
-    wanted = {*moments, *(place for place, _ in tops.values())}
-    there: dict[int, tuple[int, ...]] = {0: tuple(parts)}
-    for place, (storage, nbytes, _, _, _) in enumerate(events, 1):
-        parts[kinds[storage]] += nbytes
-        if place in wanted:
-            there[place] = tuple(parts)
-    phases = {
-        phase: Peak(lives[place], _named(there[place]), phase, module)
-        for phase, (place, module) in tops.items()
+    storages, changes, phases, modules, _ = zip(*events, strict=True) if events else [()] * 5
+    lives = list(accumulate(changes, initial=sum(parts)))
+    tops = _tops(phases, changes, lives)
+    moments = _moments(phases, lives, points) if points else []
+    there: dict[int, tuple[int, ...]] = {}
+    moves = zip(map(kinds.__getitem__, storages), changes, strict=True)
+    done = 0
+    for place in sorted({*moments, *(place for place, _ in tops.values())}):
+        for kind, nbytes in islice(moves, place - done):
+            parts[kind] += nbytes
+        there[place], done = tuple(parts), place
+    for kind, nbytes in moves:
+        parts[kind] += nbytes
+    peaks = {
+        phase: Peak(lives[place], _named(there[place]), phase, modules[event] if modules else "")
+        for phase, (place, event) in tops.items()
     }
-    modules: dict[str, int] = {}
+    most: dict[str, int] = {}
     if by_module:
-        for (_, _, _, module, _), live in zip(events, islice(lives, 1, None), strict=True):
-            if live > modules.get(module, 0):
-                modules[module] = live
+        for module, live in zip(modules, islice(lives, 1, None), strict=True):
+            if live > most.get(module, 0):
+                most[module] = live
     return Replay(
-        peak=max(phases.values(), key=lambda peak: peak.bytes),
-        phases=phases,
-        modules=inclusive_maximum(modules),
+        peak=max(peaks.values(), key=lambda peak: peak.bytes),
+        phases=peaks,
+        modules=inclusive_maximum(most),
         timeline=tuple(_point(place - 1, events[place - 1], there[place]) for place in moments),
         parts=_named(parts),
     )
 
 
-def _tops(events: Sequence[Event], lives: Sequence[int]) -> dict[str, tuple[int, str]]:
-    """Of each phase, after how many events most is live, and which module ran then.
+def _tops(phases: Sequence[str], changes: Sequence[int], lives: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """Of each phase, after how many events most is live, and the event that tells which module ran then.
 
     Where every event of a phase gives memory back, its peak is what there was before it.
     """
-    tops: dict[str, tuple[int, str]] = {} if events else {SETUP: (0, "")}
+    tops: dict[str, tuple[int, int]] = {} if phases else {SETUP: (0, 0)}
     start = 0
-    for phase, stretch in groupby(events, key=itemgetter(2)):
-        changes = [event[1] for event in stretch]
-        before, _ = tops.setdefault(phase, (start, events[start].module))
-        places = compress(range(start + 1, start + len(changes) + 1), map((0).__lt__, changes))
+    for phase, stretch in groupby(phases):
+        end = start + sum(1 for _ in stretch)
+        before, _ = tops.setdefault(phase, (start, start))
+        places = compress(range(start + 1, end + 1), map((0).__lt__, islice(changes, start, end)))
         top = max(places, key=lives.__getitem__, default=before)
         if lives[top] > lives[before]:
-            tops[phase] = top, events[top - 1].module
-        start += len(changes)
+            tops[phase] = top, top - 1
+        start = end
     return tops
 
 
-def _moments(events: Sequence[Event], lives: Sequence[int], points: int) -> list[int]:
+def _moments(phases: Sequence[str], lives: Sequence[int], points: int) -> list[int]:
     """After how many events a timeline has its points: the highest and the last moment of every stretch.
 
     No stretch has two phases. There are two points a stretch, and each phase may add one that is cut short.
     """
-    phases = len({event.phase for event in events})
-    length = -(-len(events) // max(1, points // 2 - phases))
+    length = -(-len(phases) // max(1, points // 2 - len(set(phases))))
     moments: list[int] = []
     start = 0
-    for _, run in groupby(events, key=itemgetter(2)):
+    for _, run in groupby(phases):
         end = start + sum(1 for _ in run)
         for first in range(start, end, length):
             last = min(first + length, end)
-            top = max(range(first + 1, last + 1), key=lives.__getitem__)
+            stretch = lives[first + 1 : last + 1]
+            top = first + 1 + stretch.index(max(stretch))
             moments += (top, last) if top != last else (top,)
         start = end
     return moments
@@ -141,11 +144,11 @@ def inclusive_sum(own: Mapping[str, int]) -> dict[str, int]:
 
 
 def _inclusive(own: Mapping[str, int], together: Callable[[int, int], int]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for path, figure in own.items():
-        around = path
-        while around:
-            found[around] = together(found[around], figure) if around in found else figure
-            around = around.rpartition(".")[0]
-        found[""] = together(found[""], figure) if "" in found else figure
+    found = dict(own)
+    for path in own:
+        while path and (path := path.rpartition(".")[0]) not in found:
+            found[path] = 0
+    for path in sorted(filter(None, found), reverse=True):  # a module comes after those in it
+        around = path.rpartition(".")[0]
+        found[around] = together(found[around], found[path])
     return found

@@ -24,6 +24,7 @@ from modelsum.trace.torch_private import (
     as_subclass,
     buffers_of,
     compiled_of,
+    is_compiled,
     parameters_of,
     sharded_class,
     storage_key,
@@ -39,7 +40,8 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
     """
     model = unwrapped(model)
     modules = list(modules_of(model).values())
-    scripted = any(isinstance(m, torch.jit.ScriptModule) for m in modules)
+    kinds = set[Any](map(type, modules))
+    scripted = any(issubclass(kind, torch.jit.ScriptModule) for kind in kinds)
     if scripted and device.type == "meta":
         raise BuildError(
             f"{type(model).__name__} holds TorchScript, which cannot be put on the meta device",
@@ -60,10 +62,11 @@ def copy_to(model: nn.Module, device: torch.device) -> nn.Module:
                 memo[id(tensor)] = _twin(tensor, device, twins, clone=is_buffer)
                 originals.append(tensor)
         with torch.no_grad():  # TorchScript copies its parameters by an op that autograd would follow
-            duplicate = _deepcopy(model, modules, memo)
+            duplicate = _deepcopy(model, modules, kinds, memo)
         for tensor in originals:
-            _copy_attributes(tensor, memo)
-        if any(unwrapped(module) is not module for module in modules):
+            if vars(tensor):
+                _copy_attributes(tensor, memo)
+        if any(map(_wraps, kinds)):
             for module in duplicate.modules():
                 children = submodules_of(module)
                 for name, child in children.items():
@@ -99,11 +102,18 @@ def own_parameters(duplicate: nn.Module) -> None:
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model itself in place of what torch.compile or data parallelism wrapped around it."""
     while True:
-        parallel = isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel))
-        inner: Any = model.module if parallel else compiled_of(model)
+        inner: Any = model.module if isinstance(model, _PARALLEL) else compiled_of(model)
         if inner is None:
             return model
         model = inner
+
+
+_PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+
+
+def _wraps(kind: type[nn.Module]) -> bool:
+    """Whether a class is one that `unwrapped` may have to look into."""
+    return issubclass(kind, _PARALLEL) or is_compiled(kind)
 
 
 def tensors_of(modules: Iterable[nn.Module]) -> Iterator[tuple[Tensor, bool]]:
@@ -121,20 +131,16 @@ def tensors_of(modules: Iterable[nn.Module]) -> Iterator[tuple[Tensor, bool]]:
         for buffer in buffers.values():
             if buffer is not None:
                 yield buffer, True
-        for value in vars(module).values():
+        for value in [value for value in vars(module).values() if type(value) not in _NO_CARRIERS]:
             kind = type(value)
-            if kind in _ATOMS or value is parameters or value is buffers or value is inside:
-                continue
-            if kind in _CONTAINERS and (not value or kind is OrderedDict):
+            if (kind is dict and not value) or value is parameters or value is buffers or value is inside:
                 continue
             if kind is tuple and _ATOMS.issuperset(map(type, value)):
                 continue
-            if kind in _CARRIERS or isinstance(value, Tensor):
-                for tensor in _plain_tensors(value):
-                    yield tensor, True
+            for tensor in _plain_tensors(value):
+                yield tensor, True
 
 
-_CARRIERS = frozenset((dict, list, tuple))
 _ATOMS = frozenset((bool, int, float, str, type(None)))
 
 
@@ -187,10 +193,12 @@ def _copy_attributes(tensor: Tensor, memo: dict[int, Any]) -> None:
             setattr(twin, name, _copy_attribute(value, memo))
 
 
-def _deepcopy(model: nn.Module, modules: Sequence[nn.Module], memo: dict[int, Any]) -> nn.Module:
+def _deepcopy(
+    model: nn.Module, modules: Sequence[nn.Module], kinds: Iterable[Any], memo: dict[int, Any]
+) -> nn.Module:
     tried = dict(memo)
     try:
-        usual = all(_is_copied_as_usual(kind) for kind in set[Any](map(type, modules)))
+        usual = all(_is_copied_as_usual(kind) for kind in kinds)
         duplicate = _copied(modules, tried) if usual else copy.deepcopy(model, tried)
     except Exception:
         # Something in it cannot be copied (a lock, a process group, a generator): share only that.
@@ -205,6 +213,7 @@ def _is_copied_as_usual(kind: Any) -> bool:
     return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _OF_COPYING)
 
 
+_NAMES = frozenset((str,))
 _OF_COPYING = (
     *("__deepcopy__", "__reduce__", "__reduce_ex__"),
     *("__getnewargs__", "__getnewargs_ex__", "__new__"),
@@ -221,20 +230,21 @@ def _copied(modules: Sequence[nn.Module], memo: dict[int, Any]) -> nn.Module:
     states = []  # kept alive: a memo goes by the address of an object
     for module in reversed(modules):  # what is inside comes first, as there
         states.append(module.__getstate__() if hasattr(module, "__getstate__") else vars(module))
-        memo[id(module)].__setstate__(_values(states[-1], memo))
+        twin, state = memo[id(module)], _values(states[-1], memo)
+        if type(module).__setstate__ is nn.Module.__setstate__:  # for pickles of old, it adds what they lack
+            vars(twin).update(state)
+        else:
+            twin.__setstate__(state)
     duplicate: nn.Module = memo[id(modules[0])]
     return duplicate
 
 
 def _value(value: Any, memo: dict[int, Any]) -> Any:
     """A copy of something that a module holds, which is not in the memo yet."""
-    kind = type(value)
-    if kind is dict and all(type(name) is str for name in value):
+    if type(value) is dict and _NAMES.issuperset(map(type, value)):
         new = memo[id(value)] = {}
         new.update(_values(value, memo))
         return new
-    if kind is tuple and _ATOMS.issuperset(map(type, value)):
-        return value
     return copy.deepcopy(value, memo)
 
 
@@ -242,7 +252,7 @@ def _values(named: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
     copies = {}
     for name, value in named.items():
         kind = type(value)
-        if kind not in _ATOMS:
+        if kind not in _ATOMS and not (kind is tuple and _ATOMS.issuperset(map(type, value))):
             key = id(value)
             if key in memo:
                 value = memo[key]
@@ -255,6 +265,7 @@ def _values(named: dict[str, Any], memo: dict[int, Any]) -> dict[str, Any]:
 
 
 _CONTAINERS = frozenset((OrderedDict, dict, list, set))
+_NO_CARRIERS = _ATOMS | {OrderedDict, set}
 
 
 def _copy_modules(modules: Sequence[nn.Module], memo: dict[int, Any]) -> nn.Module:

@@ -8,7 +8,8 @@ it, in whatever model, are answered from memory: the result is made, and who fol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+import marshal
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from operator import is_, itemgetter
@@ -51,7 +52,6 @@ _LAYERS = (
 _FORWARDS: dict[type[nn.Module], Any] = {layer: layer.forward for layer in _LAYERS}
 #: They change what they hold while they are trained.
 LEARNING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_PLAIN = frozenset((bool, int, float, str, type(None), tuple))
 #: Layers that are remembered at most, and arguments of one; then all are forgotten.
 _MOST_LAYERS, _MOST_ARGUMENTS = 4096, 64
 
@@ -126,20 +126,22 @@ def followed(
     if sum(map(len, _memory.values())) > _MOST_LAYERS:
         _memory.clear()
     by_settings = _memory.setdefault((context, functions, is_training), {})
+    is_answered = is_alone and (trained is not None or not is_training)
     with below_functions():
         for path, module in modules:
             if not (plainly_called and is_called_as_usual(module)):
                 others.append((path, module))
                 continue
-            if not (is_alone and _is_layer(module)):
+            settings = _settings(module, is_training) if is_answered else None
+            if settings is None:
                 calls.append((module, partial(_called, module, path, follower)))
                 continue
-            answered_by = None
-            settings = _settings(module, is_training) if trained or not is_training else None
-            known = None if settings is None else by_settings.setdefault(settings, {})
-            if is_training and trained is not None and known is not None:
-                answered_by, known = trained(path, module, known), None
-            calls.append((module, _answering(path, module, follower, known, answered_by, around)))
+            known = by_settings.get(settings)
+            if known is None:
+                known = by_settings[settings] = {}
+            answers = None if trained is None or not is_training else trained(path, module, known)
+            known = None if is_training else known
+            calls.append((module, _answering(path, module, follower, known, answers, around)))
 
     def entering(path: str) -> Callable[..., None]:
         return lambda module, args, kwargs: follower.enter(path, module, args, kwargs)
@@ -151,40 +153,30 @@ def followed(
         yield
 
 
-def _is_layer(module: nn.Module) -> bool:
-    """Whether a module is one of torch's own and nothing else, with plain tensors."""
-    kind = type(module)
-    if _FORWARDS.get(kind) is not kind.forward:
-        return False
-    return all(
-        tensor is None or is_plain_meta(tensor)
-        for held in (parameters_of(module), buffers_of(module))
-        for tensor in held.values()
-    )
-
-
 def _settings(module: nn.Module, is_training: bool) -> Hashable | None:
-    """What decides what a layer does; None where it learns from its calls, or more than that is on it."""
+    """What decides what a layer does; None where more does: it is not torch's own, or learns from calls."""
     kind, held = type(module), vars(module)
+    if _FORWARDS.get(kind) is not kind.forward:
+        return None
     if module.training and kind in LEARNING and not (is_training and held["momentum"] is not None):
         return None
     names, values_of = _settings_of(tuple(held))
-    values = [tuple(value) if type(value) is list else value for value in values_of(held)]
-    kinds = tuple(map(type, values))
-    if not _PLAIN.issuperset(kinds):
+    try:
+        # Of the same bytes are only equal values of the same types.
+        settings: list[Any] = [kind, names, marshal.dumps(values_of(held), _EXACTLY)]
+    except ValueError:
         return None
-    settings: list[Any] = [kind, names, kinds, *values]
     for tensor in (*parameters_of(module).values(), *buffers_of(module).values()):
         if tensor is None:
             settings.append(None)
-        else:
+        elif is_plain_meta(tensor):
             settings += tensor.shape, tensor.stride(), tensor.dtype, is_training and tensor.requires_grad
-    found = tuple(settings)
-    try:
-        hash(found)
-    except TypeError:
-        return None
-    return found
+        else:
+            return None
+    return tuple(settings)
+
+
+_EXACTLY = 2  # marshal's version: later ones tell, too, which parts are one object
 
 
 @cache
@@ -217,12 +209,12 @@ def _answering(
     trained: Callable[[Tensor], Tensor | None] | None,
     around: Hashable,
 ) -> Callable[..., Any]:
-    """What is called in place of the module; `known` are answers, None where there are to be none."""
+    """What is called in place of the module; `known` are answers, None where `trained` has them."""
 
     # Their values are never known, nor are those of what is made with them.
     parameters, buffers, held = parameters_of(module), buffers_of(module), vars(module)
     of_parameters = any(parameter is not None for parameter in parameters.values())
-    own = tuple(parameters.values()), tuple(buffers.values())
+    own = (*parameters.values(), *buffers.values())
 
     whole = partial(_called, module, path, follower)
 
@@ -233,17 +225,18 @@ def _answering(
         with below_functions():  # such a layer names no function that a mode of ours has to see
             if "forward" in held or not (is_plain(x) and (of_parameters or is_unknown(x))):
                 return whole(x)
-            if not (_are(parameters, own[0]) and _are(buffers, own[1])):  # torch.func.functional_call
+            there = (*parameters.values(), *buffers.values())
+            if len(there) != len(own) or not all(map(is_, there, own)):  # torch.func.functional_call
                 return whole(x)
-            if trained is not None and torch.is_grad_enabled():
-                output = trained(x)
+            if torch.is_grad_enabled():
+                output = None if trained is None else trained(x)
                 return whole(x) if output is None else output
-            if known is None or torch.is_grad_enabled():
+            if known is None:
                 return whole(x)
             key = (x.shape, x.stride(), x.dtype)
             answer = known.get(key)
             if answer is None:
-                return looked_at(x, key, known)
+                return _looked_at(x, whole, follower, known)
             made, writes, done = answer
             output = x if made is None else new(*made)
             if writes:
@@ -251,30 +244,30 @@ def _answering(
             follower.repeat(done, path, module, output)
             return output
 
-    def looked_at(x: Tensor, key: Hashable, known: dict[Hashable, _Answer]) -> Any:
-        if x.is_inference():  # which has no version
-            return whole(x)
-        version, mark = version_of(x), follower.begin()
-        output = whole(x)
-        if type(output) is not Tensor or not (is_plain(output) and is_unknown(output)):
-            return output
-        writes = version_of(x) != version
-        made = None if output is x else made_of(output)
-        if output is not x and (made is None or writes):
-            return output
-        done = follower.done_since(mark, None if made is None else output)
-        if done is not None:
-            if len(known) >= _MOST_ARGUMENTS:
-                known.clear()
-            known[key] = _Answer(made, writes, done)
-        return output
-
     return call
 
 
-def _are(held: Mapping[str, Any], tensors: Sequence[Any]) -> bool:
-    """Whether these are the very tensors that are held."""
-    return len(held) == len(tensors) and all(map(is_, held.values(), tensors))
+def _looked_at(
+    x: Tensor, whole: Callable[[Tensor], Any], follower: Follower, known: dict[Hashable, _Answer]
+) -> Any:
+    """What the `whole` call returns; `known` has its answer then, where there is one."""
+    if x.is_inference():  # which has no version
+        return whole(x)
+    key = (x.shape, x.stride(), x.dtype)
+    version, mark = version_of(x), follower.begin()
+    output = whole(x)
+    if type(output) is not Tensor or not (is_plain(output) and is_unknown(output)):
+        return output
+    writes = version_of(x) != version
+    made = None if output is x else made_of(output)
+    if output is not x and (made is None or writes):
+        return output
+    done = follower.done_since(mark, None if made is None else output)
+    if done is not None:
+        if len(known) >= _MOST_ARGUMENTS:
+            known.clear()
+        known[key] = _Answer(made, writes, done)
+    return output
 
 
 def is_plain(x: Tensor) -> bool:

@@ -26,7 +26,9 @@ def set_mode(model: nn.Module, *, train: bool) -> None:
         except NotImplementedError:
             pass
     if model.training is not train:
-        model.training = train
+        # What a module's own does for a bool at last.
+        plainly = kind.__setattr__ is nn.Module.__setattr__
+        (object.__setattr__ if plainly else setattr)(model, "training", train)
     for child in submodules_of(model).values():
         if child is not None:
             set_mode(child, train=train)

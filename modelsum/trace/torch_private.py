@@ -500,12 +500,14 @@ BatchNorm = batchnorm._BatchNorm
 Conv = conv._ConvNd
 
 
-def compiled_of(module: nn.Module) -> nn.Module | None:
-    """The module that torch.compile wrapped; None where this one is no wrapper.
+def is_compiled(kind: type[nn.Module]) -> bool:
+    """Whether a class is that of what torch.compile wraps: by its name, as importing it takes a second."""
+    return kind.__name__ == "OptimizedModule"
 
-    The wrapper is told by its name, OptimizedModule: importing its class takes a second.
-    """
-    if type(module).__name__ != "OptimizedModule":
+
+def compiled_of(module: nn.Module) -> nn.Module | None:
+    """The module that torch.compile wrapped; None where this one is no wrapper."""
+    if not is_compiled(type(module)):
         return None
     inner = getattr(module, "_orig_mod", None)
     return inner if isinstance(inner, nn.Module) else None
@@ -528,6 +530,8 @@ def packed_tensors_of(module: nn.Module) -> tuple[Tensor, ...]:
     if type(module).__module__ == "torch.ao.nn.quantized.dynamic.modules.rnn":
         held: list[Any] = [getattr(module, name, dict)() for name in ("get_weight", "get_bias")]
         return tuple(t for part in held if isinstance(part, dict) for t in part.values())
+    if "_packed_params" not in vars(module) and not hasattr(type(module), "_packed_params"):
+        return ()
     packed: Any = getattr(module, "_packed_params", None)
     if not isinstance(packed, torch.ScriptObject):
         return ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from modelsum.memory.log import Log
 
@@ -15,16 +16,28 @@ class Account(NamedTuple):
         events: storage, counted from the first that was made, change in bytes, and op.
         op: the last one; "" where none ran.
         work: multiply-accumulates, and uncounted and unmeasured ops with how often they ran.
+        sizes: bytes that the storages that were made have in the end; None where an older one changed.
     """
 
     events: tuple[tuple[int, int, str], ...]
     op: str
     work: tuple[int, tuple[tuple[str, int], ...], tuple[tuple[str, int], ...]]
+    sizes: tuple[int, ...] | None
+
+    @classmethod
+    def of(cls, events: Iterable[tuple[int, int, str]], op: str, work: Any) -> Account:
+        """An account of these."""
+        events = tuple(events)
+        sizes: dict[int, int] = {}  # the first event of a storage makes it
+        for storage, nbytes, _ in events:
+            sizes[storage] = sizes.get(storage, 0) + nbytes
+        is_its_own = list(sizes) == list(range(len(sizes)))
+        return cls(events, op, work, tuple(sizes.values()) if is_its_own else None)
 
     @property
     def is_its_own(self) -> bool:
         """No storage changed that was there before."""
-        return all(storage >= 0 for storage, _, _ in self.events)
+        return self.sizes is not None
 
 
 class Mark(NamedTuple):
@@ -65,8 +78,8 @@ class Ledger:
         log = self.log
         op = log.op
         log.op = op or mark.op
-        return Account(
-            tuple((event[0] - mark.storages, event[1], event[4]) for event in log.events[mark.events :]),
+        return Account.of(
+            ((event[0] - mark.storages, event[1], event[4]) for event in log.events[mark.events :]),
             op,
             (
                 self.macs.total() - mark.macs,
@@ -78,19 +91,14 @@ class Ledger:
     def repeat(self, account: Account) -> int:
         """Do it again; returns the number of the first storage that is made."""
         log = self.log
-        first = len(log.sizes)
-        for storage, nbytes, op in account.events:
-            log.op = op
-            if storage + first == len(log.sizes):
-                log.allocate(nbytes)
-            else:
-                log.resize(storage + first, log.sizes[storage + first] + nbytes)
-        if account.op:
+        first = log.again(account.events, account.sizes or ())
+        if account.events or account.op:
             log.op = account.op
         macs, uncounted, unmeasured = account.work
         if macs:
             self.macs[log.phase] += macs
-        for counter, found in ((self.uncounted, uncounted), (self.unmeasured, unmeasured)):
-            for op, times in found:
-                counter[op] += times
+        for op, times in uncounted:
+            self.uncounted[op] += times
+        for op, times in unmeasured:
+            self.unmeasured[op] += times
         return first

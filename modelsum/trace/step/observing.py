@@ -255,8 +255,8 @@ def _split(account: Account, *, taken_up: bool) -> tuple[Account, list[int]] | N
         return None
     if account.op != ("aten.detach" if taken_up else op):
         return None
-    own = tuple((storage - 1, nbytes, name) for storage, nbytes, name in during)
-    return Account(own, op, account.work), [storage for storage, _, _ in after]
+    own = ((storage - 1, nbytes, name) for storage, nbytes, name in during)
+    return Account.of(own, op, account.work), [storage for storage, _, _ in after]
 
 
 def _twin(module: nn.Module) -> tuple[nn.Module, dict[str, Tensor]]:
