@@ -30,7 +30,7 @@ def identity(tensor: Tensor) -> Hashable:
     """
     try:
         storage = storage_key(tensor.untyped_storage())
-        return storage, tensor.storage_offset(), tuple(tensor.shape), tensor.stride()
+        return storage, tensor.storage_offset(), tensor.shape, tensor.stride()
     except (RuntimeError, NotImplementedError, AttributeError):
         return id(tensor)  # sparse, quantised and wrapper tensors have no storage to look at
 

@@ -163,7 +163,8 @@ def _twin(tensor: Tensor, device: torch.device, twins: dict[Hashable, Tensor], *
         fresh: Tensor = lazy(tensor.requires_grad, device=device, dtype=tensor.dtype)
         return fresh
     kind = type(tensor)
-    is_parameter = kind is nn.Parameter or isinstance(tensor, nn.Parameter)
+    # What isinstance asks of a class of parameters is dear.
+    is_parameter = kind is nn.Parameter or (kind is not Tensor and isinstance(tensor, nn.Parameter))
     same = identity(tensor)
     if same in twins:
         moved = twins[same].detach()

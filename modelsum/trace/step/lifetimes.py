@@ -135,7 +135,10 @@ class Lifetimes(DispatchMode):
         tensor = local_of(tensor)
         if not self._is_here(tensor) or tensor.layout is not torch.strided:
             return None
-        storage = tensor.untyped_storage()
+        return self.number_in(tensor.untyped_storage())
+
+    def number_in(self, storage: torch.UntypedStorage) -> int | None:
+        """The number of a storage in the log, or None where it is not followed."""
         known = self._known.get(id(storage))
         return known.numbers[0] if known is not None and known() is storage else None
 

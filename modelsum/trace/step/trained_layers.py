@@ -23,6 +23,7 @@ from modelsum.trace.step.observing import EMPTY, LayerCall, looked_at
 from modelsum.trace.torch_private import (
     below_dispatch,
     below_functions,
+    buffers_of,
     is_view,
     parameters_of,
     pop_saved_hooks,
@@ -81,7 +82,8 @@ class TrainedLayer:
                     saved.append(token)
                 else:
                     tensor = x if part == "argument" else output
-                    keeps.append((lifetimes.number_of(tensor), tensor.untyped_storage().nbytes()))
+                    storage = tensor.untyped_storage()
+                    keeps.append((lifetimes.number_in(storage), storage.nbytes()))
                     # To save a result itself is something else: what is unpacked has its own storage object.
                     saved.append(tensor if part == "argument" else tensor.detach())
         pop_saved_hooks()
@@ -126,14 +128,15 @@ class TrainedLayer:
         return gradients
 
 
-def _learn(module: Any) -> None:
+def _learn(module: nn.Module) -> None:
     """What a batch norm changes of itself."""
     if module.track_running_stats:
-        for running in (module.running_mean, module.running_var):
+        held = buffers_of(module)  # attributes of modules are dear
+        for running in (held.get("running_mean"), held.get("running_var")):
             if running is not None:
                 forget(running)
-        if module.num_batches_tracked is not None:
-            count_one(module.num_batches_tracked)
+        if (count := held.get("num_batches_tracked")) is not None:
+            count_one(count)
 
 
 class _Node(Function):

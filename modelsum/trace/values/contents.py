@@ -160,7 +160,7 @@ def value_of(tensor: Tensor) -> Tensor | None:
 def partial_value_of(tensor: Tensor) -> Tensor | None:
     """As `value_of`, also where some elements were never written; these hold a mark."""
     if not tensor.is_meta:
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu:
             return tensor.cpu()
         return None if is_lost(tensor) else tensor
     known = _known_of(tensor)
@@ -203,7 +203,7 @@ def on_meta(tensor: Tensor, *, is_lent: bool = False, twin: Tensor | None = None
         return twin
     if twin is None:
         twin = shape_of(tensor) if is_lent else tensor.detach().to(_META)
-    if tensor.device.type == "cpu" and few(tensor) and not is_lost(tensor):
+    if tensor.is_cpu and few(tensor) and not is_lost(tensor):
         learn(twin, tensor.detach() if is_lent else tensor.detach().clone(), is_lent=is_lent)
     return twin
 
@@ -236,7 +236,7 @@ def contents_of(tensor: Tensor) -> Contents | None:
 
 def forget(tensor: Tensor) -> None:
     """From now on the contents of a tensor are unknown, and those of all tensors that share its storage."""
-    on_cpu = tensor.device.type == "cpu"
+    on_cpu = tensor.is_cpu
     if not on_cpu and contents_of(tensor) is None:
         return
     setattr(tensor.untyped_storage(), _ATTRIBUTE, _Lost() if on_cpu else None)
