@@ -145,9 +145,9 @@ def _encoder_layer(layer: nn.TransformerEncoderLayer, src: Tensor, masked: _Mask
 
 
 def _feed_forward(layer: nn.TransformerEncoderLayer, x: Tensor) -> Tensor:
-    """The activation is in place, if not in the matmul."""
+    """The activation is in place, if not in the matmul; autocast keeps no cast of a weight that is turned."""
     hidden = torch.addmm(layer.linear1.bias, x.reshape(-1, x.shape[-1]), layer.linear1.weight.t())
-    return functional.linear(hidden, layer.linear2.weight, layer.linear2.bias).view(x.shape)
+    return torch.addmm(layer.linear2.bias, hidden, layer.linear2.weight.t()).view(x.shape)
 
 
 def _attention(
