@@ -149,6 +149,22 @@ def test_products_in_bfloat16_need_nothing_but_copies() -> None:
         compare(aten.mm.default, (torch.ones(1).bfloat16().expand(64, 96), weight), 0, 64)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_batches_of_products_in_16_bits_copy_what_blas_cannot_take(dtype: torch.dtype) -> None:
+    def laid_out(rows: int, columns: int) -> list[Tensor]:
+        return [
+            torch.rand(3, rows, columns).to(dtype),
+            torch.rand(3, columns, rows).to(dtype).transpose(1, 2),
+            torch.rand(1, 1, columns).to(dtype).expand(3, rows, columns),
+            torch.rand(rows, columns, 3).to(dtype).permute(2, 0, 1),
+        ]
+
+    with on_machine(isa=AVX2):
+        for left in laid_out(20, 24):
+            for right in laid_out(24, 28):
+                compare(aten.bmm.default, (left, right), 0, 0)
+
+
 def test_nothing_is_known_of_other_cpus() -> None:
     rest = ([1, 1], [1, 1], [1, 1], False, [0, 0], 1)
     x, weight = torch.rand(2, 64, 8, 8), torch.rand(64, 64, 3, 3)

@@ -159,10 +159,10 @@ def bmm(a: Any, b: Any, *, out: Any, **_: Any) -> int:
     """The operands of one product after the other that BLAS cannot take.
 
     Of [3, 20, 24], expanded, that is 1,920 bytes. Where it can take all of them, and for products of less
-    than 400 multiplications, nothing.
+    than 400 multiplications, nothing; neither in 16 bits where oneDNN does them.
     """
     products = a.shape[1] * a.shape[2] * b.shape[2]
-    if products < _SMALL_PRODUCT or a.element_size() == 2:
+    if products < _SMALL_PRODUCT or (a.element_size() == 2 and isa() != AVX2):
         return 0
     return sum(int(t.shape[1] * t.shape[2] * t.element_size()) for t in (a, b) if not _blas_takes(t))
 
