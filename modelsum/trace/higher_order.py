@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
-from modelsum.trace.torch_private import HigherOrderOperator, plain_kernel_of, run_scan
+from modelsum.trace.torch_private import COND, HigherOrderOperator, plain_kernel_of, run_scan
 from modelsum.trace.values.known_values import value_of
+from modelsum.trace.values.op_facts import tensors_among
 
 
 def as_written(operator: HigherOrderOperator) -> Callable[..., Any] | None:
@@ -24,6 +27,20 @@ def control_flow(operator: Any) -> Callable[..., Any] | None:
 def cond(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
     """torch.cond: the branch that runs."""
     return (true_fn if _holds(pred, "torch.cond") else false_fn)(*operands)
+
+
+@contextmanager
+def conditions_with_derivatives(unmeasured: Counter[str]) -> Iterator[None]:
+    """Count each torch.cond with a derivative: torch's has zeros for all that the other branch reads."""
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        result = cond(*arguments, **named)
+        if any(tensor.requires_grad for tensor in tensors_among((result,))):
+            unmeasured["torch.cond"] += 1
+        return result
+
+    with COND.replaced(counted):
+        yield
 
 
 def _while_loop(cond_fn: Any, body_fn: Any, carried: Any, additional: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from real_cpu import inference_peak, storage_bytes, training_peaks
+from real_cpu import inference_peak, real_peaks, storage_bytes, training_peaks
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -106,6 +106,17 @@ def test_the_memory_is_that_of_the_branch_as_it_is_written(kind: Any) -> None:
     assert memory.inference_peak_bytes == plain.inference_peak_bytes + condition
     assert memory.training_peak_bytes == plain.training_peak_bytes
     assert memory.saved_for_backward_bytes == plain.saved_for_backward_bytes
+
+
+def test_of_a_condition_the_training_step_is_a_lower_bound() -> None:
+    """Parameters that only the other branch reads get gradients of zeros."""
+    model = Cond()
+    memory = modelsum.summarize(model, X, target="cpu", optimizer="sgd").memory
+    assert memory is not None
+    assert (memory.bound, dict(memory.unmeasured)) == ("lower", {"torch.cond": 1})
+    real = real_peaks(model, (X,), torch.sum, lambda p: torch.optim.SGD(p, lr=0.0, foreach=False))
+    assert memory.training_peak_bytes is not None
+    assert memory.training_peak_bytes < real.training
 
 
 @pytest.mark.parametrize("kind", [Map, Scan])

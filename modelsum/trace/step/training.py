@@ -34,6 +34,7 @@ from modelsum.memory_values import Memory, ModuleMemory, Rank
 from modelsum.raised import told
 from modelsum.trace.call import Call
 from modelsum.trace.freezing import frozen
+from modelsum.trace.higher_order import conditions_with_derivatives
 from modelsum.trace.isolation import isolated, plain_ops, runs_on_meta, uncollected
 from modelsum.trace.step import attention as kernels
 from modelsum.trace.step.autocast import DTYPES, autocast_for
@@ -226,7 +227,7 @@ def _stages(call: Call, options: MemoryOptions, target: str, **shared: Any) -> C
 
 @contextmanager
 def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[tuple[kernels.Chosen, Counter[str]]]:
-    """Have the ops of the block run as they would on the target; what attention and recurrent layers did."""
+    """Have the ops of the block run as on the target; what attention did, and ops that are not known."""
     machine = _machine(options)
     with (
         isolated(),
@@ -234,12 +235,13 @@ def _as_on(target: str, options: MemoryOptions, device: str) -> Iterator[tuple[k
         plain_ops(),
         runs_on_meta(torch.device(device)),
         autocast_for(target),
-        recurrent_layers(target) as recurrent,
+        recurrent_layers(target) as unmeasured,
+        conditions_with_derivatives(unmeasured),
         fused_functions(target),
         kernels.redirected(target, options.attention) as chosen,
         on_machine(threads=machine.threads, isa=machine.isa),
     ):
-        yield chosen, recurrent
+        yield chosen, unmeasured
 
 
 def training_events(recording: Recording) -> Iterator[Event]:
