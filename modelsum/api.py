@@ -134,8 +134,11 @@ def answered(request: Request, progress: Progress = lambda doing: None) -> tuple
     while True:
         progress(f"{attempt.request.name}: building the model")
         try:
-            with _uncollected(attempt):  # by its end nothing but the summary is left
-                return attempt.request, summary_of(attempt.request, attempt.prepared(), progress)
+            ready = attempt.prepared()
+            with _uncollected(attempt):
+                summary = summary_of(attempt.request, ready, progress)
+                del ready  # nothing but the summary is left, and there is nothing to collect
+            return attempt.request, summary
         except ModelError as error:
             attempt = attempt.after(error)
 

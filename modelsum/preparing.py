@@ -401,12 +401,14 @@ def _loader(request: Request) -> Callable[[torch.device], Loaded]:
     def copied(device: torch.device) -> Loaded:
         from modelsum.sources.own_example import example_of
         from modelsum.trace.copying import copy_to
+        from modelsum.trace.isolation import uncollected
 
         if device.type != "meta" and any(p.is_meta for p in module.parameters()):
             raise UsageError(
                 f"the model is on the meta device and cannot run on {device}", "Use device meta."
             )
-        model = copy_to(module, device)
+        with uncollected(device):
+            model = copy_to(module, device)
         return Loaded(model, "object", example=example_of(model))
 
     return copied

@@ -353,7 +353,9 @@ def test_an_optimizer_of_the_users_own_file_is_traced(modelsum_cli, tmp_path: Pa
     assert state == 3 * weights
     state, weights = of_state("own.py:Momentum")
     assert state == weights
-    Path("own.py").write_text(OWN_OPTIMIZER.replace("copies=1", "copies=2"))  # a kept answer knows of it
+    Path("own.py").write_text(
+        OWN_OPTIMIZER.replace("copies=1", "copies=1 + 1")
+    )  # of another size: no old .pyc
     state, weights = of_state("own.py:Momentum")
     assert state == 2 * weights
     done = modelsum_cli(*show, "own.py:Momentu")
