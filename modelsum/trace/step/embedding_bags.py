@@ -67,8 +67,12 @@ class EmbeddingBag(torch.autograd.Function):
         if for_weight:
             if ctx.options.mode != _MAX and not len(of_index):
                 of_index = _bag_of_index(indices, offsets)
-            kind = _sparse if ctx.options.sparse else _largest if ctx.options.mode == _MAX else _dense
-            result = kind(grad, ctx.weight, indices, of_index, bag_size, per_sample, ctx.options)
+            if ctx.options.sparse:
+                result = _sparse(grad, ctx.weight, indices, ctx.options)
+            elif ctx.options.mode == _MAX:
+                result = _largest(grad, ctx.weight, indices, bag_size)
+            else:
+                result = _dense(grad, ctx.weight, indices, per_sample)
         return result, of_samples, None, None, None
 
 
@@ -87,15 +91,7 @@ def _bag_of_index(indices: Tensor, offsets: Tensor) -> Tensor:
     return result
 
 
-def _dense(
-    grad: Tensor,
-    weight: Tensor,
-    indices: Tensor,
-    of_index: Tensor,
-    bag_size: Tensor,
-    per_sample: Tensor | None,
-    options: BagOptions,
-) -> Tensor:
+def _dense(grad: Tensor, weight: Tensor, indices: Tensor, per_sample: Tensor | None) -> Tensor:
     grad = grad.contiguous()
     result = grad.new_empty(weight.shape)
     _ = torch.empty_like(indices), _places(indices)  # sorted, and where each was
@@ -104,30 +100,14 @@ def _dense(
     return result
 
 
-def _largest(
-    grad: Tensor,
-    weight: Tensor,
-    indices: Tensor,
-    of_index: Tensor,
-    bag_size: Tensor,
-    per_sample: Tensor | None,
-    options: BagOptions,
-) -> Tensor:
+def _largest(grad: Tensor, weight: Tensor, indices: Tensor, bag_size: Tensor) -> Tensor:
     grad = grad.contiguous()
     result = grad.new_empty(weight.shape)
     _ = indices.new_empty(grad.shape), torch.empty_like(grad), _places(bag_size)
     return result
 
 
-def _sparse(
-    grad: Tensor,
-    weight: Tensor,
-    indices: Tensor,
-    of_index: Tensor,
-    bag_size: Tensor,
-    per_sample: Tensor | None,
-    options: BagOptions,
-) -> Tensor:
+def _sparse(grad: Tensor, weight: Tensor, indices: Tensor, options: BagOptions) -> Tensor:
     if options.has_padding:
         raise NotImplementedError("how much of a sparse gradient of an embedding bag is padding is not known")
     values = grad.new_empty(len(indices), weight.shape[1])
